@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Identifiers and names. */
+#include "ids.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "clock.h"
+
+void id_new(uint8_t id[ID_BYTES])
+{
+    uint64_t ms = clock_wall() / CLOCK_MS;
+    while (getrandom(id, ID_BYTES, 0) != ID_BYTES) continue;
+    for (int i = 0; i < 6; i++) id[i] = (uint8_t)(ms >> (40 - 8 * i));
+    id[6] = (uint8_t)((id[6] & 0x0f) | 0x70);
+    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+}
+
+void hex_text(const uint8_t *bytes, size_t count, char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < count; i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    text[2 * count] = '\0';
+}
+
+static int digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+}
+
+bool hex_parse(const char *text, uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int high = digit(text[2 * i]);
+        int low = high < 0 ? -1 : digit(text[2 * i + 1]);
+        if (low < 0) return false;
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return text[2 * count] == '\0';
+}
+
+/* Bytes in front of which the canonical form has a dash. */
+static bool dash_before(int byte)
+{
+    return byte == 4 || byte == 6 || byte == 8 || byte == 10;
+}
+
+void id_text(const uint8_t id[ID_BYTES], char text[ID_TEXT])
+{
+    for (int i = 0; i < ID_BYTES; i++) {
+        if (dash_before(i)) *text++ = '-';
+        hex_text(id + i, 1, text);
+        text += 2;
+    }
+}
+
+bool id_parse(const char *text, uint8_t id[ID_BYTES])
+{
+    if (strlen(text) != ID_TEXT - 1) return false;
+    for (int i = 0; i < ID_BYTES; i++) {
+        if (dash_before(i) && *text++ != '-') return false;
+        char pair[3] = {text[0], text[1], '\0'};
+        if (!hex_parse(pair, id + i, 1)) return false;
+        text += 2;
+    }
+    return true;
+}
+
+static bool name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+}
+
+bool name_valid(const char *name)
+{
+    size_t length = strnlen(name, NAME_BYTES);
+    if (length == 0 || length >= NAME_BYTES || name[0] < 'a' || name[0] > 'z' || name[length - 1] == '.') return false;
+    for (size_t i = 0; i < length; i++)
+        if (!name_char(name[i]) || (name[i] == '.' && name[i + 1] == '.')) return false;
+    return true;
+}
+
+bool name_in(const char *array, size_t size)
+{
+    return memchr(array, '\0', size) && name_valid(array);
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every message between two roles: its number, its shape, and the one table that says over which line it may come.
+ * Bodies are fixed-size structures in host order; those with a tail name the field that counts it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ids.h"
+#include "sandbox/frames.h"
+
+enum role_id {
+    ROLE_NONE, ROLE_PARENT, ROLE_LOADER, ROLE_FRONT, ROLE_DESK, ROLE_LEDGER, ROLE_VAULT, ROLE_BROKER, ROLE_RUNNER,
+    ROLE_COUNT
+};
+
+enum msg_type {
+    MSG_NONE,
+    /* parent → any role (control line) */
+    CTL_GIVE, CTL_LINE, CTL_START, CTL_REGISTRY, CTL_FREEZE, CTL_RELOADED, CTL_WITNESSED,
+    /* any role → parent */
+    CTL_READY, CTL_FAILED, CTL_REGISTRY_DONE, CTL_RELOAD, CTL_WITNESS,
+    /* front, desk ↔ ledger */
+    MSG_HELLO, MSG_HELLO_ANSWER,
+    MSG_BEGIN, MSG_BEGUN, MSG_END, MSG_ENDED,
+    MSG_CALLS_LIST, MSG_CALLS_GET, MSG_CONNECTORS, MSG_HEALTH,          /* front and desk */
+    MSG_TOKEN_CREATE, MSG_TOKEN_LIST, MSG_TOKEN_REVOKE,                  /* desk only, from here … */
+    MSG_CREDENTIAL_SET, MSG_CREDENTIAL_LIST, MSG_CREDENTIAL_SHOW, MSG_CREDENTIAL_REMOVE,
+    MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
+    MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
+    MSG_JSON_ANSWER,
+    /* front ↔ runner */
+    MSG_TAKE, MSG_TAKEN, MSG_DONE,
+    /* ledger → vault and back */
+    MSG_ORDER, MSG_ORDER_CANCEL,
+    MSG_WORKSPACE_KEY, MSG_WORKSPACE_KEY_ANSWER, MSG_SEAL, MSG_SEAL_ANSWER, MSG_OPEN_KEY, MSG_OPEN_KEY_ANSWER,
+    MSG_SIGN, MSG_SIGN_ANSWER,
+    /* ledger ↔ broker */
+    MSG_GATE_OPEN, MSG_GATE_CLOSE, MSG_GATE_CLOSED,
+    /* ledger ↔ runner */
+    MSG_START, MSG_CANCEL, MSG_REVOKE, MSG_WORKER_ENDED,
+    /* vault, broker, runner → ledger */
+    MSG_INCIDENT,
+    /* runner → vault, broker */
+    MSG_HALF,
+    MSG_TYPES
+};
+
+/* First in every frame. generation: the line's; registry: the number the sender holds, 0 where it means nothing;
+ * seq: chosen by who asks, repeated by who answers. */
+struct msg_head {
+    uint16_t type, reserved;
+    uint32_t generation, registry, seq;
+};
+
+/* First in the body of every answer. kind: enum err_kind; text: for callers. */
+struct msg_status {
+    uint32_t kind;
+    char text[252];
+};
+
+/* ── control ───────────────────────────────────────────────────────────────────────────────────────── */
+
+/* One descriptor comes with each CTL_GIVE. A later one of the same kind and index replaces the earlier. */
+enum give_kind {
+    GIVE_CONFIG,    /* memfd: this role's part of caisson.conf, one JSON object (none for the vault) */
+    GIVE_REGISTRY,  /* sealed memfd: the registry (runtime/registry.h) */
+    GIVE_PLUGIN,    /* runner: sealed memfd with the verified bytes of the plugin of entry [index] */
+    GIVE_DATA,      /* ledger: the folder of the database files; the working folder is set to it */
+    GIVE_KEY,       /* vault: the master key file, open read-only */
+    GIVE_UNIX,      /* front, desk: listening AF_UNIX socket */
+    GIVE_TCP,       /* front: listening TCP socket [index] */
+    GIVE_TLS_CERT, GIVE_TLS_KEY, /* front: PEM */
+    GIVE_RESOLV,    /* broker: resolv.conf as it is now */
+    GIVE_LOCK,      /* every role: the daemon's lock file, kept open */
+    GIVE_PLUGINS_D, /* loader: the folder plugins.d */
+    GIVE_PLUGIN_DIR,/* loader: the folder that plugins live in */
+    GIVE_CA,        /* loader: the system's CA bundle; runner: likewise */
+    GIVE_HELPERS,   /* runner: the shared object with the SDK's HTTP and mail helpers */
+    GIVE_WITNESS,   /* vault: the last checkpoint that the parent holds (struct ctl_witness), read once */
+    GIVE_PROBE,     /* front, ledger, broker: memfd, JSON {"paths": [...], "vault": pid}: what must be out of reach */
+    GIVE_KINDS
+};
+struct ctl_give {
+    uint32_t kind, index;
+};
+
+/* One descriptor: this role's end of a line. Replaces the line of the same peer and index. */
+struct ctl_line {
+    uint32_t peer, index, generation;
+};
+
+/* CTL_START: everything is given; confine, then answer CTL_READY or CTL_FAILED. start: when the daemon began
+ * (CLOCK_MONOTONIC ns); instance: random, one per daemon start. */
+struct ctl_start {
+    uint64_t start;
+    uint8_t instance[ID_BYTES];
+    uint32_t minimum_isolation; /* 1: the administrator lowered the plugin walls */
+    uint32_t frozen;
+};
+struct ctl_failed {
+    struct msg_status status;
+};
+/* CTL_REGISTRY: one descriptor, the new registry; the runner has had the GIVE_PLUGINs before it.
+ * CTL_REGISTRY_DONE answers with the number now in force. */
+struct ctl_registry {
+    uint32_t number;
+};
+struct ctl_freeze {
+    uint32_t on, now; /* now: end running calls too */
+};
+/* CTL_RELOAD ledger → parent (seq), CTL_RELOADED back when every role holds the new registry. */
+struct ctl_reloaded {
+    struct msg_status status;
+    uint32_t number;
+};
+/* CTL_WITNESS vault → parent: write this down before the signature is released; CTL_WITNESSED answers (seq). */
+struct ctl_witness {
+    char origin[128];
+    uint64_t size;
+    uint8_t root[HASH_BYTES];
+    uint8_t key[HASH_BYTES]; /* Ed25519 public key that signs */
+};
+struct ctl_witnessed {
+    struct msg_status status;
+};
+
+/* ── who ───────────────────────────────────────────────────────────────────────────────────────────── */
+
+enum who_kind { WHO_NOBODY, WHO_PEER, WHO_TOKEN };
+struct who {
+    uint32_t kind;
+    uint32_t principal;        /* WHO_PEER: the number that MSG_HELLO_ANSWER gave */
+    uint8_t token[HASH_BYTES]; /* WHO_TOKEN: SHA-256 of the bearer token's text */
+};
+
+/* MSG_HELLO: no body, one descriptor: a duplicate of the accepted connection. The ledger reads SO_PEERCRED itself
+ * and forgets the number when the connection hangs up. */
+struct msg_hello_answer {
+    struct msg_status status;
+    uint32_t principal;
+};
+
+/* ── the call path ─────────────────────────────────────────────────────────────────────────────────── */
+
+enum call_class { CLASS_NONE, CLASS_OK, CLASS_REJECTED, CLASS_RETRYABLE, CLASS_BAD_INPUT, CLASS_TIMEOUT, CLASS_CRASHED,
+                  CLASS_VIOLATION, CLASS_REFUSED, CLASS_LOST, CLASS_COUNT };
+enum call_sent { SENT_NO, SENT_MAYBE, SENT_YES, SENT_COUNT };
+enum call_reason { REASON_NONE, REASON_EGRESS_DENIED, REASON_RESOURCE_LIMIT, REASON_PROTOCOL_ERROR, REASON_LOAD_FAILED,
+                   REASON_DEADLINE, REASON_CANCELLED, REASON_NO_WORKER, REASON_SYSCALL, REASON_SIGNAL, REASON_EXIT,
+                   REASON_INPUT_DIGEST, REASON_RESTART, REASON_FROZEN, REASON_POLICY, REASON_REMOTE, REASON_COUNT };
+
+/* What an attempt of a call is called between roles. */
+struct call_ref {
+    uint8_t id[ID_BYTES];
+    uint32_t attempt; /* from 1 */
+};
+
+struct msg_begin {
+    struct who who;
+    char workspace[NAME_BYTES], connector[NAME_BYTES], action[NAME_BYTES], credential[NAME_BYTES]; /* credential: may be "" */
+    char key[256];         /* Idempotency-Key, or "" */
+    char traceparent[56];
+    uint8_t salt[32], input_digest[HASH_BYTES]; /* frames.h: FRAME_INPUT_TAG */
+    uint8_t input_hash[HASH_BYTES];             /* SHA-256 of the input bytes alone: the ledger keeps it keyed only */
+    uint64_t input_size;
+    uint64_t deadline;     /* CLOCK_MONOTONIC ns */
+    uint32_t refusal;      /* enum err_kind: not ERR_NONE = the front refuses this; authorise, record, start nothing */
+    uint32_t reserved;
+};
+
+/* replay: 1 = nothing starts; class, sent and the stored answer are those of the key's earlier call.
+ * key opens answer (XChaCha20-Poly1305, nonce of 24 zero bytes: every key is used once). */
+struct msg_begun {
+    struct msg_status status;
+    struct call_ref call;
+    uint32_t entry, action;
+    uint32_t replay, class, sent, reason, retry_after;
+    uint64_t intent_index, outcome_index;
+    uint8_t workspace_key[32]; /* X25519: answers are sealed to it */
+    uint8_t key[32];
+    uint32_t answer_length;    /* bytes after this structure */
+    uint32_t reserved;
+};
+
+enum { ANSWER_MAX = 48 * 1024, SEALED_KEY = 80 };
+/* The answer is stored for replay: encrypted under a fresh key, that key sealed to the workspace (crypto_box_seal). */
+struct msg_end {
+    struct call_ref call;
+    uint32_t class, reason;   /* what the front saw; the ledger joins it with broker and runner */
+    uint32_t retry_after;     /* seconds, 0 = none */
+    uint32_t log_lines;
+    uint8_t reply_digest[HASH_BYTES];
+    uint64_t reply_size;
+    uint8_t sealed_key[SEALED_KEY];
+    uint32_t answer_length;   /* bytes after this structure; 0: none, or larger than ANSWER_MAX */
+    uint32_t answer_omitted;  /* 1: it was larger */
+};
+struct msg_ended {
+    struct msg_status status;
+    struct call_ref call;
+    uint32_t class, sent, reason;
+    uint64_t outcome_index;
+};
+
+/* Queries and administration: this, then length bytes of one JSON object. Answered by MSG_JSON_ANSWER. */
+struct msg_query {
+    struct who who;
+    uint32_t length;
+};
+struct msg_json_answer {
+    struct msg_status status;
+    uint32_t length; /* bytes of JSON after this structure */
+};
+
+/* TAKEN brings two descriptors when status is ok: call stream (write), reply pipe (read). */
+struct msg_take {
+    struct call_ref call;
+};
+struct msg_taken {
+    struct msg_status status;
+    struct call_ref call;
+    uint32_t reason; /* enum call_reason when status is not ok */
+};
+/* The front has its reply, or has given up. ok: a whole, well-formed reply came (a leased worker may live on). */
+struct msg_done {
+    struct call_ref call;
+    uint32_t ok;
+};
+
+/* ── vault ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+enum { WRAP_BYTES = 128, SEALED_MAX = 8192, BOX_MAX = 12 * 1024, AUDIENCE_MAX = 512, PROOF_HASHES = 64 };
+
+/* A key as the vault wrapped it: opaque to everyone else, WRAP_BYTES long, stored as it is. */
+struct wrapped {
+    uint8_t bytes[WRAP_BYTES];
+};
+
+struct sealed_field {
+    char name[NAME_BYTES];
+    uint32_t offset, length; /* of the ciphertext in the bytes of its message */
+};
+
+/* The release order: may be used once, joined with a MSG_HALF of the same call, attempt and entry digest. */
+struct msg_order {
+    struct call_ref call;
+    uint32_t action;
+    uint8_t entry_digest[HASH_BYTES], salt[32], input_digest[HASH_BYTES];
+    uint64_t deadline;
+    uint8_t workspace[ID_BYTES], credential[ID_BYTES];
+    uint32_t version;      /* 0: a call without a credential; the fields below are then empty */
+    uint32_t field_count;
+    struct wrapped workspace_key, credential_key;
+    uint8_t audience_digest[HASH_BYTES];
+    struct sealed_field fields[FRAME_FIELDS];
+    uint8_t bytes[SEALED_MAX];
+};
+struct msg_order_cancel {
+    struct call_ref call;
+};
+
+struct msg_workspace_key {
+    uint8_t workspace[ID_BYTES];
+};
+struct msg_workspace_key_answer {
+    struct msg_status status;
+    struct wrapped workspace_key, answer_secret; /* answer_secret: X25519, for stored answers */
+    uint8_t answer_public[32];
+};
+
+/* A submission is sealed by the CLI to vault.pub (crypto_box_seal); the names here must equal those inside. */
+struct msg_seal {
+    uint8_t workspace[ID_BYTES], credential[ID_BYTES];
+    uint32_t version;
+    uint32_t box_length;
+    struct wrapped workspace_key;
+    char workspace_name[NAME_BYTES], credential_name[NAME_BYTES], connector[NAME_BYTES];
+    char audience[AUDIENCE_MAX]; /* host names, one a line, canonical and sorted; "" = none */
+    uint8_t box[BOX_MAX];
+};
+struct msg_seal_answer {
+    struct msg_status status;
+    struct wrapped credential_key;
+    uint8_t audience_digest[HASH_BYTES];
+    uint32_t field_count;
+    struct sealed_field fields[FRAME_FIELDS];
+    uint8_t bytes[SEALED_MAX];
+};
+/* What the CLI seals: this structure, whole. Values are not NUL-terminated. */
+struct submission {
+    char magic[16]; /* "caisson-submit1" */
+    char workspace[NAME_BYTES], credential[NAME_BYTES], connector[NAME_BYTES];
+    char audience[AUDIENCE_MAX];
+    uint64_t issued_at; /* seconds since 1970; older than 600 s or more than 60 s ahead is refused */
+    uint8_t nonce[16];  /* random; the vault refuses one that it saw within the last 600 s */
+    uint32_t field_count;
+    struct {
+        char name[NAME_BYTES];
+        uint32_t offset, length;
+    } fields[FRAME_FIELDS];
+    uint8_t bytes[6 * 1024];
+};
+
+struct msg_open_key {
+    uint8_t workspace[ID_BYTES];
+    struct wrapped workspace_key, answer_secret;
+    uint8_t answer_public[32];
+    uint8_t sealed_key[SEALED_KEY];
+};
+struct msg_open_key_answer {
+    struct msg_status status;
+    uint8_t key[32];
+};
+
+/* The vault signs only what it is shown to extend what it signed last (RFC 6962 §2.1.2). origin names the log;
+ * proof: consistency of the vault's last size with this one, empty for the first. A wrong old_size is answered
+ * ERR_STATE with the vault's own last size and root, so that the ledger can try again or stop. */
+struct msg_sign {
+    char origin[128];
+    uint64_t old_size, size;
+    uint8_t root[HASH_BYTES];
+    uint32_t proof_count, reserved;
+    uint8_t proof[PROOF_HASHES][HASH_BYTES];
+};
+struct msg_sign_answer {
+    struct msg_status status;
+    uint64_t last_size; /* the vault's */
+    uint8_t last_root[HASH_BYTES];
+    uint8_t key[32];       /* Ed25519 public key */
+    uint8_t signature[64]; /* over the C2SP checkpoint text: origin, size, base64 root, each with a newline */
+};
+
+/* ── broker and runner ─────────────────────────────────────────────────────────────────────────────── */
+
+struct msg_gate_open {
+    struct call_ref call;
+    uint32_t entry;
+    uint8_t entry_digest[HASH_BYTES];
+    uint64_t deadline;
+    uint32_t max_up_mb, max_down_mb;   /* 0: the entry's own limits */
+    char audience[AUDIENCE_MAX];       /* as in msg_seal: "" = no narrowing */
+};
+struct msg_gate_close {
+    struct call_ref call;
+};
+/* known: 0 = the broker never had this gate (it is younger than the call): nothing below means anything. */
+struct msg_gate_closed {
+    struct call_ref call;
+    uint32_t known, committed; /* committed: the worker marked the point of no return */
+    uint32_t dials, denied;    /* denied: dials that policy refused */
+    uint32_t limit_hit, reserved;
+    uint64_t bytes_up, bytes_down; /* application bytes relayed since the gate opened */
+    char last_denied[FRAME_HOST];  /* "host:port (why)" of the last refused dial, escaped, or "" */
+};
+
+struct msg_start {
+    struct call_ref call;
+    uint32_t entry, action;
+    uint8_t workspace[ID_BYTES], credential[ID_BYTES];
+    uint32_t credential_version;
+    uint32_t isolation; /* enum isolation (registry.h) */
+    uint64_t deadline;
+};
+struct msg_cancel {
+    struct call_ref call;
+    uint32_t reason;
+};
+/* Ends workers and leases; zeroed fields match everything. */
+struct msg_revoke {
+    uint8_t workspace[ID_BYTES], credential[ID_BYTES];
+    uint8_t entry_digest[HASH_BYTES];
+};
+
+enum { REPORTS = 8 };
+struct violation {
+    int32_t number; /* system call, x86-64 table */
+    uint32_t arch;
+    uint64_t args[6];
+};
+enum worker_phase { PHASE_LOAD = 1, PHASE_CALL = 2 };
+struct msg_worker_ended {
+    struct call_ref call;
+    uint32_t class, reason; /* CLASS_OK: ended after a whole reply; else crashed, timeout, violation, refused */
+    int32_t exit_code, signal;
+    uint32_t phase;
+    uint32_t report_count;  /* may exceed REPORTS */
+    struct violation reports[REPORTS];
+    uint64_t cpu_us, peak_kb, alive_us;
+};
+
+/* Something that belongs to no call, or that came after its outcome. */
+enum incident_kind { INCIDENT_LOAD = 1, INCIDENT_LATE_END, INCIDENT_DIGEST_MISMATCH, INCIDENT_LEASE_MISMATCH,
+                     INCIDENT_BREAKER, INCIDENT_BAD_FRAME, INCIDENT_CELL, INCIDENT_KINDS };
+struct msg_incident {
+    uint32_t kind, entry;
+    struct call_ref call; /* zeroed: none */
+    uint8_t entry_digest[HASH_BYTES];
+    int32_t exit_code, signal;
+    uint32_t phase, report_count;
+    struct violation reports[REPORTS];
+};
+
+/* A worker's channel end, labelled: to the vault its credential pipe (write end), to the broker its egress channel.
+ * channel: the runner's number of the worker. The descriptor comes the first time only; a leased worker's later
+ * calls are labelled by number. keep: 1 = lease: do not close after this call. call.attempt 0: the worker is gone. */
+struct msg_half {
+    struct call_ref call;
+    uint32_t channel, entry, keep, reserved;
+    uint8_t entry_digest[HASH_BYTES];
+    uint64_t deadline;
+};
+
+/* ── the table ─────────────────────────────────────────────────────────────────────────────────────── */
+
+struct msg_row {
+    const char *name;
+    uint32_t from, to;     /* bit per role: MSG_BIT(ROLE_FRONT) | … */
+    uint32_t least, most;  /* bytes of the body */
+    uint8_t fds_least, fds_most;
+};
+#define MSG_BIT(role) (1u << (role))
+
+/* NULL for a number that nobody knows. */
+const struct msg_row *msg_row(unsigned type);
+/* May this frame come from that role to this one? body: bytes after the head. */
+bool msg_allowed(unsigned type, enum role_id from, enum role_id to, size_t body, int fds);
+/* "ledger" … for logs and process names. */
+const char *role_name(enum role_id role);
+
+/* Stable names of outcomes, for records and the API. Unknown numbers: "?". */
+const char *class_name(unsigned class);
+const char *sent_name(unsigned sent);
+const char *reason_name(unsigned reason);
+/* The error kind that a caller sees for an outcome's class; ERR_NONE for CLASS_OK. */
+unsigned class_kind(unsigned class);

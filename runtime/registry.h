@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The registry: what the administrator enabled, as one canonical JSON document that the loader wrote and every role
+ * holds on its own. Read-only here; front, ledger, broker and runner share this reader. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/ids.h"
+#include "sandbox/frames.h"
+
+/* How a plugin's calls are kept apart (administrator, per entry). */
+enum isolation { ISOLATE_CALL = 1, ISOLATE_LEASE = 2 };
+enum entry_state { ENTRY_ENABLED = 1, ENTRY_DISABLED, ENTRY_CHANGED, ENTRY_INVALID };
+enum scheme { SCHEME_TLS = 1, SCHEME_STARTTLS, SCHEME_PLAIN };
+
+/* One host that this entry may reach: manifest ∩ grant, settings already filled in. host: canonical lower-case
+ * A-label form, or "*.domain" for exactly one label in front; port 0 = any. */
+struct egress_rule {
+    enum scheme scheme;
+    char host[FRAME_HOST];
+    uint16_t port;
+};
+
+struct entry_limits {
+    uint32_t memory_mb, cpu_s, wall_s, output_kb, log_kb, dials, up_mb, down_mb, concurrency;
+};
+/* What a lease or a spare may live for; spares: workers loaded ahead. */
+struct entry_lease {
+    uint32_t calls, age_s, idle_s, spares;
+};
+
+struct entry_action {
+    char name[NAME_BYTES];
+    const json_t *input, *output; /* JSON Schemas; output may be NULL */
+    bool idempotent;
+    unsigned field_count;
+    char fields[FRAME_FIELDS][NAME_BYTES]; /* credential fields that this action is given */
+};
+
+/* Everything a role needs of one enabled connector. Pointers live as long as the registry. */
+struct entry {
+    uint32_t index;
+    enum entry_state state;
+    char name[NAME_BYTES], plugin[NAME_BYTES], version[32];
+    const char *problem;                 /* what to tell a caller when the state is not ENTRY_ENABLED */
+    uint8_t digest[HASH_BYTES];          /* over plugin bytes, manifest, settings and grant */
+    uint8_t so_digest[HASH_BYTES], manifest_digest[HASH_BYTES];
+    enum isolation isolation;
+    bool needs_credential;               /* some action is given fields that the manifest requires */
+    unsigned action_count, rule_count, range_count, workspace_count;
+    struct entry_action *actions;
+    struct egress_rule *rules;
+    const char **ranges;                 /* special-purpose ranges that the administrator allows, CIDR */
+    const char **workspaces;
+    const char *ca;                      /* PEM of CAFile, NULL = the system's bundle */
+    const json_t *settings;              /* object */
+    const json_t *document;              /* the whole entry, for listings */
+    struct entry_limits limits;
+    struct entry_lease lease;
+};
+
+struct registry {
+    uint32_t number;
+    unsigned count;
+    struct entry *entries;
+    json_t *document;
+};
+
+/* Reads the sealed memfd from its start (the descriptor stays the caller's). Bounds everything; err says what is wrong. */
+bool registry_read(int fd, struct registry *registry, struct err *err);
+void registry_clear(struct registry *registry);
+/* By the name that callers use; NULL when there is none. */
+const struct entry *registry_find(const struct registry *registry, const char *name);
+/* By index; NULL when out of range. */
+const struct entry *registry_entry(const struct registry *registry, uint32_t index);
+const struct entry_action *entry_action(const struct entry *entry, const char *name);
+
+/* The document, as the loader emits it (integers only, keys sorted, compact):
+ * {"registry": 7, "entries": [{
+ *   "name", "plugin", "version", "summary", "state": "enabled|disabled|changed|invalid", "problem"?,
+ *   "digest", "so_digest", "manifest_digest" (64 hex digits each),
+ *   "isolation": "call|lease", "lease": {"calls", "age_s", "idle_s", "spares"},
+ *   "actions": [{"name", "summary", "input": schema, "output"?: schema, "idempotent": bool, "fields": [name…]}],
+ *   "fields": [{"name", "secret": bool, "required": bool, "summary"}],
+ *   "settings": {…}, "egress": ["tls://host:443", …], "ranges": ["127.0.0.0/8", …], "workspaces": ["default", …],
+ *   "ca"?: PEM text, "limits": {"memory_mb", "cpu_s", "wall_s", "output_kb", "log_kb", "dials", "up_mb", "down_mb", "concurrency"}
+ * }]} */
