@@ -1,1 +1,0 @@
-/* replaced by the owner of base/ */ extern int base_json_unused; int base_json_unused;
