@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bounded reading and canonical writing of JSON. */
+#include "json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The deepest nesting, counted before the recursive parser sees the text. */
+static unsigned nesting(const char *bytes, size_t length)
+{
+    unsigned depth = 0, deepest = 0;
+    bool inside = false; /* a string */
+    for (size_t i = 0; i < length; i++) {
+        char c = bytes[i];
+        if (inside && c == '\\')
+            i++;
+        else if (c == '"')
+            inside = !inside;
+        else if (inside)
+            continue;
+        else if ((c == '[' || c == '{') && ++depth > deepest)
+            deepest = depth;
+        else if ((c == ']' || c == '}') && depth)
+            depth--;
+    }
+    return deepest;
+}
+
+/* jansson quotes the text around the fault; it may be a secret, so only the reason is kept. */
+static bool refuse(const json_error_t *fault, struct err *err)
+{
+    char reason[JSON_ERROR_TEXT_LENGTH];
+    snprintf(reason, sizeof reason, "%s", fault->text);
+    if (json_error_code(fault) == json_error_duplicate_key) snprintf(reason, sizeof reason, "a key stands there twice");
+    char *near = strstr(reason, " near ");
+    if (near) *near = '\0';
+    return err_set(err, ERR_MALFORMED, "not acceptable JSON at line %d, column %d: %s", fault->line, fault->column,
+                   reason);
+}
+
+bool json_read(const char *bytes, size_t length, size_t max, json_t **out, struct err *err)
+{
+    if (length > max) return err_set(err, ERR_TOO_LARGE, "the JSON text has %zu bytes; the limit is %zu", length, max);
+    if (nesting(bytes, length) > JSON_DEPTH)
+        return err_set(err, ERR_MALFORMED, "the JSON text is nested more than %d levels deep", JSON_DEPTH);
+
+    json_error_t fault;
+    json_t *value = json_loadb(length ? bytes : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
+    if (!value) return refuse(&fault, err);
+    *out = value;
+    return true;
+}
+
+static int add_piece(const char *bytes, size_t count, void *buf)
+{
+    return buf_add(buf, bytes, count) ? 0 : -1;
+}
+
+bool json_compact(const json_t *value, struct buf *buf)
+{
+    return json_dump_callback(value, add_piece, buf, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) == 0;
+}
