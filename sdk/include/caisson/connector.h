@@ -75,6 +75,12 @@ struct csn_services {
     /* NULL unless the manifest declares egress */
     int (*http)(struct csn_call *, const struct csn_http_request *, struct csn_http_response *);
     int (*mail)(struct csn_call *, const struct csn_mail *, struct csn_mail_result *);
+    int (*hmac_sha256)(struct csn_call *, const void *key, size_t key_size, const void *bytes, size_t size,
+                       unsigned char mac[32]);
+    const char *(*base64)(struct csn_call *, const void *bytes, size_t size);
+    int (*unbase64)(struct csn_call *, const char *text, const void **bytes, size_t *size);
+    /* for the helpers, not for you: what csn_problem answers next */
+    void (*explain)(struct csn_call *, const char *text);
 };
 
 /* One call. Made and freed by the host; lives until the action returns. */
@@ -175,11 +181,35 @@ static inline int csn_left_ms(struct csn_call *call)
 /* ── dial ──────────────────────────────────────────────────────────────────────────────────────────────*/
 
 /* A connected byte stream (AF_UNIX, blocking) to host:port, relayed by Caisson; -1 when it was refused or failed:
- * csn_problem() then says why. TLS is yours to make, or use caisson/http.h and caisson/mail.h.
+ * csn_problem() then says why, and errno is EACCES when no rule allows that host and port, anything else when a later
+ * attempt may succeed. TLS is yours to make, or use caisson/http.h and caisson/mail.h.
  * [action; the descriptor is yours, close(2) it or leave it to the end of the process] */
 static inline int csn_dial(struct csn_call *call, const char *host, uint16_t port)
 {
     return call->services->dial(call, host, port);
+}
+
+/* ── signatures: there only when the manifest declares egress ──────────────────────────────────────────*/
+
+/* HMAC-SHA256 (RFC 2104) of size bytes into mac. 1, or 0 when the host cannot. [action] */
+static inline int csn_hmac_sha256(struct csn_call *call, const void *key, size_t key_size, const void *bytes,
+                                  size_t size, unsigned char mac[32])
+{
+    return call->services->hmac_sha256 ? call->services->hmac_sha256(call, key, key_size, bytes, size, mac) : 0;
+}
+
+/* The bytes in base64 (RFC 4648 §4, with padding), or NULL when there is no memory.
+ * [action; lives until the action returns] */
+static inline const char *csn_base64(struct csn_call *call, const void *bytes, size_t size)
+{
+    return call->services->base64 ? call->services->base64(call, bytes, size) : (const char *)0;
+}
+
+/* Decodes base64 text that is not in the input (csn_blob does that), such as a key: 1 and *bytes, *size are set, or 0
+ * when it is not base64. [action; lives until the action returns] */
+static inline int csn_unbase64(struct csn_call *call, const char *text, const void **bytes, size_t *size)
+{
+    return call->services->unbase64 ? call->services->unbase64(call, text, bytes, size) : 0;
 }
 
 /* Why the last csn_dial, csn_http or csn_mail failed, in one sentence. Never NULL.
