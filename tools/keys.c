@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making, publishing and using the keys from the command line: the only place that ever creates a master key. */
+#include "keys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/auto.h"
+#include "base/clock.h"
+
+enum { PUBLIC_MAX = 1024 };
+static const char public_head[] = "caisson-vault-public-1";
+
+/* ── making ────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool write_text(int fd, const char *text, size_t length, struct err *err)
+{
+    for (size_t done = 0; done < length;) {
+        ssize_t put = write(fd, text + done, length - done);
+        if (put < 0 && errno != EINTR) return err_sys(err, ERR_IO, "cannot write");
+        if (put > 0) done += (size_t)put;
+    }
+    return fsync(fd) == 0 || err_sys(err, ERR_IO, "cannot bring it to the disk");
+}
+
+/* Whole or not at all: written under another name, brought to the disk, then linked to its own, never over another. */
+static bool put_file(int folder, const char *name, mode_t mode, const char *text, size_t length, struct err *err)
+{
+    char draft[64];
+    snprintf(draft, sizeof draft, ".%s.new", name);
+    unlinkat(folder, draft, 0);
+    FD_AUTO fd = openat(folder, draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (fd < 0) return err_sys(err, ERR_IO, "cannot make keys/%s", name);
+    bool good = (fchmod(fd, mode) == 0 || err_sys(err, ERR_IO, "cannot set its mode")) &&
+                write_text(fd, text, length, err);
+    if (!good) err_in(err, "writing keys/%s", name);
+    if (good && linkat(folder, draft, folder, name, 0) < 0)
+        good = errno == EEXIST ? err_set(err, ERR_EXISTS, "there is a keys/%s already", name)
+                               : err_sys(err, ERR_IO, "cannot name keys/%s", name);
+    unlinkat(folder, draft, 0);
+    if (good && fsync(folder) < 0) good = err_sys(err, ERR_IO, "cannot bring the folder keys to the disk");
+    return good;
+}
+
+static bool public_make(int folder, const uint8_t master[KEY_BYTES], struct err *err)
+{
+    uint8_t public[KEY_BYTES], id[KEY_ID_BYTES], secret[KEY_SIGN_SECRET];
+    char id_digits[2 * KEY_ID_BYTES + 1], digits[HASH_TEXT], vkey[VKEY_TEXT], text[PUBLIC_MAX];
+    key_submission(master, KEY_VERSION, public, secret);
+    key_id_public(public, id);
+    hex_text(id, sizeof id, id_digits);
+    hex_text(public, sizeof public, digits);
+    key_signing(master, KEY_VERSION, public, secret);
+    sodium_memzero(secret, sizeof secret);
+    vkey_text(KEYS_ORIGIN, public, vkey);
+    int length = snprintf(text, sizeof text, "%s\nsubmission-id %s\nsubmission-key %s\nlog-vkey %s\n", public_head,
+                          id_digits, digits, vkey);
+    return put_file(folder, "vault.pub", 0644, text, (size_t)length, err);
+}
+
+static bool master_read(int folder, uint8_t master[KEY_BYTES], struct err *err)
+{
+    char text[MASTER_FILE_BYTES + 1];
+    FD_AUTO fd = openat(folder, "master.key", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return err_sys(err, ERR_IO, "cannot read keys/master.key");
+    ssize_t got = read(fd, text, sizeof text);
+    bool good = got < 0 ? err_sys(err, ERR_IO, "cannot read keys/master.key")
+                        : master_parse(text, (size_t)got, master, err);
+    sodium_memzero(text, sizeof text);
+    return good;
+}
+
+/* A new key beside old data would lock that data away for ever. */
+static bool no_data_yet(int home, struct err *err)
+{
+    static const char *const files[] = {"data/vault.db", "data/audit.db", "data/state.db"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (faccessat(home, files[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            return err_set(err, ERR_STATE,
+                           "there is data but no keys/master.key: restore the key from its backup, a new one cannot "
+                           "open what the old one sealed");
+    return true;
+}
+
+static bool open_folder(int home, int *folder, struct err *err)
+{
+    if (mkdirat(home, "keys", 0755) < 0 && errno != EEXIST) return err_sys(err, ERR_IO, "cannot make the folder keys");
+    FD_AUTO fd = openat(home, "keys", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return err_sys(err, ERR_IO, "cannot open the folder keys");
+    if (fsync(home) < 0) return err_sys(err, ERR_IO, "cannot bring the home folder to the disk");
+    *folder = take_fd(&fd);
+    return true;
+}
+
+static bool create_master(int home, int folder, uint8_t master[KEY_BYTES], struct err *err)
+{
+    char text[MASTER_FILE_BYTES];
+    if (!no_data_yet(home, err)) return false;
+    crypto_kdf_keygen(master);
+    master_text(master, text);
+    bool good = put_file(folder, "master.key", 0600, text, sizeof text, err);
+    sodium_memzero(text, sizeof text);
+    return good;
+}
+
+static bool exists(int folder, const char *name)
+{
+    return faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool keys_create(int home_dirfd, struct err *err)
+{
+    uint8_t master[KEY_BYTES];
+    FD_AUTO folder = -1;
+    if (!key_library(err) || !open_folder(home_dirfd, &folder, err)) return false;
+    bool had_key = exists(folder, "master.key"), had_public = exists(folder, "vault.pub");
+    bool good = had_key ? master_read(folder, master, err) : create_master(home_dirfd, folder, master, err);
+    if (good && !had_key && had_public && unlinkat(folder, "vault.pub", 0) < 0) /* of a key that is gone */
+        good = err_sys(err, ERR_IO, "cannot replace keys/vault.pub");
+    if (good && (!had_key || !had_public)) good = public_make(folder, master, err);
+    sodium_memzero(master, sizeof master);
+    if (good && had_key) return err_set(err, ERR_EXISTS, "there is a master key already; it was left as it is");
+    return good;
+}
+
+/* ── reading ───────────────────────────────────────────────────────────────────────────────────────── */
+
+/* "WORD VALUE" as one line of *text; moves on behind it. */
+static bool next_value(char **text, const char *word, char **value)
+{
+    char *end = strchr(*text, '\n');
+    size_t length = strlen(word);
+    if (!end || strncmp(*text, word, length) != 0 || (*text)[length] != ' ') return false;
+    *end = '\0';
+    *value = *text + length + 1;
+    *text = end + 1;
+    return true;
+}
+
+static bool public_parse(char *text, struct keys_public *public, struct err *err)
+{
+    char *id, *key, *vkey;
+    uint8_t expected[KEY_ID_BYTES];
+    size_t head = sizeof public_head - 1;
+    if (strncmp(text, public_head, head) != 0 || text[head] != '\n')
+        return err_set(err, ERR_MALFORMED, "it is not a public key file of this release");
+    text += head + 1;
+    if (!next_value(&text, "submission-id", &id) || !next_value(&text, "submission-key", &key) ||
+        !next_value(&text, "log-vkey", &vkey) || *text != '\0' || strlen(vkey) >= VKEY_TEXT ||
+        !hex_parse(id, public->submission_id, KEY_ID_BYTES) || !hex_parse(key, public->submission, KEY_BYTES))
+        return err_set(err, ERR_MALFORMED, "it is damaged: delete it and run caisson init again");
+    key_id_public(public->submission, expected);
+    if (memcmp(expected, public->submission_id, sizeof expected) != 0)
+        return err_set(err, ERR_MALFORMED, "its key and its key's name differ: delete it and run caisson init again");
+    public->version = KEY_VERSION;
+    snprintf(public->vkey, sizeof public->vkey, "%s", vkey);
+    return vkey_parse(vkey, public->origin, public->signing, err);
+}
+
+bool keys_read_public(int home_dirfd, struct keys_public *public, struct err *err)
+{
+    char text[PUBLIC_MAX];
+    struct keys_public found = {0};
+    if (!key_library(err)) return false;
+    FD_AUTO fd = openat(home_dirfd, "keys/vault.pub", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no keys/vault.pub here: run caisson init first")
+                               : err_sys(err, ERR_IO, "cannot read keys/vault.pub");
+    ssize_t got = read(fd, text, sizeof text - 1);
+    if (got < 0) return err_sys(err, ERR_IO, "cannot read keys/vault.pub");
+    text[got] = '\0';
+    if (!public_parse(text, &found, err)) return err_in(err, "reading keys/vault.pub");
+    *public = found;
+    return true;
+}
+
+/* ── submitting ────────────────────────────────────────────────────────────────────────────────────── */
+
+void keys_submission(struct submission *submission)
+{
+    memset(submission, 0, sizeof *submission);
+    memcpy(submission->magic, "caisson-submit1", sizeof submission->magic);
+    submission->issued_at = clock_wall() / CLOCK_S;
+    randombytes_buf(submission->nonce, sizeof submission->nonce);
+}
+
+static size_t bytes_used(const struct submission *submission)
+{
+    if (submission->field_count == 0) return 0;
+    uint32_t last = submission->field_count - 1;
+    return submission->fields[last].offset + submission->fields[last].length;
+}
+
+bool keys_add_field(struct submission *submission, const char *name, const void *value, size_t length, struct err *err)
+{
+    size_t used = bytes_used(submission);
+    if (!name_valid(name)) return err_set(err, ERR_BAD_INPUT, "a field's name is of a-z, 0-9, -, _ and inner dots");
+    for (uint32_t i = 0; i < submission->field_count; i++)
+        if (strcmp(submission->fields[i].name, name) == 0)
+            return err_set(err, ERR_BAD_INPUT, "the field %s is given twice", name);
+    if (submission->field_count == FRAME_FIELDS)
+        return err_set(err, ERR_TOO_LARGE, "a credential has at most %d fields", FRAME_FIELDS);
+    if (length > sizeof submission->bytes - used)
+        return err_set(err, ERR_TOO_LARGE, "a credential's fields hold at most %zu bytes altogether",
+                       sizeof submission->bytes);
+    if (length) memcpy(submission->bytes + used, value, length);
+    snprintf(submission->fields[submission->field_count].name, NAME_BYTES, "%s", name);
+    submission->fields[submission->field_count].offset = (uint32_t)used;
+    submission->fields[submission->field_count].length = (uint32_t)length;
+    submission->field_count++;
+    return true;
+}
+
+bool keys_seal(const struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
+               size_t *length, struct err *err)
+{
+    _Static_assert(sizeof *submission + crypto_box_SEALBYTES <= BOX_MAX, "a submission must fit into its message");
+    if (!key_library(err)) return false;
+    if (!name_in(submission->workspace, NAME_BYTES) || !name_in(submission->credential, NAME_BYTES) ||
+        !name_in(submission->connector, NAME_BYTES))
+        return err_set(err, ERR_BAD_INPUT,
+                       "names of workspaces, credentials and connectors are of a-z, 0-9, -, _ and inner dots");
+    if (crypto_box_seal(box, (const uint8_t *)submission, sizeof *submission, public) != 0)
+        return err_set(err, ERR_MALFORMED, "the vault's public key is not a usable key");
+    *length = sizeof *submission + crypto_box_SEALBYTES;
+    return true;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command's side of the keys: makes keys/master.key and keys/vault.pub, reads the public file, and seals what is
+ * submitted to it. Secret values pass through here on their way in and are never kept. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/keyderive.h"
+#include "runtime/messages.h"
+
+/* keys/vault.pub: four lines of text. */
+struct keys_public {
+    uint32_t version;
+    uint8_t submission[KEY_BYTES]; /* X25519: what keys_seal() seals to */
+    uint8_t submission_id[KEY_ID_BYTES];
+    uint8_t signing[KEY_BYTES]; /* Ed25519: who signs the log's checkpoints */
+    char origin[128], vkey[VKEY_TEXT];
+};
+
+/* The name of a log that nobody named otherwise: the key name in its verifier key and its checkpoints' first line. */
+#define KEYS_ORIGIN "caisson.local/1"
+
+/* Makes the folder keys (0755 as the key file guards itself), keys/master.key (0600) and keys/vault.pub (0644) below
+ * the home folder; everything is on disk when it returns. ERR_EXISTS when there is a key already: it is never
+ * overwritten, and a missing vault.pub is made again from it. */
+bool keys_create(int home_dirfd, struct err *err);
+
+/* Reads keys/vault.pub below the home folder and checks it. */
+bool keys_read_public(int home_dirfd, struct keys_public *public, struct err *err);
+
+/* Starts a submission: magic, time and nonce; the names are the caller's to fill in (checked by keys_seal). */
+void keys_submission(struct submission *submission);
+/* Adds one field; value is copied. Wipe the structure with sodium_memzero() or explicit_bzero() when done. */
+bool keys_add_field(struct submission *submission, const char *name, const void *value, size_t length, struct err *err);
+
+/* Seals the whole structure to the vault's public key. box: at least BOX_MAX bytes; *length: how many it takes. */
+bool keys_seal(const struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
+               size_t *length, struct err *err);
