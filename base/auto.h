@@ -16,7 +16,7 @@ static inline void auto_free(void *slot)
 }
 
 /* A descriptor or heap block owned by this scope. */
-#define FD_AUTO   __attribute__((cleanup(auto_close))) int
+#define FD_AUTO __attribute__((cleanup(auto_close))) int
 #define FREE_AUTO __attribute__((cleanup(auto_free)))
 
 /* Hands the thing over: the scope no longer owns it. */

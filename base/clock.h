@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define CLOCK_MS UINT64_C(1000000)
-#define CLOCK_S  UINT64_C(1000000000)
+#define CLOCK_S UINT64_C(1000000000)
 
 /* Nanoseconds since boot (CLOCK_MONOTONIC): the same number in every process of this machine. */
 uint64_t clock_now(void);

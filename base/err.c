@@ -97,6 +97,7 @@ bool err_in(struct err *err, const char *format, ...)
     int used = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
     if (used < 0 || (size_t)used >= sizeof err->text - 2) return false;
-    snprintf(err->text + used, sizeof err->text - (size_t)used, ": %.*s", (int)(sizeof inner - (size_t)used - 3), inner);
+    snprintf(err->text + used, sizeof err->text - (size_t)used, ": %.*s", (int)(sizeof inner - (size_t)used - 3),
+             inner);
     return false;
 }

@@ -8,54 +8,54 @@
 /* One row of the table in err.c each; the numbers travel between processes, so new kinds go to the end. */
 enum err_kind {
     ERR_NONE = 0,
-    ERR_USAGE,          /* the command line is wrong */
-    ERR_MALFORMED,      /* not JSON, not INI, not a frame */
-    ERR_BAD_INPUT,      /* well formed, but against the schema */
-    ERR_TOO_LARGE,      /* over a documented limit */
-    ERR_NO_IDENTITY,    /* no token, or one that nobody issued */
-    ERR_DENIED,         /* known caller without the right */
-    ERR_NOT_FOUND,      /* no such connector, action, credential or call */
-    ERR_CONFLICT,       /* the first call under this key is still running */
-    ERR_KEY_REUSED,     /* the key was used for another payload */
-    ERR_UNCERTAIN,      /* the key's first call may have been sent */
-    ERR_RATE,           /* over a rate limit */
-    ERR_BUSY,           /* no room right now */
-    ERR_FROZEN,         /* an administrator froze the runtime */
-    ERR_AUDIT,          /* the log cannot be written: nothing runs */
-    ERR_UNAVAILABLE,    /* a role is restarting or absent */
-    ERR_STALE,          /* another registry number is in force */
-    ERR_CHANGED,        /* a plugin's file is not what was approved */
-    ERR_LOAD,           /* the plugin does not load */
-    ERR_REJECTED,       /* the remote side refused for good */
-    ERR_RETRYABLE,      /* the remote side may accept it later */
-    ERR_TIMEOUT,        /* the deadline passed */
-    ERR_CRASHED,        /* the worker died */
-    ERR_VIOLATION,      /* the worker tried what it may not do */
-    ERR_PROTOCOL,       /* a peer's frame is wrong */
-    ERR_LOST,           /* the outcome could not be learnt */
-    ERR_EXISTS,         /* already there */
-    ERR_STATE,          /* not possible in this state */
-    ERR_IO,             /* the operating system refused */
-    ERR_MISSING_LAYER,  /* the kernel lacks a wall that is required */
-    ERR_INTERNAL,       /* a fault of ours */
+    ERR_USAGE,         /* the command line is wrong */
+    ERR_MALFORMED,     /* not JSON, not INI, not a frame */
+    ERR_BAD_INPUT,     /* well formed, but against the schema */
+    ERR_TOO_LARGE,     /* over a documented limit */
+    ERR_NO_IDENTITY,   /* no token, or one that nobody issued */
+    ERR_DENIED,        /* known caller without the right */
+    ERR_NOT_FOUND,     /* no such connector, action, credential or call */
+    ERR_CONFLICT,      /* the first call under this key is still running */
+    ERR_KEY_REUSED,    /* the key was used for another payload */
+    ERR_UNCERTAIN,     /* the key's first call may have been sent */
+    ERR_RATE,          /* over a rate limit */
+    ERR_BUSY,          /* no room right now */
+    ERR_FROZEN,        /* an administrator froze the runtime */
+    ERR_AUDIT,         /* the log cannot be written: nothing runs */
+    ERR_UNAVAILABLE,   /* a role is restarting or absent */
+    ERR_STALE,         /* another registry number is in force */
+    ERR_CHANGED,       /* a plugin's file is not what was approved */
+    ERR_LOAD,          /* the plugin does not load */
+    ERR_REJECTED,      /* the remote side refused for good */
+    ERR_RETRYABLE,     /* the remote side may accept it later */
+    ERR_TIMEOUT,       /* the deadline passed */
+    ERR_CRASHED,       /* the worker died */
+    ERR_VIOLATION,     /* the worker tried what it may not do */
+    ERR_PROTOCOL,      /* a peer's frame is wrong */
+    ERR_LOST,          /* the outcome could not be learnt */
+    ERR_EXISTS,        /* already there */
+    ERR_STATE,         /* not possible in this state */
+    ERR_IO,            /* the operating system refused */
+    ERR_MISSING_LAYER, /* the kernel lacks a wall that is required */
+    ERR_INTERNAL,      /* a fault of ours */
     ERR_KINDS
 };
 
 /* What each kind means outside: one table, used by the API, the CLI and the log. */
 struct err_row {
-    const char *slug;   /* stable name: problem type and JSON field */
-    int http;           /* HTTP status, RFC 9110 */
-    int exit;           /* exit code of the caisson command */
-    bool retry;         /* may the same request succeed later, unchanged? */
-    const char *title;  /* one plain sentence */
+    const char *slug;  /* stable name: problem type and JSON field */
+    int http;          /* HTTP status, RFC 9110 */
+    int exit;          /* exit code of the caisson command */
+    bool retry;        /* may the same request succeed later, unchanged? */
+    const char *title; /* one plain sentence */
 };
 
 enum { ERR_TEXT = 400, ERR_DETAIL = 200 };
 
 struct err {
     enum err_kind kind;
-    char text[ERR_TEXT];        /* for callers: no secret, no internal path */
-    char detail[ERR_DETAIL];    /* for the operator's log: errno text, file:line of the origin */
+    char text[ERR_TEXT];     /* for callers: no secret, no internal path */
+    char detail[ERR_DETAIL]; /* for the operator's log: errno text, file:line of the origin */
 };
 
 /* Sets kind and text, replacing what stood there. Always returns false, so that callers write `return err_set(…)`. */

@@ -8,10 +8,10 @@
 
 enum {
     ID_BYTES = 16,
-    ID_TEXT = 37,     /* 36 characters and the NUL */
+    ID_TEXT = 37, /* 36 characters and the NUL */
     HASH_BYTES = 32,
     HASH_TEXT = 65,
-    NAME_BYTES = 64   /* a name with its NUL: connectors, actions, credentials, workspaces, fields */
+    NAME_BYTES = 64 /* a name with its NUL: connectors, actions, credentials, workspaces, fields */
 };
 
 /* A new UUIDv7: milliseconds of the wall clock, then random bits. */

@@ -53,8 +53,10 @@ static int keep_fds(struct msghdr *message, struct wire_frame *frame)
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
-            if (frame->fd_count < WIRE_FDS) frame->fds[frame->fd_count++] = fd;
-            else close(fd), surplus++;
+            if (frame->fd_count < WIRE_FDS)
+                frame->fds[frame->fd_count++] = fd;
+            else
+                close(fd), surplus++;
         }
     }
     return surplus;
@@ -113,11 +115,14 @@ bool wire_read_all(int fd, void *bytes, size_t count, uint64_t deadline, struct 
 {
     for (size_t done = 0; done < count;) {
         ssize_t got = read(fd, (char *)bytes + done, count - done);
-        if (got > 0) done += (size_t)got;
-        else if (got == 0) return err_set(err, ERR_CRASHED, "the other side closed before it had finished");
+        if (got > 0)
+            done += (size_t)got;
+        else if (got == 0)
+            return err_set(err, ERR_CRASHED, "the other side closed before it had finished");
         else if (errno == EAGAIN && !wait_for(fd, POLLIN, deadline))
             return err_set(err, ERR_TIMEOUT, "nothing more came before the deadline");
-        else if (errno != EAGAIN && errno != EINTR) return err_sys(err, ERR_IO, "reading failed");
+        else if (errno != EAGAIN && errno != EINTR)
+            return err_sys(err, ERR_IO, "reading failed");
     }
     return true;
 }
@@ -126,10 +131,12 @@ bool wire_write_all(int fd, const void *bytes, size_t count, uint64_t deadline, 
 {
     for (size_t done = 0; done < count;) {
         ssize_t put = write(fd, (const char *)bytes + done, count - done);
-        if (put >= 0) done += (size_t)put;
+        if (put >= 0)
+            done += (size_t)put;
         else if (errno == EAGAIN && !wait_for(fd, POLLOUT, deadline))
             return err_set(err, ERR_TIMEOUT, "the other side took no more before the deadline");
-        else if (errno != EAGAIN && errno != EINTR) return err_sys(err, ERR_CRASHED, "the other side is gone");
+        else if (errno != EAGAIN && errno != EINTR)
+            return err_sys(err, ERR_CRASHED, "the other side is gone");
     }
     return true;
 }
