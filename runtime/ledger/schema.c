@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The three databases as SQL text: what docs/audit-format.md describes is created from here and nowhere else. */
+#include "schema.h"
+
+/* One transaction, one file: the log, the calls and the idempotency keys stand and fall together. */
+const char schema_audit[] =
+    "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE entry("
+    "  idx INTEGER PRIMARY KEY,"              /* leaf index, dense from 0, assigned by the writer */
+    "  ts INTEGER NOT NULL,"                  /* ns since 1970, never decreasing */
+    "  kind INTEGER NOT NULL,"                /* record.h: enum record_kind */
+    "  call BLOB, attempt INTEGER, workspace BLOB,"
+    "  leaf BLOB NOT NULL CHECK(length(leaf) = 32),"
+    "  body BLOB CHECK(length(body) <= 65535)" /* NULL once pruned; the leaf stays */
+    ") STRICT;"
+    "CREATE UNIQUE INDEX entry_call ON entry(call, attempt, kind) WHERE kind IN (1, 2);"
+    "CREATE TRIGGER entry_keep BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'entries stay'); END;"
+    "CREATE TRIGGER entry_fixed BEFORE UPDATE ON entry WHEN NEW.body IS NOT NULL OR NEW.idx <> OLD.idx"
+    "  OR NEW.ts <> OLD.ts OR NEW.kind <> OLD.kind OR NEW.leaf <> OLD.leaf"
+    "  BEGIN SELECT RAISE(ABORT, 'entries are not changed'); END;"
+    /* What is personal: the body holds SHA-256(tag, salt, value) only. form 0: value is plain JSON;
+     * 1: encrypted under the key of subject. */
+    "CREATE TABLE detail("
+    "  idx INTEGER NOT NULL, name TEXT NOT NULL, form INTEGER NOT NULL DEFAULT 0,"
+    "  salt BLOB NOT NULL CHECK(length(salt) = 32), subject BLOB, nonce BLOB, value BLOB NOT NULL,"
+    "  PRIMARY KEY(idx, name)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE tile(level INTEGER NOT NULL, n INTEGER NOT NULL,"
+    "  hashes BLOB NOT NULL CHECK(length(hashes) = 8192), PRIMARY KEY(level, n)) STRICT;"
+    "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, root BLOB NOT NULL CHECK(length(root) = 32),"
+    "  note BLOB NOT NULL, ts INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE cosignature(size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL,"
+    "  PRIMARY KEY(size, name)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE signer(first_size INTEGER PRIMARY KEY, vkey TEXT NOT NULL, retired_size INTEGER) STRICT;"
+    "CREATE TABLE prune(ts INTEGER PRIMARY KEY, from_idx INTEGER NOT NULL, to_idx INTEGER NOT NULL,"
+    "  size INTEGER NOT NULL, root BLOB NOT NULL, archive BLOB NOT NULL, entry INTEGER NOT NULL) STRICT;"
+    /* One row per attempt; state 0 = open, 1 = ended. salt: until the outcome is written. */
+    "CREATE TABLE call("
+    "  id BLOB NOT NULL CHECK(length(id) = 16), attempt INTEGER NOT NULL, state INTEGER NOT NULL,"
+    "  workspace BLOB NOT NULL, connector TEXT NOT NULL, action TEXT NOT NULL,"
+    "  credential TEXT NOT NULL, credential_version INTEGER NOT NULL,"
+    "  entry_digest BLOB NOT NULL, salt BLOB, slot BLOB, instance BLOB NOT NULL,"
+    "  begun INTEGER NOT NULL, started INTEGER NOT NULL, deadline INTEGER NOT NULL,"
+    "  intent INTEGER NOT NULL, outcome INTEGER, ended INTEGER,"
+    "  class INTEGER, sent INTEGER, reason INTEGER, retry_after INTEGER,"
+    "  PRIMARY KEY(id, attempt)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX call_open ON call(state) WHERE state = 0;"
+    "CREATE INDEX call_workspace ON call(workspace, id, attempt);"
+    /* slot: keyed hash of workspace, caller and key. retry: an operator released it for one more attempt. */
+    "CREATE TABLE idempotency("
+    "  slot BLOB PRIMARY KEY CHECK(length(slot) = 32), call BLOB NOT NULL, fingerprint BLOB NOT NULL,"
+    "  retry INTEGER NOT NULL DEFAULT 0, expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX idempotency_expires ON idempotency(expires);"
+    "CREATE TABLE answer("
+    "  call BLOB NOT NULL, attempt INTEGER NOT NULL, sealed_key BLOB NOT NULL, body BLOB NOT NULL,"
+    "  expires INTEGER NOT NULL, PRIMARY KEY(call, attempt)) STRICT;"
+    "CREATE INDEX answer_expires ON answer(expires);";
+
+const char schema_state[] =
+    "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE workspace("
+    "  id BLOB PRIMARY KEY CHECK(length(id) = 16), name TEXT NOT NULL UNIQUE,"
+    "  lookup BLOB NOT NULL CHECK(length(lookup) = 32), created INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    /* connectors, actions: JSON arrays of names, empty = all. hash: SHA-256 of the token's text. */
+    "CREATE TABLE token("
+    "  id BLOB PRIMARY KEY CHECK(length(id) = 16), hash BLOB NOT NULL UNIQUE CHECK(length(hash) = 32),"
+    "  workspace BLOB NOT NULL, name TEXT NOT NULL, role INTEGER NOT NULL,"
+    "  connectors TEXT NOT NULL, actions TEXT NOT NULL,"
+    "  created INTEGER NOT NULL, expires INTEGER NOT NULL, revoked INTEGER) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE credential("
+    "  id BLOB PRIMARY KEY CHECK(length(id) = 16), workspace BLOB NOT NULL, name TEXT NOT NULL,"
+    "  connector TEXT NOT NULL, version INTEGER NOT NULL, audience TEXT NOT NULL, fields TEXT NOT NULL,"
+    "  created INTEGER NOT NULL, changed INTEGER NOT NULL, UNIQUE(workspace, name)) STRICT, WITHOUT ROWID;";
+
+const char schema_vault[] =
+    "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE workspace_key("
+    "  workspace BLOB NOT NULL, version INTEGER NOT NULL, wrapped BLOB NOT NULL,"
+    "  answer_secret BLOB NOT NULL, answer_public BLOB NOT NULL, created INTEGER NOT NULL,"
+    "  PRIMARY KEY(workspace, version)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE credential_version("
+    "  credential BLOB NOT NULL, version INTEGER NOT NULL, key_version INTEGER NOT NULL, wrapped BLOB NOT NULL,"
+    "  audience_digest BLOB NOT NULL, created INTEGER NOT NULL,"
+    "  PRIMARY KEY(credential, version)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE credential_field("
+    "  credential BLOB NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL, sealed BLOB NOT NULL,"
+    "  PRIMARY KEY(credential, version, name)) STRICT, WITHOUT ROWID;";
