@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keywords that look at one value alone: types, sameness, numbers, sizes. */
-#include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,10 +9,13 @@
 
 /* ── values ────────────────────────────────────────────────────────────────────────────────────────── */
 
+/* Without libm: from 2^53 on a double has no fraction any more. */
 static bool whole(const json_t *value)
 {
+    const double exact = 9007199254740992.0;
     double number = json_real_value(value);
-    return json_is_integer(value) || (json_is_real(value) && floor(number) == number);
+    if (!json_is_real(value)) return json_is_integer(value);
+    return number >= exact || number <= -exact || (double)(int64_t)number == number;
 }
 
 static const struct {
