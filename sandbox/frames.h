@@ -65,6 +65,8 @@ struct egress_request {
     uint32_t port;
     uint32_t host_length; /* bytes of host that count; anything but exactly that many non-NUL bytes is refused */
     char host[FRAME_HOST];
+    uint8_t call_id[16]; /* which call of a lease this belongs to; all zero: the one whose gate is open */
+    uint32_t attempt;
 };
 
 enum egress_status {
