@@ -392,7 +392,9 @@ struct msg_worker_ended {
 
 /* Something that belongs to no call, or that came after its outcome. */
 enum incident_kind { INCIDENT_LOAD = 1, INCIDENT_LATE_END, INCIDENT_DIGEST_MISMATCH, INCIDENT_LEASE_MISMATCH,
-                     INCIDENT_BREAKER, INCIDENT_BAD_FRAME, INCIDENT_CELL, INCIDENT_KINDS };
+                     INCIDENT_BREAKER, INCIDENT_BAD_FRAME, INCIDENT_CELL,
+                     INCIDENT_CREDENTIAL, /* the vault could not open what an order carries: damaged, or not its own */
+                     INCIDENT_KINDS };
 struct msg_incident {
     uint32_t kind, entry;
     struct call_ref call; /* zeroed: none */

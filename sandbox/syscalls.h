@@ -170,7 +170,7 @@ static const struct call_row call_rows[] = {
     CALL1(socketpair, BROKER, YES, IS32(0, 1), "a relay's two ends"),
     CALL2(setsockopt, BROKER, YES, IS32(1, 41), IS32(2, 26), "IPV6_V6ONLY"),
     CALL1(ioctl, BROKER, YES, IS32(1, 0x5421), "FIONBIO"),
-    CALL1(ioctl, BROKER, YES, IS32(1, 0x541b), "FIONREAD"),
+    CALL1(ioctl, BROKER | VAULT, YES, IS32(1, 0x541b), "FIONREAD; the vault: is a credential pipe empty?"),
     CALL(splice, BROKER, YES, "relays without copying"),
     CALL(timerfd_settime, BROKER, YES, "timers it made before"),
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keys: the master key's children, and keys wrapped under keys. */
+#pragma once
+
+#include "base/err.h"
+#include "base/keyderive.h"
+#include "memory.h"
+#include "runtime/messages.h"
+
+/* Everything secret, in one piece of secret memory. The first group lives as long as the process; the second is
+ * used within one message and wiped at its end (keys_wipe). */
+struct key_store {
+    uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES], signing[KEY_SIGN_SECRET];
+
+    struct key_work {
+        uint8_t workspace[KEY_BYTES], credential[KEY_BYTES], answer[KEY_BYTES], opened[KEY_BYTES];
+        union {
+            struct submission submission;
+            _Alignas(8) unsigned char frame[FRAME_SECRET_MAX];
+        };
+        unsigned char padded[SEALED_MAX]; /* one field, padded, on its way in or out */
+    } work;
+};
+
+struct keys {
+    struct memory memory;
+    struct key_store *store;
+    uint8_t submission_public[KEY_BYTES], signing_public[KEY_BYTES];
+};
+
+/* What a ciphertext is bound to. Anything that does not apply is NULL or 0; order and lengths are part of it. */
+struct key_context {
+    const char *purpose;
+    const uint8_t *workspace, *credential; /* ID_BYTES each */
+    uint32_t version;
+    const char *field;       /* a field's name */
+    const uint8_t *audience; /* HASH_BYTES */
+};
+
+/* Purposes: never used for two things. */
+#define FOR_WORKSPACE_KEY "workspace-key"
+#define FOR_CREDENTIAL_KEY "credential-key"
+#define FOR_ANSWER_SECRET "answer-secret"
+#define FOR_FIELD "field"
+
+/* Reads the master key once from the descriptor, checks file and content, keeps its children only. */
+bool keys_open(struct keys *keys, int master_fd, struct err *err);
+void keys_wipe(struct keys *keys);
+void keys_close(struct keys *keys);
+
+/* Wraps a key under another. The record names its format, algorithm and wrapping key, and commits to that key. */
+void key_wrap(const uint8_t outer[KEY_BYTES], const struct key_context *context, const uint8_t inner[KEY_BYTES],
+              struct wrapped *wrapped);
+bool key_unwrap(const uint8_t outer[KEY_BYTES], const struct key_context *context, const struct wrapped *wrapped,
+                uint8_t inner[KEY_BYTES], struct err *err);
+
+/* One field's value: random nonce, ciphertext, tag; its length shows 32-byte classes only. */
+enum { FIELD_CLASS = 32, FIELD_OVERHEAD = 24 + 16 };
+/* Bytes that a value of that length takes when sealed. */
+size_t field_sealed_size(size_t length);
+/* padded: SEALED_MAX bytes of secret memory. */
+bool field_seal(const uint8_t key[KEY_BYTES], const struct key_context *context, const void *value, size_t length,
+                unsigned char *padded, unsigned char *sealed);
+/* *value points into padded. */
+bool field_open(const uint8_t key[KEY_BYTES], const struct key_context *context, const unsigned char *sealed,
+                size_t sealed_length, unsigned char *padded, const unsigned char **value, size_t *length);

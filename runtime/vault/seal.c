@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Storing: a new workspace's keys, a submission sealed again field by field, a stored answer's key. Nothing plain
+ * leaves but the key of one answer, which the ledger hands to the caller whose answer it is. */
+#include <sodium.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vault.h"
+
+/* ── workspaces ────────────────────────────────────────────────────────────────────────────────────── */
+
+void vault_on_workspace_key(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct vault *vault = role->state;
+    struct key_store *store = vault->keys.store;
+    const struct msg_workspace_key *ask = message->body;
+    struct msg_workspace_key_answer answer = {.status = status_ok()};
+    struct key_context workspace = {.purpose = FOR_WORKSPACE_KEY, .workspace = ask->workspace};
+    struct key_context secret = {.purpose = FOR_ANSWER_SECRET, .workspace = ask->workspace};
+    randombytes_buf(store->work.workspace, KEY_BYTES);
+    crypto_box_keypair(answer.answer_public, store->work.answer);
+    key_wrap(store->wrapping, &workspace, store->work.workspace, &answer.workspace_key);
+    key_wrap(store->work.workspace, &secret, store->work.answer, &answer.answer_secret);
+    keys_wipe(&vault->keys);
+    role_send(role, line, MSG_WORKSPACE_KEY_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);
+}
+
+static bool open_workspace(struct key_store *store, const uint8_t workspace[ID_BYTES], const struct wrapped *wrapped,
+                           struct err *err)
+{
+    struct key_context context = {.purpose = FOR_WORKSPACE_KEY, .workspace = workspace};
+    return key_unwrap(store->wrapping, &context, wrapped, store->work.workspace, err);
+}
+
+/* ── credentials ───────────────────────────────────────────────────────────────────────────────────── */
+
+static bool open_box(struct keys *keys, const struct msg_seal *ask, struct err *err)
+{
+    struct submission *submission = &keys->store->work.submission;
+    if (ask->box_length != sizeof *submission + crypto_box_SEALBYTES)
+        return err_set(err, ERR_MALFORMED, "the submission does not have its size");
+    if (crypto_box_seal_open((uint8_t *)submission, ask->box, ask->box_length, keys->submission_public,
+                             keys->store->submission) != 0)
+        return err_set(err, ERR_BAD_INPUT,
+                       "the submission was not sealed to this daemon's keys/vault.pub, or was damaged");
+    return true;
+}
+
+static void audience_hash(const char *audience, uint8_t digest[HASH_BYTES])
+{
+    static const uint8_t tag[] = "caisson audience 1\n";
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, NULL, 0, HASH_BYTES);
+    crypto_generichash_update(&state, tag, sizeof tag - 1);
+    crypto_generichash_update(&state, (const uint8_t *)audience, strnlen(audience, AUDIENCE_MAX));
+    crypto_generichash_final(&state, digest, HASH_BYTES);
+}
+
+static bool seal_fields(struct key_store *store, const struct msg_seal *ask, struct msg_seal_answer *answer,
+                        struct err *err)
+{
+    const struct submission *submission = &store->work.submission;
+    struct key_context context = {.purpose = FOR_FIELD,
+                                  .workspace = ask->workspace,
+                                  .credential = ask->credential,
+                                  .version = ask->version,
+                                  .audience = answer->audience_digest};
+    size_t used = 0;
+    for (uint32_t i = 0; i < submission->field_count; i++) {
+        struct sealed_field *field = &answer->fields[i];
+        size_t length = submission->fields[i].length, size = field_sealed_size(length);
+        if (size > SEALED_MAX - used) return err_set(err, ERR_TOO_LARGE, "the credential's fields are too large");
+        context.field = submission->fields[i].name;
+        memcpy(field->name, submission->fields[i].name, NAME_BYTES);
+        field->offset = (uint32_t)used;
+        field->length = (uint32_t)size;
+        if (!field_seal(store->work.credential, &context, submission->bytes + submission->fields[i].offset, length,
+                        store->work.padded, answer->bytes + used))
+            return err_set(err, ERR_TOO_LARGE, "a field is too large");
+        used += size;
+    }
+    answer->field_count = submission->field_count;
+    return true;
+}
+
+static bool seal(struct vault *vault, const struct msg_seal *ask, struct msg_seal_answer *answer, struct err *err)
+{
+    struct key_store *store = vault->keys.store;
+    struct key_context context = {.purpose = FOR_CREDENTIAL_KEY,
+                                  .workspace = ask->workspace,
+                                  .credential = ask->credential,
+                                  .version = ask->version};
+    if (ask->version == 0) return err_set(err, ERR_PROTOCOL, "a credential's versions start at 1");
+    if (!open_workspace(store, ask->workspace, &ask->workspace_key, err) || !open_box(&vault->keys, ask, err) ||
+        !submission_check(&store->work.submission, ask, err) ||
+        !submission_fresh(&vault->submissions, &store->work.submission, clock_wall() / CLOCK_S, err))
+        return false;
+    randombytes_buf(store->work.credential, KEY_BYTES);
+    audience_hash(store->work.submission.audience, answer->audience_digest);
+    key_wrap(store->work.workspace, &context, store->work.credential, &answer->credential_key);
+    return seal_fields(store, ask, answer, err);
+}
+
+void vault_on_seal(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    static struct msg_seal_answer answer; /* ciphertext only */
+    struct vault *vault = role->state;
+    struct err err;
+    memset(&answer, 0, sizeof answer);
+    if (!seal(vault, message->body, &answer, &err)) {
+        memset(&answer, 0, sizeof answer);
+        err_in(&err, "storing the credential");
+        status_set(&answer.status, &err);
+    }
+    keys_wipe(&vault->keys);
+    role_send(role, line, MSG_SEAL_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);
+}
+
+/* ── stored answers ────────────────────────────────────────────────────────────────────────────────── */
+
+static bool open_key(struct key_store *store, const struct msg_open_key *ask, struct err *err)
+{
+    _Static_assert(SEALED_KEY == KEY_BYTES + crypto_box_SEALBYTES, "an answer's key has a fixed size");
+    struct key_context context = {.purpose = FOR_ANSWER_SECRET, .workspace = ask->workspace};
+    if (!open_workspace(store, ask->workspace, &ask->workspace_key, err) ||
+        !key_unwrap(store->work.workspace, &context, &ask->answer_secret, store->work.answer, err))
+        return false;
+    if (crypto_box_seal_open(store->work.opened, ask->sealed_key, SEALED_KEY, ask->answer_public, store->work.answer) !=
+        0)
+        return err_set(err, ERR_STATE, "the stored answer's key is damaged or was sealed for another workspace");
+    return true;
+}
+
+void vault_on_open_key(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct vault *vault = role->state;
+    struct msg_open_key_answer answer = {.status = status_ok()};
+    struct err err;
+    if (open_key(vault->keys.store, message->body, &err))
+        memcpy(answer.key, vault->keys.store->work.opened, KEY_BYTES);
+    else
+        err_in(&err, "opening a stored answer"), status_set(&answer.status, &err);
+    keys_wipe(&vault->keys);
+    role_send(role, line, MSG_OPEN_KEY_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);
+    sodium_memzero(&answer, sizeof answer);
+}

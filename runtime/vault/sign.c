@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signing checkpoints. The parent writes each one down, where the ledger cannot write, before the signature leaves:
+ * so neither a taken-over ledger nor a restart can get two histories signed. */
+#include "sign.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "vault.h"
+
+static const uint64_t parent_patience = 5 * CLOCK_S;
+
+/* ── RFC 6962 ──────────────────────────────────────────────────────────────────────────────────────── */
+
+static void node_hash(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t hash[HASH_BYTES])
+{
+    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&state);
+    crypto_hash_sha256_update(&state, (const uint8_t *)"\x01", 1);
+    crypto_hash_sha256_update(&state, left, HASH_BYTES);
+    crypto_hash_sha256_update(&state, right, HASH_BYTES);
+    crypto_hash_sha256_final(&state, hash);
+}
+
+/* Walks up from the last leaf of the old tree (RFC 9162 §2.1.4.2): both roots are rebuilt from the same hashes. */
+static bool walk(uint64_t old_last, uint64_t last, uint8_t old_hash[HASH_BYTES], uint8_t hash[HASH_BYTES],
+                 const uint8_t (*proof)[HASH_BYTES], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (last == 0) return false;
+        if ((old_last & 1) || old_last == last) {
+            node_hash(proof[i], old_hash, old_hash);
+            node_hash(proof[i], hash, hash);
+            while (!(old_last & 1) && old_last) old_last >>= 1, last >>= 1;
+        } else {
+            node_hash(hash, proof[i], hash);
+        }
+        old_last >>= 1;
+        last >>= 1;
+    }
+    return last == 0;
+}
+
+static void empty_root(uint8_t root[HASH_BYTES])
+{
+    crypto_hash_sha256(root, (const uint8_t *)"", 0);
+}
+
+bool consistent(uint64_t old_size, const uint8_t old_root[HASH_BYTES], uint64_t size, const uint8_t root[HASH_BYTES],
+                const uint8_t (*proof)[HASH_BYTES], size_t count)
+{
+    uint8_t old_hash[HASH_BYTES], hash[HASH_BYTES];
+    if (size < old_size) return false;
+    if (size == old_size) return count == 0 && memcmp(old_root, root, HASH_BYTES) == 0;
+    if (old_size == 0) {
+        empty_root(hash);
+        return count == 0 && memcmp(old_root, hash, HASH_BYTES) == 0;
+    }
+    uint64_t old_last = old_size - 1, last = size - 1;
+    while (old_last & 1) old_last >>= 1, last >>= 1;
+    bool whole = (old_size & (old_size - 1)) == 0; /* the old tree is one of the new tree's own nodes */
+    if (!whole && count == 0) return false;
+    memcpy(hash, whole ? old_root : proof[0], HASH_BYTES);
+    memcpy(old_hash, hash, HASH_BYTES);
+    if (!walk(old_last, last, old_hash, hash, proof + (whole ? 0 : 1), count - (whole ? 0 : 1))) return false;
+    return memcmp(old_hash, old_root, HASH_BYTES) == 0 && memcmp(hash, root, HASH_BYTES) == 0;
+}
+
+size_t checkpoint_text(const char *origin, uint64_t size, const uint8_t root[HASH_BYTES], char text[CHECKPOINT_TEXT])
+{
+    char base64[sodium_base64_ENCODED_LEN(HASH_BYTES, sodium_base64_VARIANT_ORIGINAL)];
+    sodium_bin2base64(base64, sizeof base64, root, HASH_BYTES, sodium_base64_VARIANT_ORIGINAL);
+    return (size_t)snprintf(text, CHECKPOINT_TEXT, "%.127s\n%llu\n%s\n", origin, (unsigned long long)size, base64);
+}
+
+/* ── what was signed last ──────────────────────────────────────────────────────────────────────────── */
+
+/* A key name of C2SP signed notes, in printable ASCII. */
+static bool origin_sound(const char *origin, size_t size)
+{
+    if (!memchr(origin, '\0', size) || !*origin) return false;
+    for (; *origin; origin++)
+        if (*origin <= ' ' || *origin > '~' || *origin == '+') return false;
+    return true;
+}
+
+bool signer_open(struct signer *signer, int fd, const uint8_t key[32], struct err *err)
+{
+    struct stat file;
+    *signer = (struct signer){0};
+    empty_root(signer->last.root);
+    if (fd < 0 || (fstat(fd, &file) == 0 && file.st_size == 0)) return true;
+    struct ctl_witness last;
+    if (pread(fd, &last, sizeof last, 0) != (ssize_t)sizeof last || !origin_sound(last.origin, sizeof last.origin))
+        return err_set(err, ERR_STATE, "the last checkpoint that was written down (witness/checkpoint) is damaged");
+    if (memcmp(last.key, key, sizeof last.key) != 0)
+        return err_set(err, ERR_STATE,
+                       "the log was signed under another master key: restore the key that belongs to this home");
+    signer->last = last;
+    return true;
+}
+
+/* ── signing ───────────────────────────────────────────────────────────────────────────────────────── */
+
+static void answer_sign(struct role *role, struct role_line *line, uint32_t seq, const struct err *err,
+                        const uint8_t signature[crypto_sign_BYTES])
+{
+    const struct vault *vault = role->state;
+    struct msg_sign_answer answer = {.status = status_ok(), .last_size = vault->signer.last.size};
+    memcpy(answer.last_root, vault->signer.last.root, HASH_BYTES);
+    memcpy(answer.key, vault->keys.signing_public, sizeof answer.key);
+    if (signature)
+        memcpy(answer.signature, signature, sizeof answer.signature);
+    else
+        status_set(&answer.status, err);
+    role_send(role, line, MSG_SIGN_ANSWER, seq, &answer, sizeof answer, NULL, 0);
+}
+
+static bool check_request(const struct signer *signer, const struct msg_sign *ask, struct err *err)
+{
+    const struct ctl_witness *last = &signer->last;
+    if (!origin_sound(ask->origin, sizeof ask->origin) || ask->proof_count > PROOF_HASHES)
+        return err_set(err, ERR_PROTOCOL, "the request to sign is not well formed");
+    if (*last->origin && strcmp(last->origin, ask->origin) != 0)
+        return err_set(err, ERR_STATE, "another log (%s) was signed under this key before", last->origin);
+    if (ask->size < last->size)
+        return err_set(err, ERR_STATE, "the log is shorter than what was signed: entries are missing from its end");
+    if (ask->old_size != last->size)
+        return err_set(err, ERR_STATE, "the proof starts at another size than what was signed last");
+    if (!consistent(last->size, last->root, ask->size, ask->root, ask->proof, ask->proof_count))
+        return err_set(err, ERR_STATE, "the log is not a continuation of what was signed last");
+    return true;
+}
+
+/* true: the parent has been asked; its word decides. */
+static bool ask_parent(struct role *role, struct vault *vault, const struct msg_sign *ask, struct err *err)
+{
+    struct signer *signer = &vault->signer;
+    struct ctl_witness next = {.size = ask->size};
+    memcpy(next.origin, ask->origin, strlen(ask->origin) + 1);
+    memcpy(next.root, ask->root, HASH_BYTES);
+    memcpy(next.key, vault->keys.signing_public, sizeof next.key);
+    signer->next = next;
+    if (!role_send(role, &role->control, CTL_WITNESS, ++signer->ask, &next, sizeof next, NULL, 0))
+        return err_set(err, ERR_UNAVAILABLE, "the checkpoint cannot be written down at the moment");
+    return true;
+}
+
+void vault_on_sign(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct vault *vault = role->state;
+    struct signer *signer = &vault->signer;
+    struct err err;
+    bool stale = signer->waiting && (signer->generation != line->generation || signer->deadline <= clock_now());
+    if (stale) signer->waiting = false; /* nobody waits for that one any more */
+    bool good = signer->waiting
+                    ? err_set(&err, ERR_BUSY, "another checkpoint is being signed")
+                    : check_request(signer, message->body, &err) && ask_parent(role, vault, message->body, &err);
+    if (!good) return answer_sign(role, line, message->head.seq, &err, NULL);
+    signer->waiting = true;
+    signer->seq = message->head.seq;
+    signer->generation = line->generation;
+    signer->deadline = clock_now() + parent_patience;
+}
+
+/* The parent has it on disk, or could not write it. Only now does `last` move, and only now is anything signed. */
+void vault_on_witnessed(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct vault *vault = role->state;
+    struct signer *signer = &vault->signer;
+    const struct ctl_witnessed *witnessed = message->body;
+    struct role_line *ledger = role_line_to(role, ROLE_LEDGER);
+    uint8_t signature[crypto_sign_BYTES];
+    char text[CHECKPOINT_TEXT];
+    struct err err;
+    (void)line;
+    if (!signer->waiting || message->head.seq != signer->ask) return;
+    signer->waiting = false;
+    bool good = status_check(&witnessed->status, &err);
+    if (good) signer->last = signer->next;
+    if (!ledger || ledger->generation != signer->generation) return;
+    if (!good) return answer_sign(role, ledger, signer->seq, &err, NULL);
+    size_t length = checkpoint_text(signer->last.origin, signer->last.size, signer->last.root, text);
+    crypto_sign_detached(signature, NULL, (const uint8_t *)text, length, vault->keys.store->signing);
+    answer_sign(role, ledger, signer->seq, NULL, signature);
+}
