@@ -12,7 +12,8 @@
 #define V MSG_BIT(ROLE_VAULT)
 #define B MSG_BIT(ROLE_BROKER)
 #define R MSG_BIT(ROLE_RUNNER)
-#define ANY (L | F | D | V | B | R | MSG_BIT(ROLE_LOADER))
+#define O MSG_BIT(ROLE_LOADER)
+#define ANY (L | F | D | V | B | R | O)
 
 #define BODY_MAX     (WIRE_MAX - sizeof(struct msg_head))
 #define EXACT(type)  sizeof(type), sizeof(type)
@@ -32,6 +33,8 @@ static const struct msg_row rows[MSG_TYPES] = {
     [CTL_REGISTRY_DONE] = {"registry-done", F | D | L | B | R, P, EXACT(struct ctl_registry), 0, 0},
     [CTL_RELOAD] = {"reload-please", L, P, 0, 0, 0, 0},
     [CTL_WITNESS] = {"witness", V, P, EXACT(struct ctl_witness), 0, 0},
+    [CTL_PLUGIN_IS] = {"plugin-is", O, P, EXACT(struct ctl_plugin_is), 1, 1},
+    [CTL_REGISTRY_IS] = {"registry-is", O, P, EXACT(struct ctl_registry_is), 1, 1},
 
     [MSG_HELLO] = {"hello", F | D, L, 0, 0, 1, 1},
     [MSG_HELLO_ANSWER] = {"hello-answer", L, F | D, EXACT(struct msg_hello_answer), 0, 0},

@@ -21,6 +21,8 @@ enum msg_type {
     CTL_GIVE, CTL_LINE, CTL_START, CTL_REGISTRY, CTL_FREEZE, CTL_RELOADED, CTL_WITNESSED,
     /* any role → parent */
     CTL_READY, CTL_FAILED, CTL_REGISTRY_DONE, CTL_RELOAD, CTL_WITNESS,
+    /* loader → parent */
+    CTL_PLUGIN_IS, CTL_REGISTRY_IS,
     /* front, desk ↔ ledger */
     MSG_HELLO, MSG_HELLO_ANSWER,
     MSG_BEGIN, MSG_BEGUN, MSG_END, MSG_ENDED,
@@ -75,7 +77,7 @@ enum give_kind {
     GIVE_RESOLV,    /* broker: resolv.conf as it is now */
     GIVE_LOCK,      /* every role: the daemon's lock file, kept open */
     GIVE_PLUGINS_D, /* loader: the folder plugins.d */
-    GIVE_PLUGIN_DIR,/* loader: the folder that plugins live in */
+    GIVE_PLUGIN_DIR,/* loader: folder [index] that plugins live in */
     GIVE_CA,        /* loader: the system's CA bundle; runner: likewise */
     GIVE_HELPERS,   /* runner: the shared object with the SDK's HTTP and mail helpers */
     GIVE_WITNESS,   /* vault: the last checkpoint that the parent holds (struct ctl_witness), read once */
@@ -109,6 +111,14 @@ struct ctl_registry {
 };
 struct ctl_freeze {
     uint32_t on, now; /* now: end running calls too */
+};
+/* What the loader found: one descriptor each, a sealed memfd. CTL_PLUGIN_IS for every enabled entry, then, last,
+ * CTL_REGISTRY_IS; entries: of the document, plugins: how many CTL_PLUGIN_IS went before. */
+struct ctl_plugin_is {
+    uint32_t index;
+};
+struct ctl_registry_is {
+    uint32_t number, entries, plugins;
 };
 /* CTL_RELOAD ledger → parent (seq), CTL_RELOADED back when every role holds the new registry. */
 struct ctl_reloaded {

@@ -174,6 +174,8 @@ static int *given_slot(struct role *role, uint32_t kind, uint32_t index)
 {
     if (kind == GIVE_PLUGIN) return index < sizeof role->plugins / sizeof *role->plugins ? &role->plugins[index] : NULL;
     if (kind == GIVE_TCP) return index < sizeof role->tcp / sizeof *role->tcp ? &role->tcp[index] : NULL;
+    if (kind == GIVE_PLUGIN_DIR)
+        return index < sizeof role->plugin_dirs / sizeof *role->plugin_dirs ? &role->plugin_dirs[index] : NULL;
     return kind < GIVE_KINDS ? &role->given[kind] : NULL;
 }
 
@@ -361,6 +363,7 @@ static void role_init(struct role *role, const struct role_part *part, void *sta
     for (int i = 0; i < GIVE_KINDS; i++) role->given[i] = -1;
     for (size_t i = 0; i < sizeof role->plugins / sizeof *role->plugins; i++) role->plugins[i] = -1;
     for (size_t i = 0; i < sizeof role->tcp / sizeof *role->tcp; i++) role->tcp[i] = -1;
+    for (size_t i = 0; i < sizeof role->plugin_dirs / sizeof *role->plugin_dirs; i++) role->plugin_dirs[i] = -1;
 }
 
 static bool begin(struct role *role, struct err *err)

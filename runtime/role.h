@@ -67,8 +67,8 @@ struct role {
     const struct role_part *part;
     struct role_line control, lines[ROLE_LINES];
     unsigned line_count;
-    int given[GIVE_KINDS];            /* -1 or the descriptor; GIVE_PLUGIN and GIVE_TCP are in the arrays below */
-    int plugins[512], tcp[4];
+    int given[GIVE_KINDS];            /* -1 or the descriptor; the indexed ones are in the arrays below */
+    int plugins[512], tcp[4], plugin_dirs[4];
     struct ctl_start start;
     uint32_t registry_number;
     bool frozen, stopping;
