@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The intersection of what is asked and what is given. */
+#include "grant.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/auto_json.h"
+#include "base/schema.h"
+
+#include "egress.h"
+
+/* ── settings ──────────────────────────────────────────────────────────────────────────────────────── */
+
+static json_t *typed_value(const char *type, const char *text)
+{
+    char *end;
+    if (strcmp(type, "string") == 0) return json_string(text);
+    if (strcmp(type, "boolean") == 0 && (strcmp(text, "yes") == 0 || strcmp(text, "true") == 0)) return json_true();
+    if (strcmp(type, "boolean") == 0 && (strcmp(text, "no") == 0 || strcmp(text, "false") == 0)) return json_false();
+    if (strcmp(type, "integer") != 0 || text[strspn(text, "-0123456789")]) return NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    return errno || end == text || *end ? NULL : json_integer(number);
+}
+
+/* values: the array of texts that the key has. */
+static json_t *setting_of(const json_t *property, const json_t *values)
+{
+    const char *type = json_string_value(json_object_get(property, "type"));
+    if (!type) return NULL;
+    if (strcmp(type, "array") == 0) return json_deep_copy(values);
+    return json_array_size(values) == 1 ? typed_value(type, json_string_value(json_array_get(values, 0))) : NULL;
+}
+
+static bool fill_given(const json_t *properties, const struct dropin *dropin, json_t *settings, struct err *err)
+{
+    const char *key;
+    json_t *values;
+    json_object_foreach(dropin->settings, key, values)
+    {
+        const json_t *property = json_object_get(properties, key);
+        if (!property) return err_set(err, ERR_BAD_INPUT, "the manifest knows no setting \"%s\"", key);
+        const char *type = json_string_value(json_object_get(property, "type"));
+        json_t *value = setting_of(property, values);
+        if (!value || json_object_set_new(settings, key, value) < 0)
+            return err_set(err, ERR_BAD_INPUT, "the setting \"%s\" must be one %s", key, type ? type : "value");
+    }
+    return true;
+}
+
+static bool fill_defaults(const json_t *properties, json_t *settings, struct err *err)
+{
+    const char *key;
+    json_t *property;
+    json_object_foreach((json_t *)properties, key, property)
+    {
+        json_t *preset = json_object_get(property, "default");
+        if (!preset || json_object_get(settings, key)) continue;
+        if (json_object_set(settings, key, preset) < 0) return err_set(err, ERR_BUSY, "there is no memory");
+    }
+    return true;
+}
+
+bool grant_settings(const struct manifest *manifest, const struct dropin *dropin, json_t **settings, struct err *err)
+{
+    const json_t *properties = json_object_get(manifest->settings, "properties");
+    char pointer[SCHEMA_POINTER];
+    JSON_AUTO *filled = json_object();
+    if (!filled) return err_set(err, ERR_BUSY, "there is no memory");
+    if (!fill_given(properties, dropin, filled, err) || !fill_defaults(properties, filled, err)) return false;
+    if (manifest->settings && !schema_validate(manifest->settings, filled, pointer, err))
+        return err_in(err, "[Settings]");
+    *settings = json_incref(filled);
+    return true;
+}
+
+/* ── egress ────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool has_loopback(const struct dropin *dropin)
+{
+    size_t i;
+    json_t *range;
+    json_array_foreach(dropin->ranges, i, range)
+    {
+        const char *text = json_string_value(range);
+        if (strncmp(text, "127.", 4) == 0 || strcmp(text, "::1/128") == 0) return true;
+    }
+    return false;
+}
+
+static bool add_rule(json_t *rules, const struct egress_pattern *rule, struct err *err)
+{
+    char text[EGRESS_TEXT];
+    size_t i;
+    json_t *known;
+    egress_text(rule, text);
+    json_array_foreach(rules, i, known)
+    {
+        int order = strcmp(json_string_value(known), text);
+        if (order == 0) return true;
+        if (order > 0) break;
+    }
+    return json_array_insert_new(rules, i, json_string(text)) == 0 || err_set(err, ERR_BUSY, "there is no memory");
+}
+
+/* One ask against one grant. false: the ask cannot be understood with these settings. */
+static bool meet_ask(const char *asked, const json_t *settings, const struct egress_pattern *grant, json_t *rules,
+                     bool *met, struct err *err)
+{
+    struct egress_pattern ask, both;
+    if (!egress_fill(asked, settings, &ask, err)) return err->kind == ERR_NOT_FOUND;
+    if (!egress_meet(&ask, grant, &both)) return true;
+    *met = true;
+    return add_rule(rules, &both, err);
+}
+
+/* One grant against every ask; a grant that meets none is a mistake that somebody should hear of. */
+static bool meet_all(const char *text, const struct manifest *manifest, const struct dropin *dropin,
+                     const json_t *settings, json_t *rules, struct err *err)
+{
+    struct egress_pattern grant;
+    bool met = false;
+    if (!egress_parse(text, &grant, err) || !egress_check_grant(&grant, dropin->any_host, has_loopback(dropin), err))
+        return false;
+    for (size_t i = 0; i < json_array_size(manifest->egress); i++) {
+        const char *asked = json_string_value(json_array_get(manifest->egress, i));
+        if (!meet_ask(asked, settings, &grant, rules, &met, err)) return false;
+    }
+    if (met) return true;
+    return err_set(err, ERR_BAD_INPUT, "Egress=%s is more than the manifest (with these settings) asks for", text);
+}
+
+bool grant_egress(const struct manifest *manifest, const struct dropin *dropin, const json_t *settings, json_t **rules,
+                  struct err *err)
+{
+    JSON_AUTO *met = json_array();
+    size_t i;
+    json_t *grant;
+    if (!met) return err_set(err, ERR_BUSY, "there is no memory");
+    json_array_foreach(dropin->egress, i, grant) if (!meet_all(json_string_value(grant), manifest, dropin, settings,
+                                                               met, err)) return false;
+    *rules = json_incref(met);
+    return true;
+}
+
+static bool touched(const struct egress_pattern *ask, const struct dropin *dropin)
+{
+    struct egress_pattern grant, both;
+    struct err ignored;
+    size_t i;
+    json_t *text;
+    json_array_foreach(dropin->egress, i, text) if (egress_parse(json_string_value(text), &grant, &ignored) &&
+                                                    egress_meet(ask, &grant, &both)) return true;
+    return false;
+}
+
+void grant_unmet(const struct manifest *manifest, const struct dropin *dropin, char *text, size_t size)
+{
+    JSON_AUTO *settings = NULL;
+    struct egress_pattern ask;
+    struct err ignored;
+    size_t used = 0;
+    *text = '\0';
+    if (!grant_settings(manifest, dropin, &settings, &ignored)) return;
+    for (size_t i = 0; i < json_array_size(manifest->egress) && used < size; i++) {
+        const char *asked = json_string_value(json_array_get(manifest->egress, i));
+        if (egress_fill(asked, settings, &ask, &ignored) && touched(&ask, dropin)) continue;
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "", asked);
+    }
+}
+
+/* ── limits ────────────────────────────────────────────────────────────────────────────────────────── */
+
+bool grant_limits(const struct manifest *manifest, const struct dropin *dropin, struct entry_limits *limits,
+                  struct err *err)
+{
+#define LIMIT(member, key)                                                                                             \
+    {                                                                                                                  \
+        key, &dropin->limits.member, &manifest->asked.member, &limits_default.member, &limits->member                  \
+    }
+    const struct {
+        const char *key;
+        const uint32_t *given, *asked, *preset;
+        uint32_t *to;
+    } rows[] = {LIMIT(memory_mb, "MemoryMax"), LIMIT(cpu_s, "CpuMax"),        LIMIT(wall_s, "TimeMax"),
+                LIMIT(output_kb, "OutputMax"), LIMIT(log_kb, "LogMax"),       LIMIT(dials, "Dials"),
+                LIMIT(up_mb, "UploadMax"),     LIMIT(down_mb, "DownloadMax"), LIMIT(concurrency, "Concurrency")};
+#undef LIMIT
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t most = *rows[i].asked ? *rows[i].asked : *rows[i].preset;
+        /* How many calls run side by side is the administrator's own affair unless the developer sets a bound. */
+        bool free_choice = rows[i].to == &limits->concurrency && !*rows[i].asked;
+        if (*rows[i].given > most && !free_choice)
+            return err_set(err, ERR_BAD_INPUT, "%s= is more than the connector asks for (%u)", rows[i].key, most);
+        *rows[i].to = *rows[i].given ? *rows[i].given : most;
+    }
+    return true;
+}
