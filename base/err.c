@@ -39,6 +39,7 @@ static const struct err_row rows[ERR_KINDS] = {
     [ERR_IO] = {"system", 500, 14, true, "The operating system refused."},
     [ERR_MISSING_LAYER] = {"missing-wall", 503, 15, false, "This machine lacks a wall that is required."},
     [ERR_INTERNAL] = {"internal", 500, 1, false, "A fault in Caisson itself."},
+    [ERR_DAMAGED] = {"damaged", 500, 16, false, "The log is not what was recorded."},
 };
 
 const struct err_row *err_row(enum err_kind kind)

@@ -38,6 +38,7 @@ enum err_kind {
     ERR_IO,            /* the operating system refused */
     ERR_MISSING_LAYER, /* the kernel lacks a wall that is required */
     ERR_INTERNAL,      /* a fault of ours */
+    ERR_DAMAGED,       /* the log, or what stands beside it, is not what was recorded */
     ERR_KINDS
 };
 

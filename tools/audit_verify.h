@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verifies the log on its own: nothing of the ledger's code, nothing but the pinned key believed. Recomputes every
+ * leaf, the whole tree, every checkpoint and the order of every call's records, and compares the end with what two
+ * others remember: the parent (witness/checkpoint) and this command's last run (witness/verified). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/ids.h"
+
+struct audit_how {
+    const char *folder; /* the state folder: below it data/audit.db, keys/vault.pub, witness/ */
+    const char *vkey;   /* NAME+HASH+KEY to pin in place of keys/vault.pub's; NULL: that one */
+    const char *state;  /* where the last verified size is remembered; NULL: witness/verified */
+    bool full;          /* every old signature, every personal value, every row of the call table as well */
+};
+
+/* What was seen, also when something is wrong. */
+struct audit_report {
+    uint64_t entries, body_bytes, calls, open_calls, pruned;
+    uint64_t checkpoints, signatures, tiles, details;
+    uint64_t signed_size; /* entries that the newest checkpoint covers; those after it are not signed yet */
+    uint64_t remembered;  /* size that the last verification saw, 0 = none */
+    uint64_t witnessed;   /* size that the parent wrote down, 0 = none */
+    uint64_t nanoseconds;
+    uint8_t root[HASH_BYTES]; /* of all entries */
+    char origin[128];
+    bool good, remembers; /* remembers: this run's end was written down */
+    char notice[200];     /* a good log, but …; "" = nothing to say */
+    /* The first bad entry, when the problem is one of entries: index … last, both included. */
+    bool has_entry;
+    uint64_t index, last;
+    char kind[24], call[ID_TEXT];
+};
+
+/* true: the log is whole. false: ERR_DAMAGED when the log is not what was recorded, err says what, first of all where;
+ * another kind when it could not be verified. report is filled in either case. */
+bool audit_verify(const struct audit_how *how, struct audit_report *report, struct err *err);
+
+/* For people, or one JSON object. err: what audit_verify set when it returned false, else ignored. */
+void audit_report_print(const struct audit_report *report, const struct err *err, bool json, FILE *out);
