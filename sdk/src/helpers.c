@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The exported table, signatures, and the warm-up that a cell does before it confines itself. */
+#include <jansson.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -177,6 +178,7 @@ bool helpers_warm(const char *ca_pem, size_t length)
     time_t epoch = 0;
     tzset();
     gmtime_r(&epoch, &date);
+    json_object_seed(0); /* reads a device, once */
     if (!transport.easy) {
         if (curl_global_init(CURL_GLOBAL_DEFAULT)) return false;
         (void)curl_version(); /* asks every library for its version, which opens sockets in one of them */

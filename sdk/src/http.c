@@ -2,6 +2,7 @@
 /* csn_http: one HTTP/1.1 exchange over a dial. Checks what the connector asks for, sends it once, keeps a bounded
  * part of the answer. */
 #include <ctype.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,8 @@ static struct exchange {
     size_t body_size, body_room, body_max, header_bytes;
     struct csn_http_pair headers[HEADERS];
     size_t header_count;
+    json_t *json; /* the body, once somebody asked for it */
+    bool parsed;
 } exchange;
 
 /* One request on its way: what must be freed after it. */
@@ -56,6 +59,7 @@ void http_forget(void)
     forget_headers();
     if (exchange.body) explicit_bzero(exchange.body, exchange.body_room);
     free(exchange.body);
+    json_decref(exchange.json);
     exchange = (struct exchange){.retry_after = -1};
 }
 
@@ -332,6 +336,45 @@ static int verdict(struct csn_call *call, CURLcode code)
     return exchange.sent ? -1 : 0;
 }
 
+/* The next part of a JSON Pointer, unescaped; false at the end. */
+static bool pointer_part(const char **at, char name[256])
+{
+    size_t used = 0;
+    if (**at != '/') return false;
+    for ((*at)++; **at && **at != '/' && used < 255; (*at)++) {
+        bool escape = **at == '~' && ((*at)[1] == '0' || (*at)[1] == '1');
+        name[used++] = !escape ? **at : *++*at == '0' ? '~' : '/';
+    }
+    name[used] = 0;
+    return true;
+}
+
+static const json_t *find(const json_t *value, const char *pointer)
+{
+    char name[256];
+    while (value && pointer_part(&pointer, name)) {
+        bool index = *name && !name[strspn(name, "0123456789")] && strlen(name) < 10;
+        value = json_is_object(value)           ? json_object_get(value, name)
+                : json_is_array(value) && index ? json_array_get(value, strtoul(name, NULL, 10))
+                                                : NULL;
+    }
+    return *pointer ? NULL : value;
+}
+
+static const char *read_json(const struct csn_http_response *response, const char *pointer)
+{
+    (void)response;
+    if (!exchange.parsed && exchange.body)
+        exchange.json = json_loadb(exchange.body, exchange.body_size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    exchange.parsed = true;
+    const json_t *value = find(exchange.json, pointer);
+    if (!value) return NULL;
+    if (json_is_string(value)) return kept_text(json_string_value(value));
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY), *copy = text ? kept_text(text) : NULL;
+    free(text);
+    return copy;
+}
+
 static void hand_over(struct csn_http_response *response, bool refused)
 {
     struct csn_http_response full = {.size = response->size,
@@ -342,7 +385,8 @@ static void hand_over(struct csn_http_response *response, bool refused)
                                      .body_size = exchange.body_size,
                                      .truncated = exchange.truncated,
                                      .retry_after = exchange.retry_after,
-                                     .refused = refused};
+                                     .refused = refused,
+                                     .json = read_json};
     memcpy(response, &full, response->size < sizeof full ? response->size : sizeof full);
 }
 

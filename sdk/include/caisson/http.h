@@ -67,6 +67,7 @@ struct csn_http_response {
     int retry_after;       /* the Retry-After header in seconds, 0 to 86400; -1: none */
     int refused;           /* 1: nothing was sent, and the same request will not get further later: a URL or header
                             * that is not valid, a host that is not allowed, a certificate that does not verify */
+    const char *(*json)(const struct csn_http_response *, const char *pointer); /* for csn_http_json */
 };
 
 /* The exchange. 1: an answer came, whatever its status. 0: it failed before the request was sent. -1: the request, or
@@ -83,6 +84,13 @@ static inline const char *csn_http_header(const struct csn_http_response *respon
     for (size_t i = 0; i < response->header_count; i++)
         if (strcasecmp(response->headers[i].name, name) == 0) return response->headers[i].value;
     return (const char *)0;
+}
+
+/* The value at a JSON Pointer (RFC 6901) of a body that is JSON: strings as they are, everything else as JSON text;
+ * NULL: nothing there, or the body is no JSON. [action; lives until the action returns] */
+static inline const char *csn_http_json(const struct csn_http_response *response, const char *pointer)
+{
+    return response->json ? response->json(response, pointer) : (const char *)0;
 }
 
 /* 1 when got (from csn_http) and the status say that the service did it: 200 to 299. [action] */
