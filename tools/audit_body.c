@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading one record strictly: what is not exactly in the log's form was not written by the ledger. */
+#include "audit_body.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+
+enum { DEPTH = 8, BODY_LONGEST = 65535 };
+
+struct cursor {
+    const unsigned char *at, *end;
+};
+struct text {
+    const char *bytes;
+    size_t length;
+    bool escaped;
+};
+
+static bool take_byte(struct cursor *cursor, unsigned char byte)
+{
+    if (cursor->at == cursor->end || *cursor->at != byte) return false;
+    cursor->at++;
+    return true;
+}
+
+static bool hex_digit(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool take_escape(struct cursor *cursor)
+{
+    if (cursor->at == cursor->end) return false;
+    unsigned char c = *cursor->at++;
+    if (c != 'u') return strchr("\"\\/bfnrt", c) != NULL && c != '\0';
+    for (int i = 0; i < 4; i++)
+        if (cursor->at == cursor->end || !hex_digit(*cursor->at++)) return false;
+    return true;
+}
+
+static bool take_string(struct cursor *cursor, struct text *text)
+{
+    if (!take_byte(cursor, '"')) return false;
+    *text = (struct text){.bytes = (const char *)cursor->at};
+    while (cursor->at < cursor->end && *cursor->at >= ' ') {
+        unsigned char c = *cursor->at++;
+        if (c == '"') {
+            text->length = (size_t)((const char *)cursor->at - text->bytes) - 1;
+            return true;
+        }
+        if (c != '\\') continue;
+        text->escaped = true;
+        if (!take_escape(cursor)) return false;
+    }
+    return false;
+}
+
+/* -?(0|[1-9][0-9]*) that fits 64 signed bits; not -0. */
+static bool take_integer(struct cursor *cursor, int64_t *value)
+{
+    bool minus = take_byte(cursor, '-');
+    const unsigned char *first = cursor->at;
+    uint64_t sum = 0, most = (uint64_t)INT64_MAX + minus;
+    for (; cursor->at < cursor->end && *cursor->at >= '0' && *cursor->at <= '9'; cursor->at++) {
+        unsigned digit = (unsigned)(*cursor->at - '0');
+        if (sum > (most - digit) / 10) return false;
+        sum = sum * 10 + digit;
+    }
+    size_t digits = (size_t)(cursor->at - first);
+    if (digits == 0 || (*first == '0' && (digits > 1 || minus))) return false;
+    *value = minus ? (int64_t)(0 - sum) : (int64_t)sum;
+    return true;
+}
+
+static bool skip_value(struct cursor *cursor, int depth);
+
+static bool ascending(const struct text *before, const struct text *now)
+{
+    if (!before->bytes) return true;
+    size_t common = before->length < now->length ? before->length : now->length;
+    int order = memcmp(before->bytes, now->bytes, common);
+    return order < 0 || (order == 0 && before->length < now->length);
+}
+
+/* Key and colon of the next member, which must come after the one before. */
+static bool take_key(struct cursor *cursor, struct text *before, struct text *key)
+{
+    if (!take_string(cursor, key) || !take_byte(cursor, ':') || !ascending(before, key)) return false;
+    *before = *key;
+    return true;
+}
+
+static bool skip_object(struct cursor *cursor, int depth)
+{
+    struct text before = {0}, key;
+    if (take_byte(cursor, '}')) return true;
+    do
+        if (!take_key(cursor, &before, &key) || !skip_value(cursor, depth)) return false;
+    while (take_byte(cursor, ','));
+    return take_byte(cursor, '}');
+}
+
+static bool skip_array(struct cursor *cursor, int depth)
+{
+    if (take_byte(cursor, ']')) return true;
+    do
+        if (!skip_value(cursor, depth)) return false;
+    while (take_byte(cursor, ','));
+    return take_byte(cursor, ']');
+}
+
+static bool skip_value(struct cursor *cursor, int depth)
+{
+    struct text text;
+    int64_t number;
+    if (depth == DEPTH || cursor->at == cursor->end) return false;
+    if (*cursor->at == '"') return take_string(cursor, &text);
+    if (take_byte(cursor, '{')) return skip_object(cursor, depth + 1);
+    if (take_byte(cursor, '[')) return skip_array(cursor, depth + 1);
+    return take_integer(cursor, &number);
+}
+
+/* ── facts ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+enum fact_form { FACT_NUMBER, FACT_TEXT, FACT_ID, FACT_HASH };
+static const struct fact {
+    const char *key;
+    enum body_fact bit;
+    enum fact_form form;
+    size_t offset, size;
+} facts[] = {
+#define FACT(name, bit, form)                                                                                          \
+    {                                                                                                                  \
+#name, bit, form, offsetof(struct body, name), sizeof((struct body *)0)->name                                  \
+    }
+    FACT(act, BODY_ACT, FACT_TEXT),           FACT(at, BODY_AT, FACT_NUMBER),
+    FACT(attempt, BODY_ATTEMPT, FACT_NUMBER), FACT(call, BODY_CALL, FACT_ID),
+    FACT(class, BODY_CLASS, FACT_TEXT),       FACT(from, BODY_FROM, FACT_NUMBER),
+    FACT(intent, BODY_INTENT, FACT_NUMBER),   FACT(kind, BODY_KIND, FACT_TEXT),
+    FACT(personal, BODY_PERSONAL, FACT_HASH), FACT(sent, BODY_SENT, FACT_TEXT),
+    FACT(to, BODY_TO, FACT_NUMBER),           FACT(v, BODY_V, FACT_NUMBER),
+#undef FACT
+};
+
+static const struct fact *find_fact(const struct text *key)
+{
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        if (strlen(facts[i].key) == key->length && memcmp(facts[i].key, key->bytes, key->length) == 0) return &facts[i];
+    return NULL;
+}
+
+static bool keep_text(struct cursor *cursor, const struct fact *fact, unsigned char *slot)
+{
+    char copy[HASH_TEXT];
+    struct text text;
+    if (!take_string(cursor, &text) || text.escaped) return false;
+    if (text.length >= (fact->form == FACT_TEXT ? fact->size : sizeof copy)) return false;
+    memcpy(copy, text.bytes, text.length);
+    copy[text.length] = '\0';
+    if (fact->form == FACT_ID) return id_parse(copy, slot);
+    if (fact->form == FACT_HASH) return text.length == HASH_TEXT - 1 && hex_parse(copy, slot, HASH_BYTES);
+    memcpy(slot, copy, text.length + 1);
+    return true;
+}
+
+static bool take_member(struct cursor *cursor, const struct text *key, struct body *body)
+{
+    const struct fact *fact = find_fact(key);
+    if (!fact) return skip_value(cursor, 1);
+    unsigned char *slot = (unsigned char *)body + fact->offset;
+    body->seen |= (uint32_t)fact->bit;
+    if (fact->form != FACT_NUMBER) return keep_text(cursor, fact, slot);
+    int64_t number;
+    if (!take_integer(cursor, &number)) return false;
+    memcpy(slot, &number, sizeof number);
+    return true;
+}
+
+bool body_read(const unsigned char *bytes, size_t length, struct body *body, struct err *err)
+{
+    struct cursor cursor = {bytes, bytes + length};
+    struct text before = {0}, key;
+    memset(body, 0, sizeof *body);
+    if (length > BODY_LONGEST || !utf8_valid((const char *)bytes, length))
+        return err_set(err, ERR_DAMAGED, "its bytes are too long or no UTF-8");
+    bool good = take_byte(&cursor, '{');
+    do good = good && take_key(&cursor, &before, &key) && take_member(&cursor, &key, body);
+    while (good && take_byte(&cursor, ','));
+    if (!good || !take_byte(&cursor, '}') || cursor.at != cursor.end)
+        return err_set(err, ERR_DAMAGED, "its bytes are not in the log's form");
+    uint32_t needed = BODY_AT | BODY_KIND | BODY_V;
+    if ((body->seen & needed) != needed) return err_set(err, ERR_DAMAGED, "it lacks its kind, version or time");
+    if (body->v != 1)
+        return err_set(err, ERR_STATE, "it is in format %lld: a newer caisson is needed", (long long)body->v);
+    return true;
+}
+
+static const char *const kinds[] = {"?",     "intent",   "outcome", "refused", "incident", "admin", "erase",
+                                    "prune", "key_roll", "gap",     "recover", "lease",    "opened"};
+
+int64_t body_kind_number(const char *name)
+{
+    for (size_t i = 1; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i], name) == 0) return (int64_t)i;
+    return 0;
+}
+
+const char *body_kind_name(int64_t number)
+{
+    return number > 0 && (size_t)number < sizeof kinds / sizeof *kinds ? kinds[number] : "?";
+}

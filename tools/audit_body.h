@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One record's bytes as docs/audit-format.md wants them, and the facts in them that the verifier compares. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/ids.h"
+
+enum body_fact {
+    BODY_ACT = 1 << 0,
+    BODY_AT = 1 << 1,
+    BODY_ATTEMPT = 1 << 2,
+    BODY_CALL = 1 << 3,
+    BODY_CLASS = 1 << 4,
+    BODY_FROM = 1 << 5,
+    BODY_INTENT = 1 << 6,
+    BODY_KIND = 1 << 7,
+    BODY_PERSONAL = 1 << 8,
+    BODY_SENT = 1 << 9,
+    BODY_TO = 1 << 10,
+    BODY_V = 1 << 11
+};
+
+/* What stood in a body; seen has a bit per fact. Texts are cut nowhere: one that does not fit is a fault. */
+struct body {
+    uint32_t seen;
+    int64_t at, attempt, from, intent, to, v;
+    char act[32], class[16], kind[24], sent[8];
+    uint8_t call[ID_BYTES], personal[HASH_BYTES];
+};
+
+/* Strict: one object, no white space, keys sorted and once, integers only, UTF-8. err says what is wrong. */
+bool body_read(const unsigned char *bytes, size_t length, struct body *body, struct err *err);
+
+/* The number of a kind's name in the table of the format, 0 when it has none; and back, "?" when there is none. */
+int64_t body_kind_number(const char *name);
+const char *body_kind_name(int64_t number);

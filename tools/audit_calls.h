@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of every call's records: one intent per attempt, at most one outcome after it, attempts one by one. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/ids.h"
+
+struct audit_call {
+    uint8_t id[ID_BYTES];
+    uint32_t attempt;         /* 0: this place is free */
+    uint64_t intent, outcome; /* index + 1; 0: none yet */
+};
+struct audit_calls {
+    uint8_t key[16];
+    uint64_t count, open, room;
+    struct audit_call *places;
+};
+
+void audit_calls_init(struct audit_calls *calls);
+void audit_calls_clear(struct audit_calls *calls);
+bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
+                        struct err *err);
+/* intent: the index that the outcome names; -1: its bytes are pruned, nobody knows. */
+bool audit_calls_outcome(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
+                         int64_t intent, struct err *err);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log's database as the verifier sees it. */
+#include "audit_db.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static bool fault(sqlite3 *db, struct err *err)
+{
+    int code = sqlite3_errcode(db);
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR || code == SQLITE_TOOBIG)
+        return err_set(err, ERR_DAMAGED, "the log's database is damaged (%s)", sqlite3_errmsg(db));
+    return err_set(err, ERR_IO, "the log's database cannot be read (%s)", sqlite3_errmsg(db));
+}
+
+bool audit_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement, struct err *err)
+{
+    return sqlite3_prepare_v2(db, sql, -1, statement, NULL) == SQLITE_OK || fault(db, err);
+}
+
+int audit_db_step(sqlite3 *db, sqlite3_stmt *statement, struct err *err)
+{
+    int code = sqlite3_step(statement);
+    if (code == SQLITE_ROW) return 1;
+    if (code == SQLITE_DONE) return 0;
+    fault(db, err);
+    return -1;
+}
+
+bool audit_db_number(sqlite3 *db, const char *sql, int64_t *number, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int got = audit_db_prepare(db, sql, &statement, err) ? audit_db_step(db, statement, err) : -1;
+    *number = got == 1 ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_finalize(statement);
+    return got >= 0;
+}
+
+static void harden(sqlite3 *db)
+{
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 16 * 1024 * 1024);
+    sqlite3_busy_timeout(db, 5000);
+}
+
+bool audit_db_open(const char *folder, sqlite3 **db, struct err *err)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/data/audit.db", folder);
+    if (access(path, R_OK) < 0)
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no log here yet (data/audit.db)")
+                               : err_sys(err, ERR_DENIED, "this user may not read the log (data/audit.db)");
+    if (sqlite3_open_v2(path, db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        return fault(*db, err);
+    harden(*db);
+    static const char start[] = "PRAGMA query_only=1; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0;"
+                                "PRAGMA cell_size_check=1; BEGIN";
+    return sqlite3_exec(*db, start, NULL, NULL, NULL) == SQLITE_OK || fault(*db, err);
+}

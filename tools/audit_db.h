@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log's database, opened by the verifier: read-only, in one read transaction, its schema not trusted. */
+#pragma once
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* data/audit.db below the folder. On failure *db may still be set: sqlite3_close() it in any case. */
+bool audit_db_open(const char *folder, sqlite3 **db, struct err *err);
+bool audit_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement, struct err *err);
+/* 1: a row; 0: no more; -1: err is set. */
+int audit_db_step(sqlite3 *db, sqlite3_stmt *statement, struct err *err);
+/* The first column of the first row; 0 when there is none. */
+bool audit_db_number(sqlite3 *db, const char *sql, int64_t *number, struct err *err);

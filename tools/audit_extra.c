@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What stands beside the log: every kept personal value must be the one that its entry commits to, and every ended
+ * row of the call table must say what its outcome says. */
+#include "audit_extra.h"
+
+#include <string.h>
+
+#include "audit_body.h"
+#include "audit_db.h"
+#include "audit_tree.h"
+
+#define DETAIL_TAG "caisson detail v1\n"
+enum { SALT = 32 };
+
+/* The numbers of runtime/messages.h: enum call_class and call_sent. */
+static const char *const classes[] = {"none",    "ok",      "rejected",  "retryable", "bad_input",
+                                      "timeout", "crashed", "violation", "refused",   "lost"};
+static const char *const sents[] = {"no", "maybe", "yes"};
+
+static const char *name_of(const char *const *names, size_t count, int64_t number)
+{
+    return number >= 0 && (uint64_t)number < count ? names[number] : "?";
+}
+
+/* Columns: idx, salt, value, body. */
+static bool detail_row(sqlite3_stmt *row, struct err *err)
+{
+    struct body body;
+    uint8_t hash[HASH_BYTES], message[sizeof DETAIL_TAG - 1 + SALT];
+    const void *bytes = sqlite3_column_blob(row, 3), *salt = sqlite3_column_blob(row, 1);
+    if (!bytes || !salt || sqlite3_column_bytes(row, 1) != SALT ||
+        !body_read(bytes, (size_t)sqlite3_column_bytes(row, 3), &body, err))
+        return err_set(err, ERR_DAMAGED, "it cannot be compared");
+    memcpy(message, DETAIL_TAG, sizeof DETAIL_TAG - 1);
+    memcpy(message + sizeof DETAIL_TAG - 1, salt, SALT);
+    audit_hash(hash, message, sizeof message, sqlite3_column_blob(row, 2), (size_t)sqlite3_column_bytes(row, 2), NULL,
+               0);
+    return ((body.seen & BODY_PERSONAL) && memcmp(hash, body.personal, HASH_BYTES) == 0) ||
+           err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
+}
+
+/* Columns: outcome, class, sent, body. */
+static bool call_row(sqlite3_stmt *row, struct err *err)
+{
+    struct body body;
+    const void *bytes = sqlite3_column_blob(row, 3);
+    const char *class = name_of(classes, sizeof classes / sizeof *classes, sqlite3_column_int64(row, 1));
+    const char *sent = name_of(sents, sizeof sents / sizeof *sents, sqlite3_column_int64(row, 2));
+    if (!bytes || !body_read(bytes, (size_t)sqlite3_column_bytes(row, 3), &body, err))
+        return err_set(err, ERR_DAMAGED, "its entry cannot be read");
+    return (strcmp(body.kind, "outcome") == 0 && strcmp(body.class, class) == 0 && strcmp(body.sent, sent) == 0) ||
+           err_set(err, ERR_DAMAGED, "it says %s and sent=%s, the entry %s and sent=%s", class, sent, body.class,
+                   body.sent);
+}
+
+static bool all_rows(sqlite3 *db, const char *sql, const char *what, bool (*check)(sqlite3_stmt *, struct err *),
+                     uint64_t *count, struct err *err)
+{
+    sqlite3_stmt *row = NULL;
+    int got = audit_db_prepare(db, sql, &row, err) ? 1 : -1;
+    while (got == 1 && (got = audit_db_step(db, row, err)) == 1) {
+        if (count) ++*count;
+        if (check(row, err)) continue;
+        err_in(err, "%s entry %lld", what, (long long)sqlite3_column_int64(row, 0));
+        got = -1;
+    }
+    sqlite3_finalize(row);
+    return got == 0;
+}
+
+bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
+{
+    return all_rows(db,
+                    "SELECT d.idx, d.salt, d.value, e.body FROM detail d JOIN entry e ON e.idx = d.idx"
+                    " WHERE d.name = 'personal' AND e.body IS NOT NULL ORDER BY d.idx",
+                    "the personal value of", detail_row, details, err) &&
+           all_rows(db,
+                    "SELECT c.outcome, c.class, c.sent, e.body FROM call c LEFT JOIN entry e ON e.idx = c.outcome"
+                    " WHERE c.state = 1 AND (e.body IS NOT NULL OR e.idx IS NULL) ORDER BY c.outcome",
+                    "the call table's row for", call_row, NULL, err);
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verifies the log on its own: one pass over the entries in the order of the tree, everything else compared on the way.
+ * The database is read as hostile: read-only, nothing in its schema trusted or run. */
+#include "audit_verify.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "audit_body.h"
+#include "audit_calls.h"
+#include "audit_db.h"
+#include "audit_extra.h"
+#include "audit_note.h"
+#include "audit_ranges.h"
+#include "audit_state.h"
+#include "audit_tree.h"
+#include "base/auto.h"
+#include "base/clock.h"
+#include "keys.h"
+
+enum { APPLICATION_ID = 0x43534131, SCHEMA_VERSION = 1, SIGNATURES_SHORT = 64 };
+
+struct check {
+    const struct audit_how *how;
+    struct audit_report *report;
+    struct err *err; /* for the tree, which knows no errors */
+    sqlite3 *db;
+    sqlite3_stmt *entries, *tiles, *checkpoints;
+    uint8_t key[KEY_BYTES];
+    char origin[128];
+    struct audit_mark witness, state;
+    bool witness_hidden;
+    struct audit_tree tree;
+    struct audit_calls calls;
+    struct audit_ranges nulls, pruned;
+    uint64_t checkpoint_count, next_size; /* next_size: of the checkpoint row that comes next; UINT64_MAX: none */
+    uint64_t proven;                      /* entries that the last good checkpoint covers */
+    int64_t last_at;
+};
+
+/* ── the database ──────────────────────────────────────────────────────────────────────────────────── */
+
+static bool db_known(struct check *check, struct err *err)
+{
+    int64_t id, version, tables;
+    if (!audit_db_number(check->db, "PRAGMA application_id", &id, err) ||
+        !audit_db_number(check->db, "PRAGMA user_version", &version, err) ||
+        !audit_db_number(check->db,
+                         "SELECT count(*) FROM sqlite_schema WHERE type='table' AND sql LIKE 'CREATE TABLE %'"
+                         " AND name IN ('entry','tile','checkpoint')",
+                         &tables, err))
+        return false;
+    if (id != APPLICATION_ID || tables != 3)
+        return err_set(err, ERR_DAMAGED, "data/audit.db is not a log of caisson's");
+    if (version != SCHEMA_VERSION)
+        return err_set(err, ERR_STATE, "the log has format %lld: this caisson reads format %d", (long long)version,
+                       SCHEMA_VERSION);
+    return audit_db_prepare(check->db, "SELECT idx, ts, kind, call, attempt, leaf, body FROM entry ORDER BY idx",
+                            &check->entries, err) &&
+           audit_db_prepare(check->db, "SELECT hashes FROM tile WHERE level=?1 AND n=?2", &check->tiles, err) &&
+           audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint ORDER BY size", &check->checkpoints,
+                            err);
+}
+
+/* ── what is pinned ────────────────────────────────────────────────────────────────────────────────── */
+
+static bool pin(struct check *check, struct err *err)
+{
+    struct keys_public public;
+    if (!key_library(err)) return false;
+    if (check->how->vkey) return vkey_parse(check->how->vkey, check->origin, check->key, err);
+    FD_AUTO home = open(check->how->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (home < 0) return err_sys(err, ERR_NOT_FOUND, "there is no such folder");
+    if (!keys_read_public(home, &public, err)) return false;
+    memcpy(check->key, public.signing, KEY_BYTES);
+    memcpy(check->origin, public.origin, sizeof check->origin);
+    return true;
+}
+
+/* Read before the database, which then can only be newer. The log's own name is the parent's to know, where nobody
+ * pinned it by hand. */
+static bool recall(struct check *check, struct err *err)
+{
+    if (!audit_witness_read(check->how->folder, &check->witness, &check->witness_hidden, err) ||
+        !audit_state_read(check->how->folder, check->how->state, &check->state, err))
+        return false;
+    if (check->witness.known && memcmp(check->witness.key, check->key, KEY_BYTES) != 0)
+        return err_set(err, ERR_DAMAGED,
+                       "the daemon's parent wrote down checkpoints of another key than the pinned one");
+    if (check->witness.known && !check->how->vkey) memcpy(check->origin, check->witness.origin, sizeof check->origin);
+    if (check->witness.known && strcmp(check->witness.origin, check->origin) != 0)
+        return err_set(err, ERR_DAMAGED, "the daemon's parent wrote down checkpoints of the log %s, not of %s",
+                       check->witness.origin, check->origin);
+    if (check->state.known &&
+        (memcmp(check->state.key, check->key, KEY_BYTES) != 0 || strcmp(check->state.origin, check->origin) != 0))
+        return err_set(err, ERR_DAMAGED, "the last verification was of another log (%s) or under another key",
+                       check->state.origin);
+    memcpy(check->report->origin, check->origin, sizeof check->origin);
+    check->report->witnessed = check->witness.size;
+    check->report->remembered = check->state.size;
+    return true;
+}
+
+/* ── marks on the way ──────────────────────────────────────────────────────────────────────────────── */
+
+/* Entries from…to do not give what was signed or seen: names the first that may be bad. */
+static bool blame_range(struct check *check, uint64_t from, uint64_t to)
+{
+    check->report->has_entry = to >= from && from < check->tree.size;
+    check->report->index = from;
+    check->report->last = to;
+    return false;
+}
+
+static bool mark_check(struct check *check, const struct audit_mark *mark, const char *who, struct err *err)
+{
+    uint8_t root[HASH_BYTES];
+    if (!mark->known || mark->size != check->tree.size) return true;
+    audit_tree_root(&check->tree, root);
+    if (memcmp(root, mark->root, HASH_BYTES) == 0) return true;
+    err_set(err, ERR_DAMAGED, "the first %llu entries are not those that %s", (unsigned long long)mark->size, who);
+    return blame_range(check, check->proven, mark->size - 1);
+}
+
+static bool next_checkpoint(struct check *check, struct err *err)
+{
+    int got = audit_db_step(check->db, check->checkpoints, err);
+    if (got < 0) return false;
+    check->next_size = got ? (uint64_t)sqlite3_column_int64(check->checkpoints, 0) : UINT64_MAX;
+    if (got && sqlite3_column_int64(check->checkpoints, 0) < 0)
+        return err_set(err, ERR_DAMAGED, "a checkpoint has a negative size");
+    return true;
+}
+
+static bool checkpoint_read(struct check *check, struct err *err)
+{
+    uint8_t root[HASH_BYTES];
+    struct audit_note note;
+    const void *stored = sqlite3_column_blob(check->checkpoints, 1);
+    int stored_length = sqlite3_column_bytes(check->checkpoints, 1);
+    const char *bytes = sqlite3_column_blob(check->checkpoints, 2);
+    size_t length = (size_t)sqlite3_column_bytes(check->checkpoints, 2);
+    bool newest = check->checkpoint_count - check->report->checkpoints <= SIGNATURES_SHORT;
+    if (!note_read(bytes ? bytes : "", length, check->origin, &note, err)) return false;
+    if (note.size != check->tree.size || stored_length != HASH_BYTES || memcmp(note.root, stored, HASH_BYTES) != 0)
+        return err_set(err, ERR_DAMAGED, "its row and its text differ");
+    if ((newest || check->how->full) && !note_signed(bytes, length, &note, check->origin, check->key, err))
+        return false;
+    check->report->signatures += newest || check->how->full;
+    audit_tree_root(&check->tree, root);
+    if (memcmp(root, note.root, HASH_BYTES) == 0) return true;
+    err_set(err, ERR_DAMAGED, "the entries are not those that were signed: from entry %llu on",
+            (unsigned long long)check->proven);
+    return blame_range(check, check->proven, note.size - 1);
+}
+
+/* All that speaks of a tree of exactly this size. */
+static bool marks(struct check *check, struct err *err)
+{
+    while (check->next_size == check->tree.size) {
+        if (!checkpoint_read(check, err))
+            return err_in(err, "checkpoint at %llu", (unsigned long long)check->tree.size);
+        check->report->checkpoints++;
+        check->report->signed_size = check->proven = check->tree.size;
+        if (!next_checkpoint(check, err)) return false;
+    }
+    return mark_check(check, &check->witness, "the daemon's parent saw signed", err) &&
+           mark_check(check, &check->state, "the last verification saw", err);
+}
+
+static bool tile_check(void *context, unsigned level, uint64_t number, const uint8_t *hashes)
+{
+    struct check *check = context;
+    struct err *err = check->err;
+    sqlite3_reset(check->tiles);
+    sqlite3_bind_int(check->tiles, 1, (int)level);
+    sqlite3_bind_int64(check->tiles, 2, (int64_t)number);
+    int got = audit_db_step(check->db, check->tiles, err);
+    if (got < 0) return false;
+    size_t size = (size_t)TILE_HASHES * HASH_BYTES;
+    bool same = got && (size_t)sqlite3_column_bytes(check->tiles, 0) == size &&
+                memcmp(sqlite3_column_blob(check->tiles, 0), hashes, size) == 0;
+    check->report->tiles++;
+    sqlite3_reset(check->tiles);
+    return same || err_set(err, ERR_DAMAGED, "the stored tile %u/%llu %s", level, (unsigned long long)number,
+                           got ? "does not fit the entries" : "is missing");
+}
+
+/* ── entries ───────────────────────────────────────────────────────────────────────────────────────── */
+
+/* The columns beside the body repeat it. */
+static bool columns_agree(struct check *check, const struct body *body, struct err *err)
+{
+    const void *call = sqlite3_column_blob(check->entries, 3);
+    bool has_call = call && sqlite3_column_bytes(check->entries, 3) == ID_BYTES;
+    bool same = sqlite3_column_int64(check->entries, 2) == body_kind_number(body->kind);
+    same &= !(body->seen & BODY_CALL) || (has_call && memcmp(call, body->call, ID_BYTES) == 0);
+    same &= (body->seen & BODY_CALL) || !call;
+    same &= !(body->seen & BODY_ATTEMPT) || sqlite3_column_int64(check->entries, 4) == body->attempt;
+    return same || err_set(err, ERR_DAMAGED, "its columns say something else than its bytes");
+}
+
+static bool body_rules(struct check *check, const struct body *body, struct err *err)
+{
+    uint64_t index = check->tree.size;
+    uint32_t named = BODY_CALL | BODY_ATTEMPT;
+    bool intent = strcmp(body->kind, "intent") == 0, outcome = strcmp(body->kind, "outcome") == 0;
+    if (body_kind_number(body->kind) == 0) return err_set(err, ERR_STATE, "its kind is new: a newer caisson is needed");
+    if (body->at < check->last_at) return err_set(err, ERR_DAMAGED, "its time lies before that of the entry before");
+    check->last_at = body->at;
+    if (strcmp(body->kind, "key_roll") == 0)
+        return err_set(err, ERR_STATE, "the log changes its signing key here: a newer caisson is needed");
+    if (strcmp(body->kind, "prune") == 0 && body->from >= 0 && body->to >= body->from && body->to < (int64_t)index)
+        return audit_range_add(&check->pruned, (uint64_t)body->from, (uint64_t)body->to, err);
+    if (!intent && !outcome) return true;
+    if ((body->seen & named) != named || (outcome && !(body->seen & BODY_INTENT)))
+        return err_set(err, ERR_DAMAGED, "it does not name its call");
+    return intent ? audit_calls_intent(&check->calls, body->call, body->attempt, index, err)
+                  : audit_calls_outcome(&check->calls, body->call, body->attempt, index, body->intent, err);
+}
+
+/* The leaf stays and is proven by the tree; what the columns say is all that is left. */
+static bool pruned_entry(struct check *check, struct err *err)
+{
+    uint64_t index = check->tree.size;
+    int64_t kind = sqlite3_column_int64(check->entries, 2), attempt = sqlite3_column_int64(check->entries, 4);
+    const uint8_t *call = sqlite3_column_blob(check->entries, 3);
+    check->report->pruned++;
+    if (!audit_range_add(&check->nulls, index, index, err)) return false;
+    if (kind != 1 && kind != 2) return true;
+    if (!call || sqlite3_column_bytes(check->entries, 3) != ID_BYTES)
+        return err_set(err, ERR_DAMAGED, "it does not name its call");
+    return kind == 1 ? audit_calls_intent(&check->calls, call, attempt, index, err)
+                     : audit_calls_outcome(&check->calls, call, attempt, index, -1, err);
+}
+
+static bool whole_entry(struct check *check, const uint8_t *stored, struct err *err)
+{
+    uint8_t leaf[HASH_BYTES];
+    struct body body;
+    size_t length = (size_t)sqlite3_column_bytes(check->entries, 6);
+    const unsigned char *bytes = sqlite3_column_blob(check->entries, 6);
+    if (!bytes) return err_set(err, ERR_DAMAGED, "its bytes are empty");
+    audit_leaf(bytes, length, leaf);
+    check->report->body_bytes += length;
+    if (memcmp(leaf, stored, HASH_BYTES) != 0) return err_set(err, ERR_DAMAGED, "its bytes do not fit its leaf");
+    return body_read(bytes, length, &body, err) && columns_agree(check, &body, err) && body_rules(check, &body, err);
+}
+
+static bool entry_check(struct check *check, struct err *err)
+{
+    int64_t index = sqlite3_column_int64(check->entries, 0);
+    const uint8_t *leaf = sqlite3_column_blob(check->entries, 5);
+    if (index != (int64_t)check->tree.size) return err_set(err, ERR_DAMAGED, "it is missing");
+    if (!leaf || sqlite3_column_bytes(check->entries, 5) != HASH_BYTES)
+        return err_set(err, ERR_DAMAGED, "its leaf is not a hash");
+    bool pruned = sqlite3_column_type(check->entries, 6) == SQLITE_NULL;
+    return (pruned ? pruned_entry(check, err) : whole_entry(check, leaf, err)) && audit_tree_add(&check->tree, leaf);
+}
+
+/* Says which entry it was, with what the columns call it. */
+static bool blame_entry(struct check *check, uint64_t index, struct err *err)
+{
+    struct audit_report *report = check->report;
+    const uint8_t *call = sqlite3_column_blob(check->entries, 3);
+    report->has_entry = true;
+    report->index = report->last = index;
+    snprintf(report->kind, sizeof report->kind, "%s", body_kind_name(sqlite3_column_int64(check->entries, 2)));
+    bool here = sqlite3_column_int64(check->entries, 0) == (int64_t)index;
+    if (here && call && sqlite3_column_bytes(check->entries, 3) == ID_BYTES) id_text(call, report->call);
+    if (!here) return err_in(err, "entry %llu", (unsigned long long)index);
+    return err_in(err, "entry %llu (%s%s%s)", (unsigned long long)index, report->kind, *report->call ? " of call " : "",
+                  report->call);
+}
+
+static bool all_entries(struct check *check, struct err *err)
+{
+    int got;
+    if (!marks(check, err)) return false;
+    while ((got = audit_db_step(check->db, check->entries, err)) == 1) {
+        uint64_t index = check->tree.size;
+        if (!entry_check(check, err)) return blame_entry(check, index, err);
+        if (!marks(check, err)) return false;
+    }
+    return got == 0;
+}
+
+/* ── the end ───────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool not_shorter(const struct check *check, struct err *err)
+{
+    unsigned long long size = check->tree.size;
+    if (check->state.known && check->state.size > size)
+        return err_set(
+            err, ERR_DAMAGED,
+            "the log was cut or replaced by an older one: it has %llu entries, the last verification saw %llu", size,
+            (unsigned long long)check->state.size);
+    if (check->next_size != UINT64_MAX)
+        return err_set(err, ERR_DAMAGED, "the log was cut: it has %llu entries, and %llu were signed", size,
+                       (unsigned long long)check->next_size);
+    if (check->witness.known && check->witness.size > size)
+        return err_set(err, ERR_DAMAGED,
+                       "the log was cut or replaced by an older one: it has %llu entries, and the daemon's parent saw "
+                       "%llu signed",
+                       size, (unsigned long long)check->witness.size);
+    if (size && !check->report->checkpoints)
+        return err_set(err, ERR_DAMAGED, "nothing in this log is signed (a new one is within a second of its start)");
+    return true;
+}
+
+static bool pruned_by_record(struct check *check, struct err *err)
+{
+    for (unsigned i = 0; i < check->nulls.count; i++)
+        if (!audit_range_holds(&check->pruned, &check->nulls.list[i])) {
+            blame_range(check, check->nulls.list[i].from, check->nulls.list[i].to);
+            return err_set(err, ERR_DAMAGED, "entry %llu: its bytes are gone, and no record says that they were pruned",
+                           (unsigned long long)check->nulls.list[i].from);
+        }
+    return true;
+}
+
+static bool tiles_counted(struct check *check, struct err *err)
+{
+    int64_t count;
+    if (!audit_db_number(check->db, "SELECT count(*) FROM tile", &count, err)) return false;
+    return (uint64_t)count == check->report->tiles ||
+           err_set(err, ERR_DAMAGED, "there are tiles that no entry belongs to");
+}
+
+static bool verify(struct check *check, struct err *err)
+{
+    int64_t count;
+    if (!pin(check, err) || !recall(check, err) || !audit_db_open(check->how->folder, &check->db, err) ||
+        !db_known(check, err))
+        return false;
+    if (!audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err))
+        return false;
+    check->checkpoint_count = (uint64_t)count;
+    return all_entries(check, err) && not_shorter(check, err) && pruned_by_record(check, err) &&
+           tiles_counted(check, err) && (!check->how->full || audit_extra(check->db, &check->report->details, err));
+}
+
+static void notice(struct audit_report *report, const char *text)
+{
+    if (!*report->notice) snprintf(report->notice, sizeof report->notice, "%s", text);
+}
+
+static void remember(struct check *check)
+{
+    struct err err = {0};
+    struct audit_mark mark = {.known = true, .size = check->tree.size};
+    memcpy(mark.root, check->report->root, HASH_BYTES);
+    memcpy(mark.key, check->key, KEY_BYTES);
+    memcpy(mark.origin, check->origin, sizeof mark.origin);
+    check->report->remembers = audit_state_write(check->how->folder, check->how->state, &mark, &err);
+    if (check->witness_hidden)
+        notice(check->report, "this user may not read what the daemon's parent wrote down");
+    else if (!check->witness.known)
+        notice(check->report, "the daemon's parent has written nothing down (witness/checkpoint)");
+    if (!check->report->remembers) notice(check->report, err.text);
+}
+
+bool audit_verify(const struct audit_how *how, struct audit_report *report, struct err *err)
+{
+    struct check *check = calloc(1, sizeof *check);
+    uint64_t start = clock_now();
+    *report = (struct audit_report){0};
+    *err = (struct err){0};
+    if (!check) return err_set(err, ERR_IO, "there is not enough memory");
+    check->how = how;
+    check->report = report;
+    check->err = err;
+    check->last_at = INT64_MIN;
+    check->next_size = UINT64_MAX;
+    check->tree.tile = tile_check;
+    check->tree.context = check;
+    audit_calls_init(&check->calls);
+    report->good = verify(check, err);
+    report->entries = check->tree.size;
+    report->calls = check->calls.count;
+    report->open_calls = check->calls.open;
+    audit_tree_root(&check->tree, report->root);
+    if (report->good) remember(check);
+    sqlite3_finalize(check->entries);
+    sqlite3_finalize(check->tiles);
+    sqlite3_finalize(check->checkpoints);
+    sqlite3_close(check->db);
+    audit_calls_clear(&check->calls);
+    free(check);
+    report->nanoseconds = clock_now() - start;
+    return report->good;
+}
