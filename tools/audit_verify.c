@@ -159,6 +159,9 @@ static bool checkpoint_read(struct check *check, struct err *err)
 /* All that speaks of a tree of exactly this size. */
 static bool marks(struct check *check, struct err *err)
 {
+    if (!mark_check(check, &check->witness, "the daemon's parent saw signed", err) ||
+        !mark_check(check, &check->state, "the last verification saw", err))
+        return false;
     while (check->next_size == check->tree.size) {
         if (!checkpoint_read(check, err))
             return err_in(err, "checkpoint at %llu", (unsigned long long)check->tree.size);
@@ -166,8 +169,7 @@ static bool marks(struct check *check, struct err *err)
         check->report->signed_size = check->proven = check->tree.size;
         if (!next_checkpoint(check, err)) return false;
     }
-    return mark_check(check, &check->witness, "the daemon's parent saw signed", err) &&
-           mark_check(check, &check->state, "the last verification saw", err);
+    return true;
 }
 
 static bool tile_check(void *context, unsigned level, uint64_t number, const uint8_t *hashes)
