@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One table of keys, one taker per kind of value; nothing is done here but to understand the file. */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/ini.h"
+
+struct row {
+    const char *section, *key;
+    bool (*take)(const struct row *, const char *value, struct config *config, struct err *err);
+    size_t at; /* of the member that is set, where there is one */
+    uint32_t least, most;
+    enum role_id role; /* whose object gets the value, under name */
+    const char *name;
+    bool many;
+};
+
+static bool refuse(struct err *err, const struct row *row, const char *why)
+{
+    return err_set(err, ERR_BAD_INPUT, "%s= %s", row->key, why);
+}
+
+/* ── plain values ──────────────────────────────────────────────────────────────────────────────────── */
+
+static bool read_number(const char *text, uint32_t base, uint32_t *number)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9' || strlen(text) > 10) return false;
+    unsigned long long value = strtoull(text, &end, (int)base);
+    *number = (uint32_t)value;
+    return *end == '\0' && value <= UINT32_MAX;
+}
+
+static bool take_number(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    uint32_t number;
+    if (!read_number(value, 10, &number) || number < row->least || number > row->most)
+        return err_set(err, ERR_BAD_INPUT, "%s= must be a number from %u to %u", row->key, row->least, row->most);
+    if (row->name) return json_object_set_new(config->parts[row->role], row->name, json_integer(number)) == 0;
+    memcpy((char *)config + row->at, &number, sizeof number);
+    return true;
+}
+
+static bool take_mode(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    uint32_t mode;
+    if (!read_number(value, 8, &mode) || (mode & ~0666u)) return refuse(err, row, "must be an octal mode like 0660");
+    memcpy((char *)config + row->at, &mode, sizeof mode);
+    return true;
+}
+
+static bool take_path(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    if (strlen(value) >= CONFIG_PATH) return refuse(err, row, "is too long");
+    memcpy((char *)config + row->at, value, strlen(value) + 1);
+    return true;
+}
+
+static bool take_text(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    if (strlen(value) > row->most) return refuse(err, row, "is too long");
+    return json_object_set_new(config->parts[row->role], row->name, json_string(value)) == 0;
+}
+
+static bool take_isolation(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    config->lowered = strcmp(value, "lowered") == 0;
+    return config->lowered || strcmp(value, "full") == 0 || refuse(err, row, "must be full or lowered");
+}
+
+static bool take_level(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    return log_level_parse(value, &config->log_level) || refuse(err, row, "must be error, warning, info or debug");
+}
+
+static bool take_directory(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    if (config->dir_count == CONFIG_DIRS) return refuse(err, row, "is given more than four times");
+    if (strlen(value) >= CONFIG_PATH) return refuse(err, row, "is too long");
+    strcpy(config->dirs[config->dir_count++], value);
+    return true;
+}
+
+/* ── addresses ─────────────────────────────────────────────────────────────────────────────────────── */
+
+/* "192.0.2.1:80" or "[2001:db8::1]:80" into host and port. */
+static bool split_address(const char *text, char *host, size_t size, uint32_t *port)
+{
+    const char *colon = strrchr(text, ':');
+    bool bracket = text[0] == '[';
+    if (!colon || !read_number(colon + 1, 10, port) || *port == 0 || *port > UINT16_MAX) return false;
+    if (bracket && (colon == text + 1 || colon[-1] != ']')) return false;
+    size_t length = (size_t)(colon - text) - (bracket ? 2 : 0);
+    if (length == 0 || length >= size) return false;
+    memcpy(host, text + bracket, length);
+    host[length] = '\0';
+    return bracket == (strchr(host, ':') != NULL);
+}
+
+bool config_loopback(const struct sockaddr_storage *address)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    memcpy(&v4, address, sizeof v4);
+    memcpy(&v6, address, sizeof v6);
+    if (address->ss_family == AF_INET) return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+    return address->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
+static bool read_tcp(const char *text, struct config_tcp *tcp)
+{
+    char host[INET6_ADDRSTRLEN];
+    uint32_t port;
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (strlen(text) >= sizeof tcp->text || !split_address(text, host, sizeof host, &port)) return false;
+    strcpy(tcp->text, text);
+    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
+        v4.sin_port = htons((uint16_t)port);
+        memcpy(&tcp->address, &v4, tcp->length = sizeof v4);
+        return true;
+    }
+    if (inet_pton(AF_INET6, host, &v6.sin6_addr) != 1) return false;
+    v6.sin6_port = htons((uint16_t)port);
+    memcpy(&tcp->address, &v6, tcp->length = sizeof v6);
+    return true;
+}
+
+static bool take_tcp(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    if (config->tcp_count == CONFIG_TCP) return refuse(err, row, "is given more than four times");
+    return read_tcp(value, &config->tcp[config->tcp_count++]) ||
+           refuse(err, row, "must be ADDRESS:PORT, e.g. 127.0.0.1:8321 or [::1]:8321");
+}
+
+/* ── lists for roles ───────────────────────────────────────────────────────────────────────────────── */
+
+static json_t *list_of(struct config *config, const struct row *row)
+{
+    json_t *list = json_object_get(config->parts[row->role], row->name);
+    if (!list) {
+        list = json_array();
+        json_object_set_new(config->parts[row->role], row->name, list);
+    }
+    return list;
+}
+
+static bool take_list(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    char text[4096 + 1], *rest = text;
+    json_t *list = list_of(config, row);
+    if (strlen(value) >= sizeof text) return refuse(err, row, "is too long");
+    strcpy(text, value);
+    for (char *word; (word = strsep(&rest, " \t"));) {
+        if (!*word) continue;
+        if (json_array_size(list) >= row->most) return refuse(err, row, "has too many values");
+        if (json_array_append_new(list, json_string(word)) < 0) return err_set(err, ERR_BUSY, "there is no memory");
+    }
+    return true;
+}
+
+/* Host=NAME ADDRESS */
+static bool take_host(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    unsigned char address[16];
+    size_t name = strcspn(value, " \t"), gap = strspn(value + name, " \t");
+    const char *text = value + name + gap;
+    json_t *list = list_of(config, row);
+    if (!name || !gap || (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1))
+        return refuse(err, row, "must be NAME ADDRESS");
+    if (json_array_size(list) >= row->most) return refuse(err, row, "is given too often");
+    return json_array_append_new(list, json_pack("[s%, s]", value, name, text)) == 0 ||
+           err_set(err, ERR_BUSY, "there is no memory");
+}
+
+/* ── access ────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool who_ok(const char *who)
+{
+    uint32_t number;
+    if (strcmp(who, "any") == 0) return true;
+    return (strncmp(who, "uid:", 4) == 0 || strncmp(who, "gid:", 4) == 0) && read_number(who + 4, 10, &number);
+}
+
+static bool add_who(struct config *config, const char *workspace, const char *role, const char *who)
+{
+    json_t *access = json_object_get(config->parts[ROLE_LEDGER], "access");
+    if (!json_object_get(access, workspace)) json_object_set_new(access, workspace, json_object());
+    json_t *roles = json_object_get(access, workspace);
+    if (!json_object_get(roles, role)) json_object_set_new(roles, role, json_array());
+    return json_array_append_new(json_object_get(roles, role), json_string(who)) == 0;
+}
+
+/* Admin=WORKSPACE WHO…: who is uid:N, gid:N or any; the workspace * is every one. */
+static bool take_access(const struct row *row, const char *value, struct config *config, struct err *err)
+{
+    char text[1024], *rest = text;
+    const char *workspace = NULL;
+    unsigned given = 0;
+    if (strlen(value) >= sizeof text) return refuse(err, row, "is too long");
+    strcpy(text, value);
+    for (char *word; (word = strsep(&rest, " \t"));) {
+        if (!*word) continue;
+        if (!workspace) {
+            workspace = word;
+            if (strcmp(workspace, "*") != 0 && !name_valid(workspace))
+                return refuse(err, row, "must begin with a workspace's name, or *");
+            continue;
+        }
+        if (!who_ok(word)) return refuse(err, row, "must name people as uid:NUMBER, gid:NUMBER or any");
+        if (strcmp(word, "any") == 0 && strcmp(row->name, "admin") == 0)
+            return refuse(err, row, "cannot be any: everybody would administer");
+        if (!add_who(config, workspace, row->name, word)) return err_set(err, ERR_BUSY, "there is no memory");
+        given++;
+    }
+    return given || refuse(err, row, "must be WORKSPACE WHO, e.g. default uid:1000");
+}
+
+/* ── the table ─────────────────────────────────────────────────────────────────────────────────────── */
+
+#define AT(member) .at = offsetof(struct config, member)
+#define NUMBER(section_, key_, role_, name_, least_, most_)                                                            \
+    {                                                                                                                  \
+        section_, key_, take_number, .least = (least_), .most = (most_), .role = (role_), .name = (name_)              \
+    }
+
+static const struct row rows[] = {
+    {"Daemon", "UidBase", take_number, AT(uid_base), .least = 1000, .most = 4000000000},
+    {"Daemon", "UidRange", take_number, AT(uid_range), .least = 1, .most = 100000},
+    {"Daemon", "StopSeconds", take_number, AT(stop_s), .least = 1, .most = 600},
+    {"Daemon", "MinimumIsolation", take_isolation},
+    {"Daemon", "LogLevel", take_level},
+    {"Listen", "Unix", take_path, AT(api_socket)},
+    {"Listen", "UnixMode", take_mode, AT(api_mode)},
+    {"Listen", "Desk", take_path, AT(desk_socket)},
+    {"Listen", "DeskMode", take_mode, AT(desk_mode)},
+    {"Listen", "DeskGroup", take_number, AT(desk_gid), .least = 0, .most = 4000000000},
+    {"Listen", "Tcp", take_tcp, .many = true},
+    {"Listen", "TlsCertificate", take_path, AT(certificate)},
+    {"Listen", "TlsKey", take_path, AT(key)},
+    {"Listen", "CorsOrigin", take_list, .most = 16, .role = ROLE_FRONT, .name = "cors", .many = true},
+    {"Access", "Admin", take_access, .name = "admin", .many = true},
+    {"Access", "Operator", take_access, .name = "operator", .many = true},
+    {"Access", "Invoker", take_access, .name = "invoker", .many = true},
+    {"Access", "Viewer", take_access, .name = "viewer", .many = true},
+    {"Access", "Auditor", take_access, .name = "auditor", .many = true},
+    NUMBER("Limits", "Connections", ROLE_FRONT, "connections", 1, 4096),
+    NUMBER("Limits", "ConnectionsPerUid", ROLE_FRONT, "connections_per_uid", 1, 4096),
+    NUMBER("Limits", "ConnectionsPerAddress", ROLE_FRONT, "connections_per_ip", 1, 4096),
+    NUMBER("Limits", "Calls", ROLE_FRONT, "calls", 1, 1024),
+    NUMBER("Limits", "Rate", ROLE_FRONT, "rate", 0, 1000000),
+    NUMBER("Limits", "Burst", ROLE_FRONT, "burst", 0, 1000000),
+    NUMBER("Limits", "IdleSeconds", ROLE_FRONT, "idle_s", 1, 3600),
+    NUMBER("Limits", "RequestSeconds", ROLE_FRONT, "request_s", 1, 3600),
+    NUMBER("Limits", "BodiesMegabytes", ROLE_FRONT, "bodies_mb", 33, 16384),
+    NUMBER("Limits", "TimeoutMilliseconds", ROLE_FRONT, "timeout_ms", 100, 3600000),
+    NUMBER("Limits", "TimeoutMaxMilliseconds", ROLE_FRONT, "timeout_max_ms", 100, 3600000),
+    {"Resolver", "Nameservers", take_list, .most = 16, .role = ROLE_BROKER, .name = "nameservers", .many = true},
+    {"Resolver", "Host", take_host, .most = 256, .role = ROLE_BROKER, .name = "hosts", .many = true},
+    {"Resolver", "Refuse", take_list, .most = 64, .role = ROLE_BROKER, .name = "refuse", .many = true},
+    NUMBER("Resolver", "ConnectSeconds", ROLE_BROKER, "connect_s", 1, 300),
+    NUMBER("Resolver", "IdleSeconds", ROLE_BROKER, "idle_s", 1, 3600),
+    NUMBER("Resolver", "RelaysPerCall", ROLE_BROKER, "relays_per_call", 1, 256),
+    NUMBER("Resolver", "RelaysPerConnector", ROLE_BROKER, "relays_per_entry", 1, 1024),
+    {"Audit", "Origin", take_text, .most = 120, .role = ROLE_LEDGER, .name = "origin"},
+    NUMBER("Audit", "AnswerHours", ROLE_LEDGER, "answer_hours", 1, 8760),
+    NUMBER("Audit", "RetentionDays", ROLE_LEDGER, "retention_days", 1, 36500),
+    {"Plugins", "Directory", take_directory, .many = true},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static const struct row *find_row(const struct ini_item *item)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (strcmp(rows[i].section, item->section) == 0 && strcmp(rows[i].key, item->key) == 0) return &rows[i];
+    return NULL;
+}
+
+static bool take_item(const struct ini_item *item, bool seen[ROWS], struct config *config, struct err *err)
+{
+    const struct row *row = find_row(item);
+    if (!row) return err_set(err, ERR_BAD_INPUT, "[%s] has no key %s=", item->section, item->key);
+    bool again = seen[row - rows];
+    seen[row - rows] = true;
+    if (again && !row->many) return refuse(err, row, "is given twice");
+    return row->take(row, item->value, config, err);
+}
+
+/* ── the whole ─────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool set_defaults(struct config *config, uint32_t owner, struct err *err)
+{
+    char who[32];
+    *config = (struct config){.uid_base = 60710,
+                              .uid_range = 400,
+                              .log_level = LOG_LEVEL_INFO,
+                              .stop_s = 30,
+                              .api_socket = "run/api.sock",
+                              .desk_socket = "run/desk.sock",
+                              .api_mode = 0666,
+                              .desk_mode = 0600,
+                              .desk_gid = UINT32_MAX};
+    for (int i = 0; i < ROLE_COUNT; i++)
+        if (!(config->parts[i] = json_object())) return err_set(err, ERR_BUSY, "there is no memory");
+    snprintf(who, sizeof who, "uid:%u", owner);
+    return (json_object_set_new(config->parts[ROLE_LEDGER], "access", json_object()) == 0 &&
+            (owner == 0 || add_who(config, "*", "admin", "uid:0")) && add_who(config, "*", "admin", who)) ||
+           err_set(err, ERR_BUSY, "there is no memory");
+}
+
+/* What only the whole file can tell. */
+static bool check_listeners(const struct config *config, struct err *err)
+{
+    bool tls = config->certificate[0] && config->key[0];
+    if (!tls && (config->certificate[0] || config->key[0]))
+        return err_set(err, ERR_BAD_INPUT, "TlsCertificate= and TlsKey= must be given together");
+    for (unsigned i = 0; i < config->tcp_count; i++)
+        if (!config_loopback(&config->tcp[i].address) && !tls)
+            return err_set(err, ERR_BAD_INPUT,
+                           "Tcp=%s is reachable from outside: give TlsCertificate= and TlsKey=, or a loopback address",
+                           config->tcp[i].text);
+    return true;
+}
+
+/* The desk's limits are the front's: one executable, one table. The runner learns its plugins' users. */
+static bool share_parts(struct config *config, struct err *err)
+{
+    json_t *desk = json_deep_copy(config->parts[ROLE_FRONT]);
+    json_decref(config->parts[ROLE_DESK]);
+    config->parts[ROLE_DESK] = desk;
+    json_t *runner = config->parts[ROLE_RUNNER];
+    return (desk && json_object_set_new(runner, "plugin_uid", json_integer(config->uid_base + CONFIG_ROLE_UIDS)) == 0 &&
+            json_object_set_new(runner, "plugin_uids", json_integer(config->uid_range)) == 0) ||
+           err_set(err, ERR_BUSY, "there is no memory");
+}
+
+bool config_read(const char *bytes, size_t length, const char *label, uint32_t owner, struct config *config,
+                 struct err *err)
+{
+    INI_AUTO ini = {0};
+    bool seen[ROWS] = {false};
+    struct config fresh;
+    bool good = set_defaults(&fresh, owner, err) && ini_parse(&ini, bytes, length, label, err);
+    for (const struct ini_item *item = NULL; good && (item = ini_each(&ini, NULL, NULL, item));)
+        good = take_item(item, seen, &fresh, err) || ini_blame(item, err);
+    if (good && check_listeners(&fresh, err) && share_parts(&fresh, err)) {
+        *config = fresh;
+        return true;
+    }
+    config_clear(&fresh);
+    return false;
+}
+
+void config_clear(struct config *config)
+{
+    for (int i = 0; i < ROLE_COUNT; i++) json_decref(config->parts[i]);
+    memset(config, 0, sizeof *config);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caisson.conf, read and checked: what the parent acts on itself, and one JSON object for each role. The grammar is
+ * man/caisson.conf.5.scd. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "runtime/messages.h"
+
+enum { CONFIG_PATH = 1024, CONFIG_TCP = 4, CONFIG_DIRS = 4, CONFIG_BYTES = 256 * 1024, CONFIG_ROLE_UIDS = 10 };
+
+struct config_tcp {
+    char text[64]; /* as written */
+    struct sockaddr_storage address;
+    socklen_t length;
+};
+
+struct config {
+    /* [Daemon] */
+    uint32_t uid_base, uid_range; /* roles: uid_base + role; plugins: the uid_range uids after uid_base + 10 */
+    bool lowered;                 /* MinimumIsolation=lowered */
+    enum log_level log_level;
+    uint32_t stop_s; /* how long running calls may take when the daemon stops */
+    /* [Listen]; paths are as written: relative ones lie below the home folder */
+    char api_socket[CONFIG_PATH], desk_socket[CONFIG_PATH], certificate[CONFIG_PATH], key[CONFIG_PATH];
+    uint32_t api_mode, desk_mode, desk_gid; /* desk_gid UINT32_MAX: the daemon's own */
+    unsigned tcp_count;
+    struct config_tcp tcp[CONFIG_TCP];
+    /* [Plugins] */
+    unsigned dir_count;
+    char dirs[CONFIG_DIRS][CONFIG_PATH];
+    /* What the roles are given, by role; NULL: an empty object. */
+    json_t *parts[ROLE_COUNT];
+};
+
+/* bytes: the file; none = the defaults. label: how errors name it. owner: the uid that the daemon runs as. */
+bool config_read(const char *bytes, size_t length, const char *label, uint32_t owner, struct config *config,
+                 struct err *err);
+/* Can only this machine reach it? */
+bool config_loopback(const struct sockaddr_storage *address);
+void config_clear(struct config *config);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caissond from its start to its end: check the home, bind, start the roles, then one loop. */
+#include "run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include "notify.h"
+#include "parent.h"
+
+enum { LOOK_SECONDS = 5 };
+
+struct child *parent_child(struct parent *parent, enum role_id role)
+{
+    return &parent->children[role];
+}
+
+bool parent_fail(struct parent *parent, const struct err *err)
+{
+    if (!parent->failed) parent->err = *err;
+    parent->failed = parent->stopping = parent->hurry = true;
+    return false;
+}
+
+/* ── before anything runs ──────────────────────────────────────────────────────────────────────────── */
+
+static void init(struct parent *parent)
+{
+    memset(parent, 0, sizeof *parent);
+    parent->registry = parent->reload.registry = parent->epoll = parent->signals = parent->watch = -1;
+    for (int i = 0; i < PLUGINS_MOST; i++) parent->plugins[i] = parent->reload.plugins[i] = -1;
+    for (int i = 0; i < ROLE_COUNT; i++)
+        parent->children[i] = (struct child){.role = (enum role_id)i, .pidfd = -1, .control = -1};
+}
+
+/* Nothing of this process in a core file or another process's hands; nothing it starts gains rights by exec. */
+static bool harden(struct err *err)
+{
+    struct rlimit none = {0, 0}, files;
+    if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return err_sys(err, ERR_MISSING_LAYER, "this process cannot confine itself");
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    return true;
+}
+
+static bool read_config(const struct run *run, struct parent *parent, struct err *err)
+{
+    FREE_AUTO char *text = NULL;
+    size_t length = 0;
+    const char *file = run->config ? run->config : "caisson.conf";
+    if (!home_text(&parent->home, file, CONFIG_BYTES, &text, &length, err) &&
+        (run->config || err->kind != ERR_NOT_FOUND))
+        return false;
+    return config_read(text ? text : "", length, "caisson.conf", geteuid(), &parent->config, err);
+}
+
+/* Without Directory=: home/plugins and where "make install" puts ours, as far as they are there. */
+static void default_folders(struct parent *parent)
+{
+    struct config *config = &parent->config;
+    struct stat status;
+    char path[CONFIG_PATH + 16];
+    snprintf(path, sizeof path, "%s/plugins", parent->home.path);
+    const char *const usual[] = {path, CAISSON_PLUGINS};
+    for (size_t i = 0; i < 2 && strlen(path) < CONFIG_PATH; i++)
+        if (stat(usual[i], &status) == 0 && S_ISDIR(status.st_mode))
+            strcpy(config->dirs[config->dir_count++], usual[i]);
+}
+
+/* Makes relative folders absolute, so that a drop-in may name its folder either way. */
+static bool plugin_folders(struct parent *parent, struct err *err)
+{
+    struct config *config = &parent->config;
+    if (config->dir_count == 0) default_folders(parent);
+    for (unsigned i = 0; i < config->dir_count; i++) {
+        char path[2 * CONFIG_PATH];
+        bool absolute = config->dirs[i][0] == '/';
+        snprintf(path, sizeof path, "%s%s%s", absolute ? "" : parent->home.path, absolute ? "" : "/", config->dirs[i]);
+        if (strlen(path) >= CONFIG_PATH) return err_set(err, ERR_USAGE, "Directory=%s is too long", config->dirs[i]);
+        strcpy(config->dirs[i], path);
+    }
+    return true;
+}
+
+static uid_t ledger_uid(const struct parent *parent)
+{
+    return geteuid() == 0 ? parent->config.uid_base + ROLE_LEDGER : geteuid();
+}
+
+static bool prepare(const struct run *run, struct parent *parent, struct err *err)
+{
+    return layout_find(&parent->layout, err) && home_open(run->home, run->wait_s, &parent->home, err) &&
+           read_config(run, parent, err) && plugin_folders(parent, err) &&
+           home_check(&parent->home, ledger_uid(parent), err);
+}
+
+static bool open_signals(struct parent *parent, struct err *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    parent->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return parent->signals >= 0 || err_sys(err, ERR_IO, "signals cannot be received");
+}
+
+static bool open_loop(struct parent *parent, struct err *err)
+{
+    struct epoll_event signals = {.events = EPOLLIN, .data.ptr = &parent->signals};
+    struct epoll_event watch = {.events = EPOLLIN, .data.ptr = &parent->watch};
+    parent->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (parent->epoll < 0) return err_sys(err, ERR_IO, "cannot make an event queue");
+    if (!open_signals(parent, err) || !watch_open(parent, err)) return false;
+    if (epoll_ctl(parent->epoll, EPOLL_CTL_ADD, parent->signals, &signals) < 0 ||
+        epoll_ctl(parent->epoll, EPOLL_CTL_ADD, parent->watch, &watch) < 0)
+        return err_sys(err, ERR_IO, "cannot fill the event queue");
+    return true;
+}
+
+static void say_lowered(const struct parent *parent)
+{
+    if (!parent->config.lowered) return;
+    static const char text[] = "MinimumIsolation=lowered: missing walls around connectors are tolerated";
+    log_event(LOG_LEVEL_WARNING, "isolation-lowered", log_text("meaning", text));
+    fprintf(stderr, "caissond: WARNING: %s\n", text);
+}
+
+/* ── the loop ──────────────────────────────────────────────────────────────────────────────────────── */
+
+static void stop(struct parent *parent)
+{
+    if (parent->stopping) parent->hurry = true;
+    parent->stopping = true;
+    notify_send("STOPPING=1");
+}
+
+static void take_signal(struct parent *parent)
+{
+    struct signalfd_siginfo one;
+    while (read(parent->signals, &one, sizeof one) == sizeof one) {
+        if (one.ssi_signo == SIGHUP)
+            reload_begin(parent, NULL);
+        else
+            stop(parent);
+    }
+}
+
+static void serve_one(struct parent *parent, const void *what)
+{
+    if (what == &parent->signals) take_signal(parent);
+    if (what == &parent->watch) watch_event(parent);
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        struct child *child = &parent->children[i];
+        if (what == &child->control && child->control >= 0) control_read(parent, child);
+        if (what == &child->pidfd) roles_ended(parent, child);
+    }
+}
+
+static void announce(struct parent *parent)
+{
+    if (parent->announced || !roles_all_ready(parent)) return;
+    parent->announced = true;
+    puts("ready");
+    fflush(stdout);
+    notify_send("READY=1");
+}
+
+/* The sooner of two times, of which 0 is none. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
+static uint64_t tick(struct parent *parent, uint64_t *look)
+{
+    uint64_t now = clock_now();
+    if (now >= *look) {
+        watch_look(parent);
+        *look = now + LOOK_SECONDS * CLOCK_S;
+    }
+    reload_tick(parent);
+    return sooner(sooner(roles_tick(parent), parent->reload.running ? parent->reload.due : 0), *look);
+}
+
+static void loop(struct parent *parent)
+{
+    struct epoll_event events[32];
+    uint64_t look = clock_now() + LOOK_SECONDS * CLOCK_S;
+    while (!parent->stopping || !roles_all_off(parent)) {
+        uint64_t next = tick(parent, &look);
+        announce(parent);
+        if (parent->stopping && roles_all_off(parent)) break;
+        int count = epoll_wait(parent->epoll, events, 32, clock_left_ms(next));
+        for (int i = 0; i < count; i++) serve_one(parent, events[i].data.ptr);
+    }
+}
+
+static void clear(struct parent *parent)
+{
+    close_fd(&parent->registry);
+    for (int i = 0; i < PLUGINS_MOST; i++) close_fd(&parent->plugins[i]);
+    listen_close(&parent->listeners);
+    home_close(&parent->home);
+    config_clear(&parent->config);
+    close_fd(&parent->epoll);
+    close_fd(&parent->signals);
+    close_fd(&parent->watch);
+}
+
+static bool serve(struct parent *parent, struct err *err)
+{
+    if (!listen_open(&parent->config, &parent->home, &parent->listeners, err) || !harden(err) ||
+        !open_loop(parent, err))
+        return false;
+    log_level(parent->config.log_level);
+    say_lowered(parent);
+    parent->start.start = clock_now();
+    id_new(parent->start.instance);
+    reload_begin(parent, NULL);
+    loop(parent);
+    if (parent->failed) *err = parent->err;
+    return !parent->failed;
+}
+
+bool parent_run(const struct run *run, struct err *err)
+{
+    static struct parent parent;
+    log_role("parent");
+    init(&parent);
+    bool good = prepare(run, &parent, err) && (run->check || serve(&parent, err));
+    clear(&parent);
+    return good;
+}

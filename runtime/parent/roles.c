@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of each role: started in order, started again after a death, ended in order. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/wire.h"
+
+#include "parent.h"
+
+enum {
+    START_SECONDS = 60, /* the ledger may have to recover a database */
+    END_SECONDS = 10,   /* after the control line was closed, for all but those with running calls */
+    FAILURES_MOST = 5,
+    SOON_SECONDS = 10 /* a role that dies sooner after READY is started again more slowly each time */
+};
+
+/* Each needs those before it. */
+static const enum role_id start_order[] = {ROLE_VAULT, ROLE_LEDGER, ROLE_BROKER, ROLE_RUNNER, ROLE_FRONT, ROLE_DESK};
+enum { ROLES = sizeof start_order / sizeof *start_order };
+
+/* Who brings calls in goes first; who writes their outcome goes after everybody who reports to it. */
+static const uint32_t stop_order[] = {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) | MSG_BIT(ROLE_LOADER),
+                                      MSG_BIT(ROLE_RUNNER), MSG_BIT(ROLE_BROKER), MSG_BIT(ROLE_LEDGER),
+                                      MSG_BIT(ROLE_VAULT)};
+enum { STOPS = sizeof stop_order / sizeof *stop_order };
+
+/* ── starting ──────────────────────────────────────────────────────────────────────────────────────── */
+
+static struct identity identity_of(const struct parent *parent, enum role_id role)
+{
+    if (geteuid() != 0) return (struct identity){.uid = (uid_t)-1};
+    if (role == ROLE_RUNNER) return (struct identity){.uid = 0, .runner = true};
+    return (struct identity){.uid = parent->config.uid_base + (uid_t)role};
+}
+
+static bool watch_child(struct parent *parent, struct child *child, struct err *err)
+{
+    struct epoll_event ended = {.events = EPOLLIN, .data.ptr = &child->pidfd};
+    struct epoll_event said = {.events = EPOLLIN, .data.ptr = &child->control};
+    if (epoll_ctl(parent->epoll, EPOLL_CTL_ADD, child->pidfd, &ended) < 0 ||
+        epoll_ctl(parent->epoll, EPOLL_CTL_ADD, child->control, &said) < 0)
+        return err_sys(err, ERR_IO, "the %s cannot be watched", role_name(child->role));
+    return true;
+}
+
+static bool hand_over(struct parent *parent, struct child *child, struct err *err)
+{
+    parent->start.minimum_isolation = parent->config.lowered;
+    parent->start.frozen = parent->frozen;
+    return watch_child(parent, child, err) && wiring_give(parent, child, err) && wiring_lines(parent, child, err) &&
+           (control_send(parent, child, CTL_START, 0, &parent->start, sizeof parent->start, -1) ||
+            err_set(err, ERR_UNAVAILABLE, "the %s does not start", role_name(child->role)));
+}
+
+/* The state is set before anything can fail, so that a child which is half made is ended like every other. */
+bool roles_spawn(struct parent *parent, enum role_id role, struct err *err)
+{
+    struct child *child = parent_child(parent, role);
+    int ends[2];
+    if (!wire_pair(ends, err)) return false;
+    FD_AUTO control = ends[0];
+    FD_AUTO theirs = ends[1];
+    if (!spawn_role(&parent->layout, role, identity_of(parent, role), theirs, &child->pid, &child->pidfd, err))
+        return false;
+    child->state = CHILD_STARTING;
+    child->control = take_fd(&control);
+    child->since = clock_now();
+    child->due = child->since + START_SECONDS * CLOCK_S;
+    child->last_words[0] = '\0';
+    if (hand_over(parent, child, err)) return true;
+    snprintf(child->last_words, sizeof child->last_words, "%s", err->text);
+    roles_kill(child);
+    return true; /* its end is seen by its pidfd */
+}
+
+static void give_up(struct parent *parent, const struct child *child)
+{
+    struct err err = {0};
+    err_set(&err, ERR_UNAVAILABLE, "the %s does not start: %s", role_name(child->role),
+            child->last_words[0] ? child->last_words : "it ended without a word (see the log above)");
+    parent_fail(parent, &err);
+}
+
+static void start_one(struct parent *parent, struct child *child)
+{
+    struct err err = {0};
+    if (roles_spawn(parent, child->role, &err)) return;
+    log_failure("start-failed", &err);
+    snprintf(child->last_words, sizeof child->last_words, "%s", err.text);
+    if (++child->failures >= FAILURES_MOST) give_up(parent, child);
+    child->due = clock_now() + CLOCK_S / 10;
+}
+
+void roles_advance(struct parent *parent)
+{
+    if (parent->stopping || parent->failed || parent->registry < 0) return;
+    for (int i = 0; i < ROLES; i++) {
+        struct child *child = parent_child(parent, start_order[i]);
+        if (child->state == CHILD_READY) continue;
+        if (child->state == CHILD_OFF && clock_now() >= child->due) start_one(parent, child);
+        return;
+    }
+}
+
+bool roles_all_ready(const struct parent *parent)
+{
+    for (int i = 0; i < ROLES; i++)
+        if (parent->children[start_order[i]].state != CHILD_READY) return false;
+    return true;
+}
+
+bool roles_all_off(const struct parent *parent)
+{
+    for (int i = 0; i < ROLE_COUNT; i++)
+        if (parent->children[i].state != CHILD_OFF) return false;
+    return true;
+}
+
+/* A freeze may have changed while it was starting: it hears of it again. */
+void roles_ready(struct parent *parent, struct child *child)
+{
+    struct ctl_freeze freeze = {.on = parent->frozen, .now = parent->frozen_now};
+    if (child->state != CHILD_STARTING) return;
+    child->failures = 0;
+    child->due = 0;
+    if (child->role != ROLE_LOADER) child->state = CHILD_READY;
+    if (child->role == ROLE_LOADER) return;
+    log_event(LOG_LEVEL_INFO, "role-ready", log_text("of", role_name(child->role)), log_number("pid", child->pid));
+    if (parent->start.frozen != parent->frozen || parent->frozen_now)
+        control_send(parent, child, CTL_FREEZE, 0, &freeze, sizeof freeze, -1);
+    roles_advance(parent);
+}
+
+/* ── ending ────────────────────────────────────────────────────────────────────────────────────────── */
+
+void roles_kill(struct child *child)
+{
+    if (child->pidfd >= 0) syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+}
+
+static void log_end(const struct child *child, const siginfo_t *how)
+{
+    bool killed = how->si_code == CLD_KILLED || how->si_code == CLD_DUMPED;
+    log_event(LOG_LEVEL_WARNING, "role-ended", log_text("of", role_name(child->role)), log_number("pid", child->pid),
+              log_text("by", killed ? "signal" : "exit"), log_number("number", how->si_status),
+              log_text("said", child->last_words[0] ? child->last_words : NULL));
+}
+
+/* 0, 100 ms, 200 ms … at most 5 s. */
+static uint64_t pause_after(unsigned deaths)
+{
+    if (deaths <= 1) return 0;
+    uint64_t pause = (CLOCK_S / 10) << (deaths > 7 ? 6 : deaths - 2);
+    return pause > 5 * CLOCK_S ? 5 * CLOCK_S : pause;
+}
+
+static void plan_restart(struct parent *parent, struct child *child, enum child_state was)
+{
+    uint64_t now = clock_now();
+    if (was == CHILD_STARTING) {
+        child->failures++;
+    } else {
+        child->deaths = now - child->since < SOON_SECONDS * CLOCK_S ? child->deaths + 1 : 1;
+    }
+    child->due = now + pause_after(was == CHILD_STARTING ? child->failures + 1 : child->deaths);
+    if (child->failures >= FAILURES_MOST) give_up(parent, child);
+}
+
+void roles_ended(struct parent *parent, struct child *child)
+{
+    siginfo_t how = {0};
+    enum child_state was = child->state;
+    if (child->pidfd < 0 || waitid(P_PIDFD, (id_t)child->pidfd, &how, WEXITED | WNOHANG) < 0 || how.si_pid == 0) return;
+    if (child->control >= 0) control_read(parent, child); /* its last words */
+    bool orderly = was == CHILD_ENDING || child->role == ROLE_LOADER;
+    if (!orderly) log_end(child, &how);
+    close_fd(&child->pidfd);
+    close_fd(&child->control);
+    child->state = CHILD_OFF;
+    child->pid = 0;
+    child->due = 0;
+    if (child->role == ROLE_LOADER) {
+        reload_loader_gone(parent, child);
+        return;
+    }
+    if (!parent->stopping) plan_restart(parent, child, was);
+    reload_step(parent);
+    roles_advance(parent);
+}
+
+/* Closes the control line: the role's sign to end. */
+static void ask_to_end(struct parent *parent, struct child *child, uint64_t now)
+{
+    bool has_calls = child->role == ROLE_FRONT;
+    child->state = CHILD_ENDING;
+    child->due = now + (has_calls ? parent->config.stop_s : END_SECONDS) * CLOCK_S;
+    close_fd(&child->control);
+}
+
+/* One group of the stop order after the other. */
+static void stop_next(struct parent *parent, uint64_t now)
+{
+    while (parent->stop_step < STOPS) {
+        bool busy = false;
+        for (int i = 0; i < ROLE_COUNT; i++) {
+            struct child *child = &parent->children[i];
+            if (!(stop_order[parent->stop_step] & MSG_BIT(child->role)) || child->state == CHILD_OFF) continue;
+            busy = true;
+            if (parent->hurry) child->due = now;
+            if (child->state != CHILD_ENDING) ask_to_end(parent, child, now);
+        }
+        if (busy) return;
+        parent->stop_step++;
+    }
+}
+
+uint64_t roles_tick(struct parent *parent)
+{
+    uint64_t now = clock_now(), next = 0;
+    if (parent->stopping)
+        stop_next(parent, now);
+    else
+        roles_advance(parent);
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        struct child *child = &parent->children[i];
+        if (!child->due) continue;
+        if (child->state != CHILD_OFF && child->state != CHILD_READY && now >= child->due) {
+            log_event(LOG_LEVEL_ERROR, "role-late", log_text("of", role_name(child->role)));
+            roles_kill(child);
+            child->due = now + CLOCK_S;
+        }
+        if (!next || child->due < next) next = child->due;
+    }
+    return next;
+}
