@@ -11,7 +11,10 @@
 #include <sys/stat.h>
 
 #include "base/auto.h"
+#include "base/buf.h"
 #include "base/ids.h"
+#include "base/ini.h"
+#include "dropin.h"
 
 #ifndef PLUGINS_DIR
 #define PLUGINS_DIR "/usr/lib/caisson/plugins"
@@ -76,19 +79,42 @@ bool home_open_plugins_d(const struct home *home, int *folder, struct err *err)
     return open_folder("folder", path, folder, err);
 }
 
+/* The folder name in one of the plugin folders. A relative folder lies below the state folder. */
+static int open_in(const struct home *home, const char *directory, const char *name)
+{
+    char path[2 * HOME_PATH + NAME_BYTES];
+    bool absolute = directory[0] == '/';
+    snprintf(path, sizeof path, "%s%s%.400s/%s", absolute ? "" : home->state, absolute ? "" : "/", directory, name);
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Directory= of caisson.conf, or the usual two. */
+static int open_anywhere(const struct home *home, const char *name)
+{
+    INI_AUTO ini = {0};
+    BUF_AUTO text;
+    struct err ignored;
+    FD_AUTO config = open(home->config, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    buf_init(&text, 0);
+    if (config >= 0 && file_get(config, "caisson.conf", INI_FILE, "caisson.conf", &text, &ignored) && text.used)
+        ini_parse(&ini, text.bytes, text.used, "caisson.conf", &ignored);
+    int fd = -1;
+    const struct ini_item *item = NULL;
+    while (fd < 0 && (item = ini_each(&ini, "Plugins", "Directory", item))) fd = open_in(home, item->value, name);
+    if (ini_get(&ini, "Plugins", "Directory")) return fd;
+    fd = open_in(home, "plugins", name);
+    return fd >= 0 ? fd : open_in(home, PLUGINS_DIR, name);
+}
+
 bool home_open_plugin(const struct home *home, const char *path, int *folder, struct err *err)
 {
-    char own[HOME_PATH + NAME_BYTES + 16], shared[sizeof PLUGINS_DIR + NAME_BYTES + 8];
     if (path[0] == '/') return open_folder("connector folder", path, folder, err);
     if (!name_valid(path))
         return err_set(err, ERR_USAGE, "%.80s is neither a connector's name nor an absolute path", path);
-    snprintf(own, sizeof own, "%s/plugins/%s", home->state, path);
-    snprintf(shared, sizeof shared, "%s/%s", PLUGINS_DIR, path);
-    int fd = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) fd = open(shared, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_anywhere(home, path);
     if (fd < 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no connector %s in %s/plugins nor in %s: put its folder there",
-                       path, home->state, PLUGINS_DIR);
+        return err_set(err, ERR_NOT_FOUND, "there is no connector %s here: put its folder into %s/plugins", path,
+                       home->state);
     *folder = fd;
     return true;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/auto.h"
 #include "base/auto_json.h"
 #include "base/buf.h"
 #include "base/utf8.h"
@@ -38,12 +39,19 @@ static void tame(const char *text, struct buf *out)
     }
 }
 
-void print_tame(const char *text, FILE *out)
+char *print_tamed(const char *text)
 {
     BUF_AUTO clean;
     buf_init(&clean, strlen(text) + 1);
+    if (!buf_reserve(&clean, 0)) return NULL;
     tame(text, &clean);
-    fputs(clean.bytes ? clean.bytes : "", out);
+    return strdup(clean.bytes);
+}
+
+void print_tame(const char *text, FILE *out)
+{
+    FREE_AUTO char *clean = print_tamed(text);
+    if (clean) fputs(clean, out);
 }
 
 /* ── cells ─────────────────────────────────────────────────────────────────────────────────────────── */

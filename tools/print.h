@@ -22,7 +22,8 @@ void print_fields(const json_t *object, const struct print_field *fields);
 const json_t *print_list(const json_t *answer);
 /* Pretty, keys as they came, and a newline. */
 void print_json(const json_t *value);
-/* The text without what could play tricks on a terminal. */
+/* The text without what could play tricks on a terminal. print_tamed: a copy to free(), NULL without memory. */
+char *print_tamed(const char *text);
 void print_tame(const char *text, FILE *out);
 /* On standard error: "caisson: …", or problem details as JSON. */
 void print_error(const struct err *err, bool json);

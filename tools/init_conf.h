@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration that caisson init writes: everything commented out, so that defaults stay defaults. */
+#pragma once
+
+static const char init_conf[] =
+    "# Configuration of caissond; caisson.conf(5) explains every key. Lines that begin with # do nothing.\n"
+    "# After a change: caisson reload, or a restart where the manual page says so.\n"
+    "\n"
+    "[Daemon]\n"
+    "#LogLevel=info\n"
+    "#StopSeconds=30\n"
+    "\n"
+    "[Listen]\n"
+    "# Callers on this machine use run/api.sock; over TCP they need a token (caisson token create).\n"
+    "#Tcp=127.0.0.1:8321\n"
+    "#TlsCertificate=/etc/caisson/tls/cert.pem\n"
+    "#TlsKey=/etc/caisson/tls/key.pem\n"
+    "\n"
+    "[Access]\n"
+    "# Who may do what on the sockets: WORKSPACE (or *) and then uid:NUMBER, gid:NUMBER or any.\n"
+    "# The user who runs caissond, and root, administer everything.\n"
+    "#Invoker=default uid:1000\n"
+    "#Viewer=default gid:1000\n"
+    "\n"
+    "[Limits]\n"
+    "#Calls=64\n"
+    "#TimeoutMilliseconds=60000\n"
+    "\n"
+    "[Resolver]\n"
+    "# Names that the connectors' hosts may have, beside what the name servers say.\n"
+    "#Host=mail.example.com 192.0.2.25\n"
+    "\n"
+    "[Plugins]\n"
+    "# Where the folders of connectors stand.\n"
+    "#Directory=plugins\n";

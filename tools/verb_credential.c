@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Credentials: sealed here, to the key in the file keys/vault.pub, before anything leaves this process. */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+#include "audience.h"
+#include "base/auto.h"
+#include "base/auto_json.h"
+#include "keys.h"
+#include "print.h"
+#include "source.h"
+#include "verbs.h"
+
+enum { VALUE_MOST = sizeof((struct submission *)0)->bytes };
+
+/* One submission while it is put together. */
+struct filling {
+    struct cli *cli;
+    json_t *entry;        /* the connector, as the daemon lists it */
+    const json_t *fields; /* of the connector: [{name, secret, required, summary}] */
+    struct submission *submission;
+};
+
+/* ── the connector's fields ────────────────────────────────────────────────────────────────────────── */
+
+static const json_t *field_named(const json_t *fields, const char *name)
+{
+    size_t i;
+    json_t *field;
+    json_array_foreach(fields, i, field)
+    {
+        const char *here = json_string_value(json_object_get(field, "name"));
+        if (here && strcmp(here, name) == 0) return field;
+    }
+    return NULL;
+}
+
+static bool find_connector(struct filling *filling, const char *connector, struct err *err)
+{
+    size_t i;
+    json_t *entry;
+    JSON_AUTO *answer = NULL;
+    if (!api_get(&filling->cli->home, API_DESK, "/v1/connectors", &answer, err)) return false;
+    json_array_foreach(print_list(answer), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        if (name && strcmp(name, connector) == 0) filling->entry = json_incref(entry);
+    }
+    filling->fields = json_object_get(filling->entry, "fields");
+    if (!filling->entry)
+        return err_set(err, ERR_NOT_FOUND, "no connector %.63s is enabled: caisson plugin list tells which are",
+                       connector);
+    if (json_array_size(filling->fields) == 0)
+        return err_set(err, ERR_BAD_INPUT, "the connector %.63s takes no credential", connector);
+    return true;
+}
+
+/* ── values ────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool secret(const json_t *field)
+{
+    return !json_is_false(json_object_get(field, "secret"));
+}
+
+static bool prompt(const json_t *field, const char *name, struct buf *value, struct err *err)
+{
+    char question[NAME_BYTES + 200];
+    FREE_AUTO char *summary = NULL;
+    const char *text = json_string_value(json_object_get(field, "summary"));
+    if (text) summary = print_tamed(text);
+    snprintf(question, sizeof question, "%s%s%.150s%s", name, summary ? " (" : "", summary ? summary : "",
+             summary ? ")" : "");
+    return source_prompt(question, secret(field), value, err);
+}
+
+/* text: what stands behind "FIELD="; NULL: nothing does. */
+static bool take_value(const json_t *field, const char *name, const char *text, struct buf *value, struct err *err)
+{
+    if (!text) return prompt(field, name, value, err);
+    if (*text == '@' || strcmp(text, "-") == 0) {
+        if (!source_read(text, value, err)) return false;
+        source_chomp(value);
+        return true;
+    }
+    if (secret(field))
+        return err_set(err, ERR_USAGE,
+                       "%s is secret, and the command line is seen by others and kept by the shell: give it as "
+                       "%s=@FILE or %s=-, or leave it out to be asked; treat what was typed as known",
+                       name, name, name);
+    return buf_text(value, text) || err_set(err, ERR_TOO_LARGE, "%s is too long", name);
+}
+
+static bool add_field(struct filling *filling, const char *name, const char *text, struct err *err)
+{
+    const json_t *field = field_named(filling->fields, name);
+    BUF_AUTO value;
+    buf_init(&value, VALUE_MOST);
+    if (!field)
+        return err_set(err, ERR_BAD_INPUT, "the connector %s has no credential field %.63s",
+                       filling->submission->connector, name);
+    if (!take_value(field, name, text, &value, err)) return err_in(err, "%s", name);
+    if (value.used == 0) return err_set(err, ERR_BAD_INPUT, "%s is empty", name);
+    return keys_add_field(filling->submission, name, value.bytes, value.used, err);
+}
+
+static bool add_argument(struct filling *filling, const char *argument, struct err *err)
+{
+    char name[NAME_BYTES];
+    const char *equals = strchr(argument, '=');
+    size_t length = equals ? (size_t)(equals - argument) : strlen(argument);
+    if (length == 0 || length >= sizeof name)
+        return err_set(err, ERR_USAGE, "what follows the name is FIELD=@FILE, FIELD=-, FIELD or FIELD=VALUE");
+    memcpy(name, argument, length);
+    name[length] = '\0';
+    if (!name_valid(name)) return err_set(err, ERR_USAGE, "a field's name has a-z 0-9 - _ and inner dots");
+    return add_field(filling, name, equals ? equals + 1 : NULL, err);
+}
+
+static bool given(const struct submission *submission, const char *name)
+{
+    for (uint32_t i = 0; i < submission->field_count; i++)
+        if (strcmp(submission->fields[i].name, name) == 0) return true;
+    return false;
+}
+
+static bool add_fields(struct filling *filling, struct err *err)
+{
+    size_t i;
+    json_t *field;
+    for (unsigned at = 1; at < filling->cli->argument_count; at++)
+        if (!add_argument(filling, filling->cli->arguments[at], err)) return false;
+    json_array_foreach(filling->fields, i, field)
+    {
+        const char *name = json_string_value(json_object_get(field, "name"));
+        bool wanted = name && name_valid(name) && !json_is_false(json_object_get(field, "required"));
+        if (wanted && !given(filling->submission, name) && !add_field(filling, name, NULL, err)) return false;
+    }
+    return filling->submission->field_count || err_set(err, ERR_USAGE, "no field is given");
+}
+
+/* ── submitting ────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool name_submission(struct filling *filling, const char *connector, struct err *err)
+{
+    const char *workspace = cli_value(filling->cli, "workspace"), *name = filling->cli->arguments[0];
+    workspace = workspace ? workspace : "default";
+    if (!name_valid(name) || !name_valid(workspace) || !name_valid(connector))
+        return err_set(err, ERR_USAGE, "names have a-z 0-9 - _ and inner dots, first a letter, at most 63");
+    strcpy(filling->submission->credential, name);
+    strcpy(filling->submission->workspace, workspace);
+    strcpy(filling->submission->connector, connector);
+    return true;
+}
+
+static bool seal(const struct filling *filling, char *text, size_t size, struct err *err)
+{
+    struct keys_public public;
+    uint8_t box[BOX_MAX];
+    size_t length;
+    FD_AUTO folder = -1;
+    if (!home_open(&filling->cli->home, &folder, err) || !keys_read_public(folder, &public, err) ||
+        !keys_seal(filling->submission, public.submission, box, &length, err))
+        return false;
+    return sodium_bin2base64(text, size, box, length, sodium_base64_VARIANT_ORIGINAL) != NULL;
+}
+
+static bool submit(const struct filling *filling, struct err *err)
+{
+    static char box[sodium_base64_ENCODED_LEN(BOX_MAX, sodium_base64_VARIANT_ORIGINAL)];
+    const struct submission *submission = filling->submission;
+    JSON_AUTO *answer = NULL;
+    if (!seal(filling, box, sizeof box, err)) return false;
+    JSON_AUTO *body = json_pack("{s:s,s:s,s:s,s:o,s:s}", "workspace", submission->workspace, "name",
+                                submission->credential, "connector", submission->connector, "audience",
+                                audience_list(submission->audience), "box", box);
+    if (!api_post(&filling->cli->home, "/v1/credentials", body, &answer, err)) return false;
+    if (filling->cli->json)
+        print_json(answer);
+    else
+        printf("%s is stored for %s in the workspace %s.\n", submission->credential, submission->connector,
+               submission->workspace);
+    return true;
+}
+
+static bool fill_and_submit(struct filling *filling, const char *connector, struct err *err)
+{
+    return name_submission(filling, connector, err) && find_connector(filling, connector, err) &&
+           add_fields(filling, err) && submit(filling, err);
+}
+
+/* The structure is locked in memory and wiped on every way out. */
+static bool with_submission(struct cli *cli, const char *connector, const char *audience, struct err *err)
+{
+    source_shield();
+    if (!key_library(err)) return false;
+    struct filling filling = {.cli = cli, .submission = sodium_malloc(sizeof(struct submission))};
+    if (!filling.submission) return err_set(err, ERR_IO, "out of memory that can be locked");
+    keys_submission(filling.submission);
+    snprintf(filling.submission->audience, AUDIENCE_MAX, "%s", audience);
+    bool good = fill_and_submit(&filling, connector, err);
+    sodium_free(filling.submission);
+    json_decref(filling.entry);
+    return good || err_in(err, "credential %.63s", cli->arguments[0]);
+}
+
+bool verb_credential_set(struct cli *cli, struct err *err)
+{
+    const char *hosts[AUDIENCE_HOSTS], *connector = cli_value(cli, "connector");
+    char audience[AUDIENCE_MAX];
+    size_t count = 0;
+    unsigned at = 0;
+    if (!connector) return err_set(err, ERR_USAGE, "--connector NAME says what the credential is for");
+    for (const char *host; (host = cli_next(cli, "audience", &at));) {
+        if (count == AUDIENCE_HOSTS) return err_set(err, ERR_USAGE, "--audience: too many hosts");
+        hosts[count++] = host;
+    }
+    return audience_text(hosts, count, audience, err) && with_submission(cli, connector, audience, err);
+}
+
+static bool get_credential(struct cli *cli, json_t **answer, struct err *err)
+{
+    char path[API_PATH];
+    api_path(path, "/v1/credentials/", cli->arguments[0]);
+    api_query(path, "workspace", cli_value(cli, "workspace"));
+    return api_get(&cli->home, API_DESK, path, answer, err);
+}
+
+bool verb_credential_rotate(struct cli *cli, struct err *err)
+{
+    JSON_AUTO *answer = NULL;
+    char audience[AUDIENCE_MAX], connector[NAME_BYTES];
+    if (!get_credential(cli, &answer, err)) return false;
+    const json_t *known = json_object_get(answer, "credential") ? json_object_get(answer, "credential") : answer;
+    const char *name = json_string_value(json_object_get(known, "connector"));
+    if (!name || !name_valid(name))
+        return err_set(err, ERR_INTERNAL, "the daemon did not say which connector it is for");
+    strcpy(connector, name);
+    return audience_of(json_object_get(known, "audience"), audience, err) &&
+           with_submission(cli, connector, audience, err);
+}
+
+bool verb_credential_list(struct cli *cli, struct err *err)
+{
+    static const struct print_field fields[] = {
+        {"NAME", "name"},     {"CONNECTOR", "connector"}, {"WORKSPACE", "workspace"}, {"VERSION", "version"},
+        {"FIELDS", "fields"}, {"AUDIENCE", "audience"},   {"CHANGED", "changed"},     {NULL, NULL}};
+    JSON_AUTO *answer = NULL;
+    char path[API_PATH];
+    api_path(path, "/v1/credentials", NULL);
+    api_query(path, "workspace", cli_value(cli, "workspace"));
+    api_query(path, "connector", cli_value(cli, "connector"));
+    if (!api_get(&cli->home, API_DESK, path, &answer, err)) return false;
+    verb_show_rows(cli, answer, fields, "No credentials.");
+    return true;
+}
+
+bool verb_credential_show(struct cli *cli, struct err *err)
+{
+    JSON_AUTO *answer = NULL;
+    if (!get_credential(cli, &answer, err)) return false;
+    print_json(answer);
+    return true;
+}
+
+bool verb_credential_remove(struct cli *cli, struct err *err)
+{
+    JSON_AUTO *answer = NULL;
+    char path[API_PATH];
+    api_path(path, "/v1/credentials/", cli->arguments[0]);
+    api_query(path, "workspace", cli_value(cli, "workspace"));
+    struct api_request request = {.socket = API_DESK, .method = "DELETE", .path = path};
+    if (!api_send(&cli->home, &request, &answer, err)) return false;
+    if (cli->json && answer)
+        print_json(answer);
+    else
+        printf("%s is destroyed.\n", cli->arguments[0]);
+    return true;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Enabling and disabling connectors: what is shown is what is pinned, and the drop-in is written with the
+ * administrator's own rights. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "base/auto.h"
+#include "base/json.h"
+#include "enabling.h"
+#include "print.h"
+#include "verbs.h"
+
+enum { CA_MOST = 256 * 1024 };
+
+/* ── showing and asking ────────────────────────────────────────────────────────────────────────────── */
+
+static void approved_name(const struct enabling *enabling, char name[DROPIN_NAME + 16])
+{
+    size_t stem = strlen(enabling->dropin.file) - strlen(".conf");
+    snprintf(name, DROPIN_NAME + 16, "%.*s.manifest", (int)stem, enabling->dropin.file);
+}
+
+/* The manifest that was approved last lies beside the drop-in; the daemon does not read it. */
+static bool read_approved(const struct enabling *enabling, struct buf *description)
+{
+    char name[DROPIN_NAME + 16], digest[DIGEST_TEXT];
+    struct err ignored;
+    JSON_AUTO *manifest = NULL;
+    BUF_AUTO text;
+    const char *pinned = ini_get(&enabling->dropin.ini, "Plugin", "ManifestDigest");
+    approved_name(enabling, name);
+    if (!pinned || !file_get(enabling->folder, name, MANIFEST_MOST, name, &text, &ignored)) return false;
+    digest_text(&text, digest);
+    return strcmp(digest, pinned) == 0 && json_read(text.bytes, text.used, MANIFEST_MOST, &manifest, &ignored) &&
+           manifest_describe(manifest, description);
+}
+
+static void show(const struct enabling *enabling, const struct buf *now)
+{
+    BUF_AUTO before, difference;
+    buf_init(&before, now->max);
+    buf_init(&difference, 2 * now->max);
+    if (enabling->fresh || !read_approved(enabling, &before)) {
+        fputs(now->bytes, stderr);
+        return;
+    }
+    manifest_difference(&before, now, &difference);
+    const char *pinned = ini_get(&enabling->dropin.ini, "Plugin", "Digest");
+    bool same = pinned && strcmp(pinned, enabling->plugin.digest) == 0;
+    fprintf(stderr, "%s asks for %s\n%s", enabling->name,
+            difference.used ? "something else than what was approved:" : "what was approved.",
+            difference.used ? difference.bytes : "");
+    if (!same) fprintf(stderr, "%s.so is another file than the one that was approved.\n", enabling->plugin.name);
+}
+
+static void show_dropin(const struct enabling *enabling)
+{
+    fprintf(stderr, "\nplugins.d/%s will be\n", enabling->dropin.file);
+    for (const char *at = enabling->dropin.text.bytes; *at;) {
+        size_t length = strcspn(at, "\n");
+        fprintf(stderr, "  %.*s\n", (int)length, at);
+        at += length + (at[length] != '\0');
+    }
+}
+
+static bool has_secret(const json_t *manifest)
+{
+    const char *name;
+    json_t *field;
+    json_object_foreach(json_object_get(json_object_get(manifest, "credential"), "fields"), name,
+                        field) if (!json_is_false(json_object_get(field, "secret"))) return true;
+    return false;
+}
+
+static void warn(const struct enabling *enabling)
+{
+    INI_AUTO ini = {0};
+    struct err ignored;
+    bool wild = false;
+    if (!ini_parse(&ini, enabling->dropin.text.bytes, enabling->dropin.text.used, "", &ignored)) return;
+    for (const struct ini_item *item = NULL; (item = ini_each(&ini, "Grant", "Egress", item));)
+        wild |= strchr(item->value, '*') != NULL;
+    if (wild && has_secret(enabling->plugin.manifest))
+        fputs("caisson: warning: it is given secrets and may reach hosts by a wildcard: whoever runs one of those "
+              "hosts could be sent them. Name the hosts, or give its credentials an audience.\n",
+              stderr);
+    const char *isolation = ini_get(&ini, "Grant", "Isolation");
+    if (isolation && strcmp(isolation, "lease") == 0)
+        fputs("caisson: warning: with isolation lease, a hostile connector sees all calls of a lease, not one.\n",
+              stderr);
+}
+
+static bool ask(struct enabling *enabling, struct err *err)
+{
+    BUF_AUTO now;
+    buf_init(&now, 1024 * 1024);
+    if (!manifest_describe(enabling->plugin.manifest, &now))
+        return err_set(err, ERR_TOO_LARGE, "the manifest is too long");
+    if (!enabling->cli->json) show(enabling, &now);
+    warn(enabling);
+    if (cli_value(enabling->cli, "yes")) return true;
+    show_dropin(enabling);
+    if (verb_confirm("Enable it like this?")) return true;
+    return err_set(err, ERR_USAGE, "nothing was changed: nobody said yes (--yes says it beforehand)");
+}
+
+/* ── writing, and telling the daemon ───────────────────────────────────────────────────────────────── */
+
+/* The certificates are copied beside the drop-in, where nobody but the administrator writes. */
+static bool copy_ca(const struct enabling *enabling, struct err *err)
+{
+    const char *path = cli_value(enabling->cli, "ca");
+    char name[NAME_BYTES + 8];
+    BUF_AUTO pem;
+    buf_init(&pem, 0);
+    if (!path) return true;
+    enabling_ca(enabling, name);
+    if (!file_get(AT_FDCWD, path, CA_MOST, path, &pem, err)) return err_in(err, "--ca");
+    if (!pem.used || !strstr(pem.bytes, "-----BEGIN CERTIFICATE-----"))
+        return err_set(err, ERR_BAD_INPUT, "--ca: %.200s holds no PEM certificate", path);
+    return file_put(enabling->folder, name, pem.bytes, pem.used, err);
+}
+
+static bool write_files(struct enabling *enabling, struct err *err)
+{
+    char name[DROPIN_NAME + 16];
+    approved_name(enabling, name);
+    return copy_ca(enabling, err) &&
+           file_put(enabling->folder, name, enabling->plugin.manifest_text.bytes, enabling->plugin.manifest_text.used,
+                    err) &&
+           file_put(enabling->folder, enabling->dropin.file, enabling->dropin.text.bytes, enabling->dropin.text.used,
+                    err);
+}
+
+/* The entry of that name in the daemon's list. */
+static const json_t *entry_named(const json_t *answer, const char *name)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach(print_list(answer), i, entry)
+    {
+        const char *here = json_string_value(json_object_get(entry, "name"));
+        if (here && strcmp(here, name) == 0) return entry;
+    }
+    return NULL;
+}
+
+static bool check_state(struct cli *cli, const char *name, const char *wanted, struct err *err)
+{
+    JSON_AUTO *answer = NULL;
+    if (!api_get(&cli->home, API_DESK, "/v1/plugins", &answer, err)) return false;
+    const json_t *entry = entry_named(answer, name);
+    const char *state = json_string_value(json_object_get(entry, "state"));
+    const char *problem = json_string_value(json_object_get(entry, "problem"));
+    if (!state) return err_set(err, ERR_STATE, "the daemon does not list %s after the reload: look at its log", name);
+    if (strcmp(state, wanted) == 0) return true;
+    return err_set(err, strcmp(state, "changed") == 0 ? ERR_CHANGED : ERR_BAD_INPUT, "%s is %.20s: %.300s", name, state,
+                   problem ? problem : "the daemon did not say why");
+}
+
+static bool record(struct cli *cli, const char *name, const char *act, const struct plugin_files *plugin,
+                   struct err *err)
+{
+    JSON_AUTO *answer = NULL, *body = json_pack("{s:s,s:s}", "connector", name, "act", act);
+    if (plugin) {
+        json_object_set_new(body, "digest", json_string(plugin->digest));
+        json_object_set_new(body, "manifest_digest", json_string(plugin->manifest_digest));
+    }
+    return api_post(&cli->home, "/v1/plugins/record", body, &answer, err);
+}
+
+/* Without a daemon the files are all there is to do: it reads them when it starts. */
+static bool tell_daemon(struct cli *cli, const char *name, const char *act, const char *wanted,
+                        const struct plugin_files *plugin, bool *told, struct err *err)
+{
+    JSON_AUTO *answer = NULL;
+    *told = api_post(&cli->home, "/v1/reload", NULL, &answer, err);
+    if (!*told) return err->kind == ERR_UNAVAILABLE || err_in(err, "the drop-in is written, but reloading failed");
+    return check_state(cli, name, wanted, err) && record(cli, name, act, plugin, err);
+}
+
+static void report(const struct cli *cli, const char *name, const char *state, const char *file, bool told)
+{
+    JSON_AUTO *object = json_pack("{s:s,s:s,s:s,s:b}", "name", name, "state", state, "drop_in", file, "reloaded", told);
+    if (cli->json)
+        print_json(object);
+    else
+        printf("%s is %s.%s\n", name, state, told ? "" : " No daemon runs here; it takes this in when it starts.");
+}
+
+/* ── the verbs ─────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool prepare(struct enabling *enabling, struct err *err)
+{
+    struct cli *cli = enabling->cli;
+    FD_AUTO folder = -1;
+    const char *as = cli_value(cli, "as");
+    if (!home_open_plugins_d(&cli->home, &enabling->folder, err) ||
+        !home_open_plugin(&cli->home, cli->arguments[0], &folder, err) || !plugin_read(folder, &enabling->plugin, err))
+        return false;
+    if (as && !name_valid(as))
+        return err_set(err, ERR_USAGE, "--as: a name has a-z 0-9 - _ and inner dots, first a letter");
+    snprintf(enabling->name, sizeof enabling->name, "%s", as ? as : enabling->plugin.name);
+    enabling->fresh = !dropin_find(enabling->folder, enabling->name, &enabling->dropin, err);
+    if (enabling->fresh && err->kind != ERR_NOT_FOUND) return false;
+    return enabling_check(enabling, err);
+}
+
+bool verb_plugin_enable(struct cli *cli, struct err *err)
+{
+    struct enabling enabling = {.cli = cli, .folder = -1};
+    bool told = false;
+    bool good = prepare(&enabling, err) && enabling_compose(&enabling, cli->arguments[0], err) && ask(&enabling, err) &&
+                write_files(&enabling, err) &&
+                tell_daemon(cli, enabling.name, "enable", "enabled", &enabling.plugin, &told, err);
+    if (good)
+        report(cli, enabling.name, "enabled", enabling.dropin.file, told);
+    else
+        err_in(err, "enabling %.80s", cli->arguments[0]);
+    plugin_clear(&enabling.plugin);
+    dropin_clear(&enabling.dropin);
+    close_fd(&enabling.folder);
+    return good;
+}
+
+bool verb_plugin_disable(struct cli *cli, struct err *err)
+{
+    const char *no = "no", *name = cli->arguments[0];
+    FD_AUTO folder = -1;
+    DROPIN_AUTO dropin = {0};
+    bool told = false;
+    if (!home_open_plugins_d(&cli->home, &folder, err) || !dropin_find(folder, name, &dropin, err) ||
+        !dropin_set(&dropin.text, "Plugin", "Enabled", &no, 1, err) ||
+        !file_put(folder, dropin.file, dropin.text.bytes, dropin.text.used, err) ||
+        !tell_daemon(cli, name, "disable", "disabled", NULL, &told, err))
+        return err_in(err, "disabling %.80s", name);
+    report(cli, name, "disabled", dropin.file, told);
+    return true;
+}

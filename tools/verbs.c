@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of verbs. Rows of one family stand together. */
+#include "verbs.h"
+
+#define END                                                                                                            \
+    {                                                                                                                  \
+        NULL, NULL, NULL, false                                                                                        \
+    }
+
+static const struct cli_option workspace[] = {{"workspace", "NAME", "The workspace; default when absent", false}, END};
+
+static const struct cli_option freeze[] = {
+    {"now", NULL, "End running calls too, instead of letting them finish", false}, END};
+
+static const struct cli_option enable[] = {
+    {"as", "NAME", "What callers will call it; one connector may be enabled several times", false},
+    {"set", "KEY=VALUE", "A setting", true},
+    {"egress", "RULE",
+     "A host that it may reach, scheme://host:port; \"none\" for no host; when absent, what the "
+     "manifest asks for where that names concrete hosts",
+     true},
+    {"ranges", "CIDR", "A special-purpose address range that its hosts may be in: 10.0.0.0/8, loopback, private", true},
+    {"any-host", NULL, "Let --egress use * as host or port", false},
+    {"ca", "FILE", "Certificates to trust instead of the system's, PEM", false},
+    {"workspaces", "NAME", "A workspace that may use it; * for all; default when absent", true},
+    {"isolation", "MODE",
+     "call: one process, one call; lease: a process serves further calls of one workspace and "
+     "credential, and a hostile connector then sees all of those",
+     false},
+    {"grant", "KEY=VALUE", "Another setting of the drop-in's [Grant], such as MemoryMax=64M or Spares=2", true},
+    {"yes", NULL, "Do not ask", false},
+    END};
+
+static const struct cli_option credential_set[] = {
+    {"connector", "NAME", "The connector that it is for; needed for a new credential", false},
+    {"workspace", "NAME", "The workspace; default when absent", false},
+    {"audience", "HOST", "A host that it may be used towards; any that the connector reaches when absent", true},
+    END};
+
+static const struct cli_option credential_list[] = {{"workspace", "NAME", "Only of this workspace", false},
+                                                    {"connector", "NAME", "Only for this connector", false},
+                                                    END};
+
+static const struct cli_option call[] = {
+    {"input", "JSON", "The input: JSON, @FILE, or - for standard input; {} when absent", false},
+    {"credential", "NAME", "The credential to use", false},
+    {"key", "KEY", "Idempotency key: the same key and input never send twice", false},
+    {"workspace", "NAME", "The workspace; default when absent", false},
+    {"timeout", "MS", "Milliseconds until the call is given up", false},
+    END};
+
+static const struct cli_option calls_list[] = {
+    {"workspace", "NAME", "Only of this workspace", false},
+    {"connector", "NAME", "Only of this connector", false},
+    {"class", "CLASS", "Only with this outcome: ok, rejected, retryable, crashed and so on", false},
+    {"limit", "COUNT", "At most so many, the newest first", false},
+    {"before", "ID", "Only calls older than this one", false},
+    END};
+
+static const struct cli_option reason[] = {{"reason", "TEXT", "Why; kept in the record", false}, END};
+
+static const struct cli_option tail[] = {
+    {"limit", "COUNT", "So many entries; 20 when absent", false}, {"from", "INDEX", "From this entry on", false}, END};
+
+static const struct cli_option verify[] = {
+    {"vkey", "KEY", "Trust this verifier key in place of keys/vault.pub", false},
+    {"state", "FILE", "Remember there how far the log was verified", false},
+    {"full", NULL, "Check every old signature, personal value and row of the call table as well", false},
+    END};
+
+static const struct cli_option token[] = {
+    {"role", "ROLE", "viewer, invoker, operator, admin or auditor; invoker when absent", false},
+    {"workspace", "NAME", "The workspace that it is bound to; default when absent", false},
+    {"connector", "NAME", "A connector that it may call; all when absent", true},
+    {"action", "NAME", "An action that it may call; all when absent", true},
+    {"expires", "TIME", "How long it is good for: 12h, 30d; 90d when absent", false},
+    END};
+
+const struct cli_verb cli_verbs[] = {
+    {"init", NULL, "", 0, 0, verb_init,
+     "Makes the home folder, its configuration and its keys. What is there already is left as it is.", NULL},
+    {"status", NULL, "", 0, 0, verb_status, "Says whether the daemon runs and how its parts are.", NULL},
+    {"reload", NULL, "", 0, 0, verb_reload, "Has the daemon read caisson.conf and plugins.d again.", NULL},
+    {"freeze", NULL, "", 0, 0, verb_freeze,
+     "Stops all calls at once. Running ones finish, new ones are refused, until caisson thaw.", freeze},
+    {"thaw", NULL, "", 0, 0, verb_thaw, "Lets calls run again after a freeze.", NULL},
+    {"plugin", "list", "", 0, 0, verb_plugin_list, "Lists the connectors that drop-ins name, and their state.", NULL},
+    {"plugin", "inspect", "NAME", 1, 1, verb_plugin_inspect,
+     "Says in plain words what a connector asks for. NAME is a folder among the plugins, or an absolute path.", NULL},
+    {"plugin", "enable", "NAME", 1, 1, verb_plugin_enable,
+     "Shows what a connector asks for, pins its files and lets it be called. For one that is enabled already, shows "
+     "what "
+     "changed and keeps what it was granted, but for the options that are given.",
+     enable},
+    {"plugin", "disable", "NAME", 1, 1, verb_plugin_disable,
+     "Takes a connector out of service. Its drop-in stays, with Enabled=no.", NULL},
+    {"plugin", "verify", "[NAME]", 0, 1, verb_plugin_verify,
+     "Compares the files of connectors with the digests that were approved.", NULL},
+    {"credential", "set", "NAME [FIELD=@FILE | FIELD=- | FIELD | FIELD=VALUE]...", 1, 17, verb_credential_set,
+     "Stores a credential, sealed to the vault's key before it leaves this command. A field's value comes from a file, "
+     "from standard input, from a prompt, or, if it is not secret, from the command line; one line break at the end of "
+     "a file is not part of it. Required fields that are not named are asked for.",
+     credential_set},
+    {"credential", "rotate", "NAME [FIELD=@FILE | FIELD=- | FIELD | FIELD=VALUE]...", 1, 17, verb_credential_rotate,
+     "Stores a new version of a credential that is there, for the same connector and audience.", workspace},
+    {"credential", "list", "", 0, 0, verb_credential_list, "Lists credentials; never their values.", credential_list},
+    {"credential", "show", "NAME", 1, 1, verb_credential_show, "Shows what is known of a credential; never its values.",
+     workspace},
+    {"credential", "remove", "NAME", 1, 1, verb_credential_remove, "Destroys a credential.", workspace},
+    {"call", NULL, "CONNECTOR ACTION", 2, 2, verb_call,
+     "Calls a connector and prints its answer. The exit status tells the outcome.", call},
+    {"calls", "list", "", 0, 0, verb_calls_list, "Lists calls, the newest first.", calls_list},
+    {"calls", "show", "ID", 1, 1, verb_calls_show, "Shows one call and its attempts.", NULL},
+    {"calls", "retry", "ID", 1, 1, verb_calls_retry,
+     "Lets a call be sent once more under its key, although it may have been sent already. This is recorded.", reason},
+    {"calls", "cancel", "ID", 1, 1, verb_calls_cancel, "Ends a running call.", reason},
+    {"audit", "tail", "", 0, 0, verb_audit_tail, "Shows the newest entries of the log.", tail},
+    {"audit", "verify", "", 0, 0, verb_audit_verify,
+     "Recomputes the whole log from its files and compares it with what was signed and seen before. Names the first "
+     "bad "
+     "entry.",
+     verify},
+    {"audit", "checkpoint", "", 0, 0, verb_audit_checkpoint, "Prints the newest signed checkpoint.", NULL},
+    {"audit", "vkey", "", 0, 0, verb_audit_vkey, "Prints the key that verifies checkpoints.", NULL},
+    {"token", "create", "NAME", 1, 1, verb_token_create, "Makes a token for callers over TCP. It is shown once.",
+     token},
+    {"token", "list", "", 0, 0, verb_token_list, "Lists tokens; never their text.", workspace},
+    {"token", "revoke", "ID", 1, 1, verb_token_revoke, "Ends a token at once.", NULL},
+    {"workspace", "create", "NAME", 1, 1, verb_workspace_create, "Makes a workspace.", NULL},
+    {"workspace", "list", "", 0, 0, verb_workspace_list, "Lists the workspaces.", NULL},
+    {"completion", NULL, "bash", 1, 1, verb_completion, "Prints completion for a shell: eval it or keep it as a file.",
+     NULL},
+    {NULL, NULL, NULL, 0, 0, NULL, NULL, NULL},
+};

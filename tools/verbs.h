@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the rows of the verb table run; one file per family. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "cli.h"
+
+/* verb_init.c */
+bool verb_init(struct cli *cli, struct err *err);
+/* verb_daemon.c */
+bool verb_status(struct cli *cli, struct err *err);
+bool verb_reload(struct cli *cli, struct err *err);
+bool verb_freeze(struct cli *cli, struct err *err);
+bool verb_thaw(struct cli *cli, struct err *err);
+bool verb_completion(struct cli *cli, struct err *err);
+/* verb_plugin.c, verb_enable.c */
+bool verb_plugin_list(struct cli *cli, struct err *err);
+bool verb_plugin_inspect(struct cli *cli, struct err *err);
+bool verb_plugin_verify(struct cli *cli, struct err *err);
+bool verb_plugin_enable(struct cli *cli, struct err *err);
+bool verb_plugin_disable(struct cli *cli, struct err *err);
+/* verb_credential.c */
+bool verb_credential_set(struct cli *cli, struct err *err);
+bool verb_credential_rotate(struct cli *cli, struct err *err);
+bool verb_credential_list(struct cli *cli, struct err *err);
+bool verb_credential_show(struct cli *cli, struct err *err);
+bool verb_credential_remove(struct cli *cli, struct err *err);
+/* verb_call.c */
+bool verb_call(struct cli *cli, struct err *err);
+bool verb_calls_list(struct cli *cli, struct err *err);
+bool verb_calls_show(struct cli *cli, struct err *err);
+bool verb_calls_retry(struct cli *cli, struct err *err);
+bool verb_calls_cancel(struct cli *cli, struct err *err);
+/* verb_audit.c */
+bool verb_audit_tail(struct cli *cli, struct err *err);
+bool verb_audit_verify(struct cli *cli, struct err *err);
+bool verb_audit_checkpoint(struct cli *cli, struct err *err);
+bool verb_audit_vkey(struct cli *cli, struct err *err);
+/* verb_access.c */
+bool verb_token_create(struct cli *cli, struct err *err);
+bool verb_token_list(struct cli *cli, struct err *err);
+bool verb_token_revoke(struct cli *cli, struct err *err);
+bool verb_workspace_create(struct cli *cli, struct err *err);
+bool verb_workspace_list(struct cli *cli, struct err *err);
+
+/* Prints the answer: JSON where it was asked for, else rows of its list. */
+struct print_field;
+struct json_t;
+void verb_show_rows(const struct cli *cli, const struct json_t *answer, const struct print_field *fields,
+                    const char *none);
+/* Asks on a terminal; false where there is none or the answer is not y or yes. */
+bool verb_confirm(const char *question);
