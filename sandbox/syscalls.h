@@ -16,6 +16,7 @@
 #include "enter.h"
 #include "seccomp.h"
 
+/* clang-format off */
 #define LOADER (1 << WALL_LOADER)
 #define FRONTS (1 << WALL_FRONT | 1 << WALL_DESK)
 #define LEDGER (1 << WALL_LEDGER)
@@ -325,6 +326,8 @@ static const struct call_row call_rows[] = {
     CALL(pipe2, LISTED, YES, "sanitiser"),
 #endif
 };
+
+/* clang-format on */
 
 static const struct policy_list policy_lists[LISTS] = {
     [WALL_LOADER] = {"loader", NO(EPERM)}, [WALL_FRONT] = {"front", NO(EPERM)},   [WALL_DESK] = {"desk", NO(EPERM)},

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls: the ledger's START and the front's TAKE meet here, in either order; DONE, CANCEL and REVOKE end them. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "runner.h"
+
+/* ── the table ───────────────────────────────────────────────────────────────────────────────────────── */
+
+static struct call *find(struct runner *runner, const struct call_ref *ref)
+{
+    for (unsigned i = 0; i < runner->call_top; i++) {
+        struct call *call = &runner->calls[i];
+        if (call->state != CALL_NONE && call->start.call.attempt == ref->attempt &&
+            memcmp(call->start.call.id, ref->id, ID_BYTES) == 0)
+            return call;
+    }
+    return NULL;
+}
+
+static struct call *add(struct runner *runner, const struct call_ref *ref)
+{
+    for (unsigned i = 0; i < CALLS; i++) {
+        if (runner->calls[i].state != CALL_NONE) continue;
+        if (i >= runner->call_top) runner->call_top = i + 1;
+        runner->calls[i] = (struct call){.start.call = *ref};
+        return &runner->calls[i];
+    }
+    return NULL;
+}
+
+static void forget(struct runner *runner, struct call *call)
+{
+    *call = (struct call){.state = CALL_NONE};
+    while (runner->call_top && runner->calls[runner->call_top - 1].state == CALL_NONE) runner->call_top--;
+}
+
+/* ── refusals ────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void answer_take(struct runner *runner, const struct call *call, uint32_t kind, uint32_t reason)
+{
+    struct err err = {0};
+    err_set(&err, kind ? (enum err_kind)kind : ERR_UNAVAILABLE, "no worker for this call (%s)", reason_name(reason));
+    struct msg_taken taken = {.call = call->start.call, .reason = reason};
+    status_set(&taken.status, &err);
+    if (call->line->generation == call->line_generation)
+        role_send(runner->role, call->line, MSG_TAKEN, call->seq, &taken, sizeof taken, NULL, 0);
+}
+
+/* Kept for a TAKE that is still to come. */
+static void fail(struct runner *runner, struct call *call, uint32_t kind, uint32_t reason)
+{
+    if (call->take) {
+        answer_take(runner, call, kind, reason);
+        forget(runner, call);
+        return;
+    }
+    call->state = CALL_FAILED;
+    call->worker = NULL;
+    call->kind = kind;
+    call->reason = reason;
+    call->until = clock_now() + FAILED_KEPT_S * CLOCK_S;
+    role_wake_at(runner->role, call->until);
+}
+
+void call_refuse(struct runner *runner, struct call *call, uint32_t kind, uint32_t reason)
+{
+    tell_refused(runner, &call->start.call, CLASS_REFUSED, reason);
+    fail(runner, call, kind, reason);
+}
+
+void call_over(struct runner *runner, struct call *call, uint32_t reason)
+{
+    if (call->taken)
+        forget(runner, call);
+    else
+        fail(runner, call, reason == REASON_LOAD_FAILED ? ERR_LOAD : ERR_UNAVAILABLE, reason);
+}
+
+/* ── start ───────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Indexes mean what they mean in the sender's registry; an entry is the same where its digest is. */
+static const struct entry *entry_of(const struct runner *runner, uint32_t number, uint32_t index)
+{
+    if (number == runner->registry.number) return registry_entry(&runner->registry, index);
+    if (number != runner->previous.number) return NULL;
+    const struct entry *old = registry_entry(&runner->previous, index);
+    for (unsigned i = 0; old && i < runner->registry.count; i++)
+        if (memcmp(runner->registry.entries[i].digest, old->digest, HASH_BYTES) == 0)
+            return &runner->registry.entries[i];
+    return NULL;
+}
+
+static unsigned share(const struct home *home)
+{
+    return home->entry && home->entry->limits.concurrency ? home->entry->limits.concurrency : WORKERS_EACH;
+}
+
+static void begin(struct runner *runner, struct call *call)
+{
+    struct err err = {0};
+    if (call->start.deadline <= clock_now()) {
+        call_refuse(runner, call, ERR_TIMEOUT, REASON_DEADLINE);
+    } else if (call->home->busy >= share(call->home)) {
+        call->state = CALL_WAITING;
+        role_wake_at(runner->role, call->start.deadline);
+    } else if (!worker_assign(runner, call, &err)) {
+        call_refuse(runner, call, (uint32_t)err.kind, err.kind == ERR_LOAD ? REASON_LOAD_FAILED : REASON_NO_WORKER);
+    }
+}
+
+void calls_resume(struct runner *runner, struct home *home)
+{
+    for (unsigned i = 0; i < runner->call_top; i++) {
+        struct call *call = &runner->calls[i];
+        if (call->state != CALL_WAITING || call->home != home) continue;
+        if (home->busy >= share(home)) return;
+        begin(runner, call);
+    }
+}
+
+void on_start(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct runner *runner = role->state;
+    const struct msg_start *start = message->body;
+    struct call *call = find(runner, &start->call);
+    if (call && call->state != CALL_TAKE_ONLY) return; /* a second START of one attempt */
+    if (!call) call = add(runner, &start->call);
+    if (!call) {
+        tell_refused(runner, &start->call, CLASS_REFUSED, REASON_NO_WORKER);
+        return;
+    }
+    call->start = *start;
+    call->state = CALL_WAITING;
+    const struct entry *entry = entry_of(runner, message->head.registry, start->entry);
+    bool good = entry && entry->state == ENTRY_ENABLED && start->action < entry->action_count &&
+                start->isolation == (uint32_t)entry->isolation;
+    call->home = good ? home_for(runner, entry) : NULL;
+    if (role->frozen)
+        call_refuse(runner, call, ERR_FROZEN, REASON_FROZEN);
+    else if (!call->home)
+        call_refuse(runner, call, ERR_STALE, REASON_POLICY);
+    else
+        begin(runner, call);
+}
+
+/* ── the front ───────────────────────────────────────────────────────────────────────────────────────── */
+
+void on_take(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct runner *runner = role->state;
+    const struct msg_take *take = message->body;
+    struct call *call = find(runner, &take->call);
+    struct call none = {
+        .start.call = take->call, .line = line, .line_generation = line->generation, .seq = message->head.seq};
+    if (call && call->take) {
+        answer_take(runner, &none, ERR_STATE, REASON_NO_WORKER); /* taken once already */
+        return;
+    }
+    if (!call && (call = add(runner, &take->call))) {
+        call->state = CALL_TAKE_ONLY;
+        call->until = clock_now() + TAKE_PATIENCE_S * CLOCK_S;
+        role_wake_at(role, call->until);
+    }
+    if (!call) {
+        answer_take(runner, &none, ERR_BUSY, REASON_NO_WORKER);
+        return;
+    }
+    call->take = true;
+    call->line = line;
+    call->line_generation = line->generation;
+    call->seq = message->head.seq;
+    if (call->state == CALL_FAILED)
+        fail(runner, call, call->kind, call->reason);
+    else if (call->state == CALL_RUNNING)
+        worker_hand_out(runner, call);
+}
+
+void on_done(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct runner *runner = role->state;
+    const struct msg_done *done = message->body;
+    struct call *call = find(runner, &done->call);
+    if (!call || !call->taken || call->state != CALL_RUNNING) return;
+    struct worker *worker = call->worker;
+    if (!done->ok) {
+        worker_end(runner, worker, CLASS_NONE, REASON_NONE);
+        return;
+    }
+    forget(runner, call);
+    worker_answered(runner, worker);
+}
+
+/* ── cancel, revoke ──────────────────────────────────────────────────────────────────────────────────── */
+
+void on_cancel(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct runner *runner = role->state;
+    const struct msg_cancel *cancel = message->body;
+    struct call *call = find(runner, &cancel->call);
+    uint32_t reason = cancel->reason < REASON_COUNT && cancel->reason ? cancel->reason : REASON_CANCELLED;
+    if (!call) return;
+    if (call->state == CALL_WAITING)
+        call_refuse(runner, call, ERR_STATE, reason);
+    else if (call->state == CALL_RUNNING)
+        worker_end(runner, call->worker, CLASS_TIMEOUT, reason);
+}
+
+static bool zero(const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes[i]) return false;
+    return true;
+}
+
+static bool matches(const struct msg_revoke *revoke, const struct worker *worker)
+{
+    bool named = !zero(revoke->workspace, ID_BYTES) || !zero(revoke->credential, ID_BYTES);
+    if (!zero(revoke->entry_digest, HASH_BYTES) && memcmp(revoke->entry_digest, worker->home->digest, HASH_BYTES) != 0)
+        return false;
+    if (!named) return true;
+    if (!worker->call && worker->state != HELD_LEASE) return false; /* a spare belongs to nobody yet */
+    return (zero(revoke->workspace, ID_BYTES) || memcmp(revoke->workspace, worker->workspace, ID_BYTES) == 0) &&
+           (zero(revoke->credential, ID_BYTES) || memcmp(revoke->credential, worker->credential, ID_BYTES) == 0);
+}
+
+void on_revoke(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct runner *runner = role->state;
+    for (int i = 0; i < WORKERS; i++) {
+        struct worker *worker = &runner->workers[i];
+        if (worker->state == HELD_NONE || !matches(message->body, worker)) continue;
+        if (worker->call)
+            worker_end(runner, worker, CLASS_TIMEOUT, REASON_CANCELLED);
+        else
+            worker_end(runner, worker, CLASS_NONE, REASON_NONE);
+    }
+}
+
+/* ── time ────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static uint64_t due(const struct call *call)
+{
+    if (call->state == CALL_WAITING) return call->start.deadline;
+    return call->state == CALL_TAKE_ONLY || call->state == CALL_FAILED ? call->until : 0;
+}
+
+static void expire(struct runner *runner, struct call *call)
+{
+    if (call->state == CALL_WAITING) {
+        call_refuse(runner, call, ERR_TIMEOUT, REASON_RESOURCE_LIMIT);
+        return;
+    }
+    if (call->state == CALL_TAKE_ONLY) answer_take(runner, call, ERR_NOT_FOUND, REASON_NO_WORKER);
+    forget(runner, call);
+}
+
+uint64_t calls_tick(struct runner *runner, uint64_t now)
+{
+    uint64_t next = 0;
+    for (unsigned i = 0; i < runner->call_top; i++) {
+        uint64_t when = due(&runner->calls[i]);
+        if (when && when <= now) expire(runner, &runner->calls[i]);
+        when = due(&runner->calls[i]);
+        if (when && (!next || when < next)) next = when;
+    }
+    return next;
+}

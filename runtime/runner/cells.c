@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts a cell: a new process in namespaces of its own that becomes the small program caisson-cell, with an empty
+ * environment and nothing of the runner's memory; then hears what it says. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/auto_json.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "runner.h"
+#include "sandbox/namespace.h"
+
+/* ── what it is told at its start ────────────────────────────────────────────────────────────────────── */
+
+static void fill_spec(const struct runner *runner, const struct home *home, struct cell_spec *spec)
+{
+    const struct entry *entry = home->entry;
+    *spec = (struct cell_spec){.magic = CELL_MAGIC,
+                               .size = sizeof *spec,
+                               .user_namespace = !runner->privileged,
+                               .uid = runner->privileged ? home->uid : getuid(),
+                               .gid = runner->privileged ? home->uid : getgid(),
+                               .lease = entry->isolation == ISOLATE_LEASE,
+                               .has_egress = entry->rule_count > 0,
+                               .without = runner->without,
+                               .memory_mb = entry->limits.memory_mb,
+                               .cpu_s = entry->limits.cpu_s,
+                               .output_kb = entry->limits.output_kb,
+                               .log_kb = entry->limits.log_kb,
+                               .action_count = entry->action_count};
+    if (spec->lease && entry->lease.calls) spec->cpu_s *= entry->lease.calls;
+    memcpy(spec->so_digest, entry->so_digest, sizeof spec->so_digest);
+    snprintf(spec->name, sizeof spec->name, "%s", entry->name);
+    for (unsigned i = 0; i < entry->action_count && i < CELL_ACTIONS; i++)
+        memcpy(spec->actions[i], entry->actions[i].name, NAME_BYTES);
+}
+
+static int spec_file(const struct runner *runner, const struct home *home, struct err *err)
+{
+    struct cell_spec spec;
+    fill_spec(runner, home, &spec);
+    if (spec.action_count > CELL_ACTIONS) return err_set(err, ERR_LOAD, "more than %d actions", CELL_ACTIONS), -1;
+    FREE_AUTO char *settings = json_dumps(home->entry->settings, JSON_COMPACT);
+    const char *text = settings ? settings : "{}";
+    spec.settings_length = (uint32_t)strlen(text);
+    FD_AUTO file = memfd_create("cell", MFD_CLOEXEC);
+    if (file < 0 || write(file, &spec, sizeof spec) != sizeof spec ||
+        write(file, text, spec.settings_length) != (ssize_t)spec.settings_length)
+        return err_sys(err, ERR_IO, "a cell's specification cannot be written"), -1;
+    return take_fd(&file);
+}
+
+static int text_file(const char *text, struct err *err)
+{
+    FD_AUTO file = memfd_create("ca", MFD_CLOEXEC);
+    if (file < 0 || write(file, text, strlen(text)) != (ssize_t)strlen(text))
+        return err_sys(err, ERR_IO, "certificates cannot be handed to a cell"), -1;
+    return take_fd(&file);
+}
+
+/* ── the new process ─────────────────────────────────────────────────────────────────────────────────── */
+
+/* Only calls that are safe after a bare clone: this process shares nothing, but libc has not been told of it. */
+static _Noreturn void become_cell(const struct runner *runner, const int from[CELL_FDS])
+{
+    enum { ASIDE = 64 };
+    char name[] = "caisson-cell", *arguments[] = {name, NULL}, *environment[] = {NULL};
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int i = 0; i < CELL_FDS; i++)
+        if (dup3(from[i] < 0 ? runner->nothing : from[i], ASIDE + i, O_CLOEXEC) < 0) _exit(126);
+    for (int i = 0; i < CELL_FDS; i++)
+        if (dup2(ASIDE + i, i) < 0) _exit(126);
+    if (syscall(SYS_close_range, CELL_FDS, ~0u, 0) < 0) _exit(126);
+    if (!runner->privileged && !privileges_keep_for_runner(NULL)) _exit(125);
+    syscall(SYS_execveat, AT_FDCWD, runner->cell_path, arguments, environment, 0);
+    _exit(127);
+}
+
+static bool spawn(struct runner *runner, struct home *home, const int from[CELL_FDS], struct err *err)
+{
+    unsigned long flags = CLONE_PIDFD | SIGCHLD;
+    if (!(runner->without >> WALL_NAMESPACES & 1)) flags |= namespace_flags(!runner->privileged);
+    int pidfd = -1;
+    long pid = syscall(SYS_clone, flags, NULL, &pidfd, NULL, NULL);
+    if (pid == 0) become_cell(runner, from);
+    if (pid < 0) return err_sys(err, ERR_MISSING_LAYER, "a cell's namespaces cannot be made");
+    fcntl(pidfd, F_SETFD, FD_CLOEXEC);
+    home->cell = (pid_t)pid;
+    home->pidfd = pidfd;
+    home->asked = clock_now();
+    return true;
+}
+
+/* As root every living cell has a uid of its own, out of the range that the administrator set aside. */
+static bool pick_uid(struct runner *runner, struct home *home, struct err *err)
+{
+    home->uid = 0;
+    if (!runner->privileged) return true;
+    for (uint32_t i = 0; i < runner->uid_count; i++) {
+        uint32_t uid = runner->uid_first + i;
+        bool taken = false;
+        for (int h = 0; h < HOMES && !taken; h++) taken = runner->homes[h].cell > 0 && runner->homes[h].uid == uid;
+        if (!taken) return home->uid = uid, true;
+    }
+    return err_set(err, ERR_BUSY, "every uid that is set aside for plugins is in use");
+}
+
+bool cell_start(struct runner *runner, struct home *home, struct err *err)
+{
+    struct role *role = runner->role;
+    int ends[2], plugin = role->plugins[home->entry->index];
+    if (plugin < 0) return err_set(err, ERR_LOAD, "the plugin's bytes are not here");
+    if (!pick_uid(runner, home, err) || !wire_pair(ends, err)) return false;
+    FD_AUTO theirs = ends[1];
+    FD_AUTO spec = spec_file(runner, home, err);
+    FD_AUTO own_ca = home->entry->ca ? text_file(home->entry->ca, err) : -1;
+    home->channel = ends[0];
+    const int from[CELL_FDS] = {[0] = -1,
+                                [1] = -1,
+                                [2] = 2,
+                                [CELL_CHANNEL] = theirs,
+                                [CELL_SPEC] = spec,
+                                [CELL_PLUGIN] = plugin,
+                                [CELL_HELPERS] = role->given[GIVE_HELPERS],
+                                [CELL_CA] = home->entry->ca ? own_ca : role->given[GIVE_CA],
+                                [CELL_LOCK] = role->given[GIVE_LOCK]};
+    if (spec < 0 || (home->entry->ca && own_ca < 0) || !spawn(runner, home, from, err)) {
+        close_fd(&home->channel);
+        return false;
+    }
+    if (role_watch(role, home->channel, EPOLLIN, cell_heard, home)) return true;
+    home_close(runner, home, REASON_NO_WORKER);
+    return err_set(err, ERR_BUSY, "too many cells");
+}
+
+/* ── what it says ────────────────────────────────────────────────────────────────────────────────────── */
+
+static void refused(struct runner *runner, struct home *home, const struct cell_report *report)
+{
+    char text[sizeof report->text + 1];
+    snprintf(text, sizeof text, "%.*s", (int)sizeof report->text, report->text);
+    log_event(LOG_LEVEL_ERROR, "cell-refused", log_text("connector", home->entry ? home->entry->name : "?"),
+              log_text("why", text));
+    tell_incident(runner, INCIDENT_LOAD, home, NULL, NULL);
+    home_failed(runner, home);
+    home_close(runner, home,
+               report->kind == ERR_LOAD || report->kind == ERR_CHANGED ? REASON_LOAD_FAILED : REASON_NO_WORKER);
+}
+
+static void heard_report(struct runner *runner, struct home *home, const struct cell_report *report,
+                         struct wire_frame *frame)
+{
+    struct worker *worker = worker_by_number(runner, report->worker);
+    if (report->event == CELL_UP)
+        home->up = true;
+    else if (report->event == CELL_REFUSED)
+        refused(runner, home, report);
+    else if (!worker || worker->home != home)
+        return;
+    else if (report->event == CELL_ENDED)
+        worker_ended(runner, worker, report);
+    else if (report->event == CELL_READY && frame->fd_count == 1)
+        worker_ready(runner, worker, frame->fds[0]);
+}
+
+void cell_heard(struct role *role, int fd, uint32_t events, void *context)
+{
+    static struct wire_frame frame;
+    struct runner *runner = role->state;
+    struct home *home = context;
+    while (home->channel == fd) {
+        struct cell_report report;
+        enum wire_got got = wire_take(fd, &frame);
+        if (got == WIRE_AGAIN) return;
+        if (got == WIRE_GONE) {
+            log_event(LOG_LEVEL_WARNING, "cell-gone", log_text("connector", home->entry ? home->entry->name : "?"));
+            tell_incident(runner, INCIDENT_CELL, home, NULL, NULL);
+            if (!home->up) home_failed(runner, home);
+            home_close(runner, home, REASON_RESTART);
+            return;
+        }
+        if (got == WIRE_FRAME && frame.length == sizeof report) {
+            memcpy(&report, frame.bytes, sizeof report);
+            heard_report(runner, home, &report, &frame);
+        }
+        wire_drop(&frame);
+    }
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Homes: one per entry that was called, from its first call until its entry changes; and the crash loop's breaker. */
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "runner.h"
+
+struct home *home_for(struct runner *runner, const struct entry *entry)
+{
+    struct home *empty = NULL;
+    for (int i = 0; i < HOMES; i++) {
+        struct home *home = &runner->homes[i];
+        if (home->used && !home->ending && memcmp(home->digest, entry->digest, HASH_BYTES) == 0) return home;
+        if (!home->used && !empty) empty = home;
+    }
+    if (!empty) return NULL;
+    *empty = (struct home){.used = true, .entry = entry, .entry_index = entry->index, .pidfd = -1, .channel = -1};
+    memcpy(empty->digest, entry->digest, HASH_BYTES);
+    return empty;
+}
+
+bool home_order(struct home *home, enum cell_order order, uint32_t worker, uint64_t deadline, const int *fds)
+{
+    struct cell_request request = {order, worker, deadline};
+    struct iovec piece = {&request, sizeof request};
+    return home->channel >= 0 && wire_send(home->channel, &piece, 1, fds, fds ? CHANNELS : 0) == 0;
+}
+
+bool home_open(struct runner *runner, struct home *home, struct err *err)
+{
+    if (home->closed_until > clock_now())
+        return err_set(err, ERR_UNAVAILABLE, "the connector failed %d times in a row and rests for a moment",
+                       BREAKER_FAILURES);
+    home->called = true;
+    return home->cell > 0 || cell_start(runner, home, err);
+}
+
+static void reap_cell(struct home *home)
+{
+    if (home->cell <= 0) return;
+    syscall(SYS_pidfd_send_signal, home->pidfd, SIGKILL, NULL, 0);
+    waitpid(home->cell, NULL, 0); /* SIGKILL of a pid namespace's first process ends all of it: about a millisecond */
+    close_fd(&home->pidfd);
+    home->cell = 0;
+    home->up = false;
+}
+
+void home_close(struct runner *runner, struct home *home, uint32_t reason)
+{
+    if (home->channel >= 0) role_unwatch(runner->role, home->channel);
+    close_fd(&home->channel);
+    reap_cell(home);
+    uint32_t class = reason == REASON_RESTART ? CLASS_LOST : CLASS_REFUSED;
+    for (int i = 0; i < WORKERS; i++) {
+        struct worker *worker = &runner->workers[i];
+        if (worker->state == HELD_NONE || worker->home != home) continue;
+        struct cell_report none = {.loading = !worker->checked};
+        if (worker->end_class == CLASS_NONE) worker->end_class = class, worker->end_reason = reason;
+        worker_ended(runner, worker, &none);
+    }
+    if (home->ending) *home = (struct home){.pidfd = -1, .channel = -1};
+}
+
+static void retire(struct runner *runner, struct home *home)
+{
+    home->ending = true;
+    home->entry = NULL;
+    spares_end(runner, home);
+    for (unsigned i = 0; i < runner->call_top; i++)
+        if (runner->calls[i].state == CALL_WAITING && runner->calls[i].home == home)
+            call_refuse(runner, &runner->calls[i], ERR_STALE, REASON_POLICY);
+    if (!home->busy) home_close(runner, home, REASON_POLICY);
+}
+
+/* Running calls of a changed entry end in their own time; the cell goes with the last of them (workers.c). */
+void homes_update(struct runner *runner)
+{
+    for (int i = 0; i < HOMES; i++) {
+        struct home *home = &runner->homes[i];
+        if (!home->used || home->ending) continue;
+        const struct entry *same = NULL;
+        for (unsigned e = 0; e < runner->registry.count; e++) {
+            const struct entry *entry = &runner->registry.entries[e];
+            if (entry->state == ENTRY_ENABLED && memcmp(entry->digest, home->digest, HASH_BYTES) == 0) same = entry;
+        }
+        home->entry = same;
+        if (same)
+            home->entry_index = same->index;
+        else
+            retire(runner, home);
+    }
+}
+
+/* ── the breaker ─────────────────────────────────────────────────────────────────────────────────────── */
+
+void home_failed(struct runner *runner, struct home *home)
+{
+    uint64_t now = clock_now();
+    if (!home->failures || now - home->first_failure > BREAKER_WINDOW_S * CLOCK_S) {
+        home->failures = 0;
+        home->first_failure = now;
+    }
+    if (++home->failures < BREAKER_FAILURES) return;
+    home->failures = 0;
+    home->closed_until = now + BREAKER_PAUSE_S * CLOCK_S;
+    log_event(LOG_LEVEL_ERROR, "breaker", log_text("connector", home->entry ? home->entry->name : "?"),
+              log_number("seconds", BREAKER_PAUSE_S));
+    tell_incident(runner, INCIDENT_BREAKER, home, NULL, NULL);
+    spares_end(runner, home);
+}
+
+void home_worked(struct home *home)
+{
+    home->failures = 0;
+}

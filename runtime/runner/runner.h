@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the runner knows: homes (one per enabled plugin that was called, with its cell), workers, and calls. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "runtime/messages.h"
+#include "runtime/registry.h"
+#include "runtime/role.h"
+#include "sandbox/cell.h"
+
+enum {
+    HOMES = 512,
+    WORKERS = 1024,
+    CALLS = 2048,
+    WORKERS_EACH = 16,    /* of one entry at a time, unless its limits say otherwise */
+    BREAKER_FAILURES = 5, /* in a row, within */
+    BREAKER_WINDOW_S = 60,
+    BREAKER_PAUSE_S = 30,
+    TAKE_PATIENCE_S = 2,  /* a front's TAKE waits so long for the ledger's START */
+    FAILED_KEPT_S = 10,   /* a call that could not start is remembered so long for its TAKE */
+    CELL_PATIENCE_S = 10, /* a cell's set-up, certificates included */
+    SPARE_AGE_S = 300
+};
+
+/* One entry, by its digest: so that a reload that leaves it alone leaves its cell alone. */
+struct home {
+    bool used, called, ending;
+    uint8_t digest[HASH_BYTES];
+    const struct entry *entry; /* of the registry in force; NULL while the last workers of a retired one end */
+    uint32_t entry_index;      /* for incidents, when entry is NULL */
+    pid_t cell;                /* 0: none */
+    int pidfd, channel;
+    bool up;
+    uint64_t asked; /* when the cell was started */
+    uint32_t uid;   /* the plugin's, with privileges */
+    unsigned busy;  /* calls that hold a worker */
+    unsigned failures;
+    uint64_t first_failure, closed_until;
+};
+
+enum worker_phase_here { HELD_NONE, HELD_MAKING, HELD_SPARE, HELD_BUSY, HELD_LEASE, HELD_ENDING };
+
+struct worker {
+    enum worker_phase_here state;
+    uint32_t number; /* channel number towards cell, vault and broker */
+    struct home *home;
+    struct call *call;                   /* HELD_MAKING: may be NULL (a spare) */
+    bool checked, halved;                /* halved: vault and broker hold their ends */
+    int stream, replies, secret, egress; /* our ends until they are given away */
+    uint32_t front, vault, broker;       /* generations that it was made for */
+    uint8_t workspace[ID_BYTES], credential[ID_BYTES];
+    uint32_t version, action; /* what a lease is bound to */
+    bool bound;
+    uint32_t calls;
+    uint64_t made, idle_since, cell_deadline;
+    /* why it is being ended, and for which call, when the call is not attached any more */
+    struct call_ref last;
+    bool answered;                  /* the last call's reply was whole */
+    uint32_t end_class, end_reason; /* CLASS_NONE: the cell's report decides */
+};
+
+enum call_state { CALL_NONE, CALL_TAKE_ONLY, CALL_WAITING, CALL_RUNNING, CALL_FAILED };
+
+struct call {
+    enum call_state state;
+    struct msg_start start; /* start.call is valid in every state */
+    struct home *home;
+    struct worker *worker;
+    bool take, taken;
+    struct role_line *line; /* where the TAKE came from */
+    uint32_t line_generation, seq;
+    uint32_t reason; /* CALL_FAILED */
+    uint32_t kind;
+    uint64_t until; /* CALL_TAKE_ONLY, CALL_FAILED */
+};
+
+struct runner {
+    struct role *role;
+    struct registry registry, previous;
+    bool privileged, lowered;
+    uint32_t without; /* walls that this machine lacks */
+    uint32_t uid_first, uid_count;
+    char cell_path[4096];
+    int nothing;                   /* /dev/null */
+    unsigned filters;              /* that a worker must have: ours, A and L */
+    uint32_t serial;               /* of workers */
+    uint32_t front, vault, broker; /* generations of their lines */
+    struct home homes[HOMES];
+    struct worker workers[WORKERS];
+    struct call calls[CALLS];
+    unsigned call_top; /* slots in use are below it */
+};
+
+/* homes.c */
+struct home *home_for(struct runner *runner, const struct entry *entry);
+/* Starts the cell if there is none. */
+bool home_open(struct runner *runner, struct home *home, struct err *err);
+/* Kills the cell; its workers' calls end. reason: for those calls. */
+void home_close(struct runner *runner, struct home *home, uint32_t reason);
+/* After a registry change: homes whose entry is gone or changed are closed. */
+void homes_update(struct runner *runner);
+void home_failed(struct runner *runner, struct home *home);
+void home_worked(struct home *home);
+bool home_order(struct home *home, enum cell_order order, uint32_t worker, uint64_t deadline, const int *fds);
+
+/* cells.c: starts one, hears it. */
+bool cell_start(struct runner *runner, struct home *home, struct err *err);
+void cell_heard(struct role *role, int fd, uint32_t events, void *context);
+
+/* check.c: from outside: the worker behind this pidfd is a child of that cell, filtered, without privileges, alive. */
+bool check_worker(const struct runner *runner, const struct home *home, int pidfd, struct err *err);
+/* Filters on this process, from proc. 0: unknown. */
+unsigned check_filters(void);
+
+/* workers.c */
+struct worker *worker_make(struct runner *runner, struct home *home, struct call *call, struct err *err);
+struct worker *worker_by_number(struct runner *runner, uint32_t number);
+/* Gives the call to a spare, a lease or a new worker. */
+bool worker_assign(struct runner *runner, struct call *call, struct err *err);
+void worker_ready(struct runner *runner, struct worker *worker, int pidfd);
+void worker_ended(struct runner *runner, struct worker *worker, const struct cell_report *report);
+/* Ends it; class and reason: for its call, CLASS_NONE: what the cell reports. */
+void worker_end(struct runner *runner, struct worker *worker, uint32_t class, uint32_t reason);
+void worker_answered(struct runner *runner, struct worker *worker);
+void worker_free(struct worker *worker);
+/* Sends the front its ends when it has asked and the worker is ready. */
+void worker_hand_out(struct runner *runner, struct call *call);
+void spares_refill(struct runner *runner, struct home *home);
+/* Ends spares and idle leases, of one home or (NULL) of all. */
+void spares_end(struct runner *runner, struct home *home);
+uint64_t workers_tick(struct runner *runner, uint64_t now);
+
+/* calls.c */
+void on_start(struct role *role, struct role_line *line, const struct role_message *message);
+void on_cancel(struct role *role, struct role_line *line, const struct role_message *message);
+void on_revoke(struct role *role, struct role_line *line, const struct role_message *message);
+void on_take(struct role *role, struct role_line *line, const struct role_message *message);
+void on_done(struct role *role, struct role_line *line, const struct role_message *message);
+/* The call cannot start: tells ledger and front. */
+void call_refuse(struct runner *runner, struct call *call, uint32_t kind, uint32_t reason);
+/* The call has no worker any more and is forgotten; a TAKE that waits is answered. */
+void call_over(struct runner *runner, struct call *call, uint32_t reason);
+/* Starts calls that waited for a free worker. */
+void calls_resume(struct runner *runner, struct home *home);
+uint64_t calls_tick(struct runner *runner, uint64_t now);
+
+/* tell.c: what the ledger hears */
+void tell_refused(struct runner *runner, const struct call_ref *call, uint32_t class, uint32_t reason);
+void tell_ended(struct runner *runner, const struct worker *worker, const struct cell_report *report);
+void tell_incident(struct runner *runner, enum incident_kind kind, const struct home *home, const struct call_ref *call,
+                   const struct cell_report *report);
+/* Class and reason of a death that nobody ordered for a reason of its own. */
+void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason);
+
+extern const struct role_part runner_part;

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the ledger hears: how workers ended, and what belongs to no call. */
+#include <signal.h>
+#include <string.h>
+
+#include "runner.h"
+
+_Static_assert(sizeof(struct violation) == sizeof(struct cell_attempt), "one shape for what a worker tried");
+_Static_assert((int)REPORTS == (int)POLICY_REPORTS, "as many as a message carries");
+
+static void send_ledger(struct runner *runner, unsigned type, const void *body, size_t length)
+{
+    struct role_line *line = role_line_to(runner->role, ROLE_LEDGER);
+    if (line) role_send(runner->role, line, type, 0, body, length, NULL, 0);
+}
+
+void tell_refused(struct runner *runner, const struct call_ref *call, uint32_t class, uint32_t reason)
+{
+    struct msg_worker_ended ended = {.call = *call, .class = class, .reason = reason, .phase = PHASE_LOAD};
+    send_ledger(runner, MSG_WORKER_ENDED, &ended, sizeof ended);
+}
+
+/* Typed endings of trusted code, by exit code. */
+static bool judge_exit(int code, uint32_t *class, uint32_t *reason)
+{
+    static const struct {
+        int code;
+        uint32_t class, reason;
+    } rows[] = {{WORKER_NOT_LOADED, CLASS_REFUSED, REASON_LOAD_FAILED},
+                {WORKER_NO_SYMBOL, CLASS_REFUSED, REASON_LOAD_FAILED},
+                {WORKER_WRONG_ABI, CLASS_REFUSED, REASON_LOAD_FAILED},
+                {WORKER_NO_ACTION, CLASS_REFUSED, REASON_LOAD_FAILED},
+                {WORKER_WALLS, CLASS_REFUSED, REASON_NO_WORKER},
+                {WORKER_MISMATCH, CLASS_REFUSED, REASON_INPUT_DIGEST},
+                {WORKER_BAD_FRAME, CLASS_CRASHED, REASON_PROTOCOL_ERROR},
+                {WORKER_NO_MEMORY, CLASS_CRASHED, REASON_RESOURCE_LIMIT},
+                {WORKER_NO_ANSWER, CLASS_CRASHED, REASON_PROTOCOL_ERROR},
+                {WORKER_TOO_LARGE, CLASS_CRASHED, REASON_RESOURCE_LIMIT},
+                {WORKER_CLOSED, CLASS_REFUSED, REASON_NO_WORKER}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].code != code) continue;
+        *class = rows[i].class;
+        *reason = rows[i].reason;
+        return true;
+    }
+    return false;
+}
+
+void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason)
+{
+    *class = CLASS_CRASHED;
+    *reason = report->loading ? REASON_LOAD_FAILED : report->signal ? REASON_SIGNAL : REASON_EXIT;
+    switch (report->why) {
+    case ENDED_KILLED: *class = CLASS_NONE, *reason = REASON_NONE; return; /* as told: nothing to add */
+    case ENDED_DEADLINE: *class = CLASS_TIMEOUT, *reason = REASON_DEADLINE; return;
+    case ENDED_LOAD_DEADLINE: *class = CLASS_TIMEOUT, *reason = REASON_LOAD_FAILED; return;
+    case ENDED_ATTEMPTS: *class = CLASS_VIOLATION, *reason = REASON_SYSCALL; return;
+    default: break;
+    }
+    if (report->signal == SIGSYS)
+        *class = CLASS_VIOLATION, *reason = REASON_SYSCALL;
+    else if (report->signal == SIGXCPU || (report->signal == SIGKILL && report->why == ENDED_ITSELF))
+        *reason = REASON_RESOURCE_LIMIT; /* the processor limit, or the kernel when memory is short */
+    else if (!report->signal)
+        judge_exit(report->exit_code, class, reason);
+}
+
+void tell_ended(struct runner *runner, const struct worker *worker, const struct cell_report *report)
+{
+    struct msg_worker_ended ended = {.call = worker->last,
+                                     .exit_code = report->exit_code,
+                                     .signal = report->signal,
+                                     .phase = report->loading ? PHASE_LOAD : PHASE_CALL,
+                                     .report_count = report->attempt_count,
+                                     .cpu_us = report->cpu_us,
+                                     .peak_kb = report->peak_kb,
+                                     .alive_us = report->alive_us};
+    judge(report, &ended.class, &ended.reason);
+    if (worker->end_class != CLASS_NONE) ended.class = worker->end_class, ended.reason = worker->end_reason;
+    memcpy(ended.reports, report->attempts, sizeof ended.reports);
+    send_ledger(runner, MSG_WORKER_ENDED, &ended, sizeof ended);
+}
+
+void tell_incident(struct runner *runner, enum incident_kind kind, const struct home *home, const struct call_ref *call,
+                   const struct cell_report *report)
+{
+    struct msg_incident incident = {.kind = kind, .entry = home->entry_index, .phase = PHASE_LOAD};
+    memcpy(incident.entry_digest, home->digest, sizeof incident.entry_digest);
+    if (call) incident.call = *call;
+    if (report) {
+        incident.exit_code = report->exit_code;
+        incident.signal = report->signal;
+        incident.phase = report->loading ? PHASE_LOAD : PHASE_CALL;
+        incident.report_count = report->attempt_count;
+        memcpy(incident.reports, report->attempts, sizeof incident.reports);
+    }
+    send_ledger(runner, MSG_INCIDENT, &incident, sizeof incident);
+}

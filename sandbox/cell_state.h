@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a cell keeps: shared by the files that make it up (cell.c, setup.c, notify.c, worker.c). */
+#pragma once
+
+#include <jansson.h>
+#include <linux/seccomp.h>
+#include <sys/types.h>
+
+#include "caisson/connector.h"
+#include "cell.h"
+#include "seccomp.h"
+
+/* A worker's way: forked → (its listener is here) confined → (runner's GO) loading → serving → dead. */
+enum worker_state { WORKER_NONE, WORKER_FORKED, WORKER_CONFINED, WORKER_LOADING, WORKER_SERVING, WORKER_DYING };
+
+struct cell_worker {
+    uint32_t number;
+    enum worker_state state;
+    pid_t pid;
+    int pidfd, carrier, listener;
+    uint64_t started, deadline, load_deadline; /* clock.h; 0: none */
+    uint32_t why;
+    bool go, has_first;
+    struct seccomp_notif first; /* the loader's openat, while GO is not here */
+    int code_fd;                /* the number that the copy has in the worker, -1 before */
+    uint32_t code_left;         /* executable mappings that may still be made */
+    bool loading;               /* until the mark, also in the report of its death */
+    uint32_t attempt_count, attempt_kept;
+    struct cell_attempt attempts[POLICY_REPORTS];
+};
+
+struct csn_helpers;
+struct cell {
+    struct cell_spec spec;
+    json_t *settings;
+    const struct csn_helpers *helpers;
+    int channel, copy, events;
+    uint32_t code_segments;
+    struct sock_filter list_a[BPF_ROOM], list_l[BPF_ROOM];
+    unsigned list_a_length, list_l_length;
+    struct cell_worker workers[POLICY_WORKERS];
+};
+
+/* setup.c: every wall of the cell, in order. */
+bool cell_set_up(struct cell *cell, struct err *err);
+/* notify.c: answers one notification of a worker's listener. false: kill the worker (why is set). */
+bool notify_answer(struct cell *cell, struct cell_worker *worker);
+/* Lets the loader's first openat through, now that the runner has looked. */
+bool notify_go(struct cell *cell, struct cell_worker *worker);
+/* confine.c: in the new process: walls, then worker_main. */
+_Noreturn void worker_start(struct cell *cell, const int channels[CHANNELS], int carrier);
+/* worker.c: loads the plugin, serves calls. */
+_Noreturn void worker_main(struct cell *cell);
+
+/* The worker tells the cell that loading is over by an openat that no library makes. */
+enum { LOADED_MARK = 0x43534e31 };

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers the workers' listeners: one injected open, as many executable mappings as the plugin has code segments, and
+ * for everything else "not permitted" and a line in the report. Arguments are registers: nothing here is read from the
+ * worker's memory, and a worker has one thread, so what is decided on is what the kernel then does. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/auto.h"
+#include "cell_state.h"
+#include "namespace.h"
+
+#ifndef SECCOMP_ADDFD_FLAG_SEND
+#define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
+#endif
+
+static bool respond(const struct cell_worker *worker, uint64_t id, int error, uint32_t flags)
+{
+    struct seccomp_notif_resp answer = {.id = id, .error = -error, .flags = flags};
+    return ioctl(worker->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0 || errno == ENOENT; /* ENOENT: it died */
+}
+
+static bool is_loader_open(const struct seccomp_data *data)
+{
+    return data->nr == SYS_openat && (int32_t)data->args[0] == AT_FDCWD && data->args[2] == (O_RDONLY | O_CLOEXEC);
+}
+
+static bool is_mark(const struct seccomp_data *data)
+{
+    return data->nr == SYS_openat && data->args[0] == UINT64_MAX && data->args[1] == 0 && data->args[2] == LOADED_MARK;
+}
+
+/* The loader maps code readable and executable, privately, from the descriptor that was put in, and nothing else. */
+static bool is_own_code(const struct cell_worker *worker, const struct seccomp_data *data)
+{
+    const uint64_t flags = MAP_PRIVATE | MAP_FIXED | MAP_DENYWRITE;
+    return data->nr == SYS_mmap && worker->loading && worker->code_left > 0 && worker->code_fd >= 0 &&
+           data->args[2] == (PROT_READ | PROT_EXEC) && (data->args[3] & MAP_PRIVATE) && !(data->args[3] & ~flags) &&
+           data->args[4] == (uint64_t)worker->code_fd;
+}
+
+/* A fresh open of the copy, put into the worker as the answer of its openat. */
+static bool inject(struct cell *cell, struct cell_worker *worker, uint64_t id)
+{
+    bool in_memory = cell->spec.without >> WALL_NAMESPACES & 1;
+    FD_AUTO copy = in_memory ? memory_open_copy(cell->copy) : namespace_open_copy(cell->copy);
+    if (copy < 0) return respond(worker, id, ENOENT, 0);
+    struct seccomp_notif_addfd add = {
+        .id = id, .flags = SECCOMP_ADDFD_FLAG_SEND, .srcfd = (uint32_t)copy, .newfd_flags = O_CLOEXEC};
+    int number = ioctl(worker->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+    if (number < 0) return errno == ENOENT || respond(worker, id, EMFILE, 0);
+    worker->code_fd = number;
+    worker->code_left = cell->code_segments;
+    worker->state = WORKER_LOADING;
+    return true;
+}
+
+static bool same_attempt(const struct cell_attempt *kept, const struct seccomp_data *data)
+{
+    return kept->number == data->nr && kept->arch == data->arch &&
+           memcmp(kept->args, data->args, sizeof kept->args) == 0;
+}
+
+static void report(struct cell_worker *worker, const struct seccomp_data *data)
+{
+    worker->attempt_count++;
+    for (uint32_t i = 0; i < worker->attempt_kept; i++)
+        if (same_attempt(&worker->attempts[i], data)) return;
+    if (worker->attempt_kept == POLICY_REPORTS) return;
+    struct cell_attempt *kept = &worker->attempts[worker->attempt_kept++];
+    *kept = (struct cell_attempt){.number = data->nr, .arch = data->arch};
+    for (int i = 0; i < 6; i++) kept->args[i] = data->args[i];
+}
+
+static bool refuse(struct cell_worker *worker, const struct seccomp_notif *asked)
+{
+    report(worker, &asked->data);
+    if (worker->attempt_count > POLICY_ATTEMPTS) {
+        worker->why = ENDED_ATTEMPTS;
+        return false;
+    }
+    return respond(worker, asked->id, EPERM, 0);
+}
+
+bool notify_go(struct cell *cell, struct cell_worker *worker)
+{
+    worker->go = true;
+    if (!worker->has_first) return true;
+    worker->has_first = false;
+    return inject(cell, worker, worker->first.id);
+}
+
+static bool first_open(struct cell *cell, struct cell_worker *worker, const struct seccomp_notif *asked)
+{
+    if (worker->go) return inject(cell, worker, asked->id);
+    worker->first = *asked;
+    worker->has_first = true;
+    return true;
+}
+
+static bool loaded(struct cell_worker *worker, const struct seccomp_notif *asked)
+{
+    worker->loading = false;
+    worker->code_left = 0;
+    worker->load_deadline = 0;
+    worker->state = WORKER_SERVING;
+    return respond(worker, asked->id, EPERM, 0);
+}
+
+bool notify_answer(struct cell *cell, struct cell_worker *worker)
+{
+    struct seccomp_notif asked;
+    memset(&asked, 0, sizeof asked);
+    if (ioctl(worker->listener, SECCOMP_IOCTL_NOTIF_RECV, &asked) < 0) return errno == ENOENT || errno == EINTR;
+    if (is_loader_open(&asked.data) && worker->code_fd < 0 && !worker->has_first)
+        return first_open(cell, worker, &asked);
+    if (is_own_code(worker, &asked.data)) {
+        worker->code_left--;
+        return respond(worker, asked.id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+    }
+    if (!policy_has(WALL_CODE) && asked.data.nr == SYS_mmap)
+        return respond(worker, asked.id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+    if (is_mark(&asked.data) && worker->state == WORKER_LOADING) return loaded(worker, &asked);
+    return refuse(worker, &asked);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cell's walls, one per line, in the order that was tried: what still needs files or privileges comes first. */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../sdk/src/helpers.h"
+#include "base/auto.h"
+#include "cell_state.h"
+#include "elf_check.h"
+#include "limits.h"
+#include "namespace.h"
+
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+static bool up(const struct cell *cell, enum wall wall)
+{
+    return policy_has(wall) && !(cell->spec.without >> wall & 1);
+}
+
+/* No namespaces here, and the administrator does without. */
+static bool without(const struct cell *cell)
+{
+    return cell->spec.without >> WALL_NAMESPACES & 1;
+}
+
+static bool ids(struct cell *cell, struct err *err)
+{
+    if (!cell->spec.user_namespace || without(cell)) return true;
+    return namespace_map(cell->spec.uid, cell->spec.gid, err);
+}
+
+/* ── what is loaded before the root goes away ────────────────────────────────────────────────────────── */
+
+static bool load_libraries(const struct elf_facts *facts, struct err *err)
+{
+    for (unsigned i = ELF_LIBM; i < ELF_LIBRARIES; i++)
+        if ((facts->libraries >> i & 1) && !dlopen(elf_library_name(i), RTLD_NOW | RTLD_LOCAL))
+            return err_set(err, ERR_LOAD, "%s, which the plugin needs, is not installed", elf_library_name(i));
+    return true;
+}
+
+static bool plugin(struct cell *cell, struct err *err)
+{
+    struct elf_facts facts;
+    if (!elf_check_apart(CELL_PLUGIN, &facts, err) || !load_libraries(&facts, err)) return false;
+    cell->code_segments = facts.code_segments;
+    bool (*copy)(int, const uint8_t *, int *, struct err *) = without(cell) ? memory_copy : namespace_copy;
+    if (!copy(CELL_PLUGIN, cell->spec.so_digest, &cell->copy, err)) return false;
+    close(CELL_PLUGIN);
+    return true;
+}
+
+static bool warm(const struct csn_helpers *helpers, struct err *err)
+{
+    struct stat file;
+    if (fstat(CELL_CA, &file) < 0 || file.st_size <= 0 || file.st_size > 16 * 1024 * 1024)
+        return err_set(err, ERR_LOAD, "there is no bundle of certificate authorities");
+    void *pem = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_PRIVATE, CELL_CA, 0);
+    if (pem == MAP_FAILED) return err_sys(err, ERR_LOAD, "the bundle of certificate authorities cannot be read");
+    bool good = helpers->warm(pem, (size_t)file.st_size);
+    munmap(pem, (size_t)file.st_size);
+    return good || err_set(err, ERR_LOAD, "the bundle of certificate authorities has no certificate that can be read");
+}
+
+/* libcurl and OpenSSL only where the manifest declares egress: they are most of what a fork copies. */
+static bool helpers(struct cell *cell, struct err *err)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", CELL_HELPERS);
+    if (cell->spec.has_egress) {
+        void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        cell->helpers = object ? dlsym(object, CSN_HELPERS_SYMBOL) : NULL;
+        if (!cell->helpers || cell->helpers->abi != CSN_ABI || cell->helpers->size < sizeof *cell->helpers)
+            return err_set(err, ERR_LOAD, "the helpers for HTTP and mail do not load: %s",
+                           object ? "another version" : dlerror());
+        if (!warm(cell->helpers, err)) return false;
+    }
+    close(CELL_HELPERS);
+    close(CELL_CA);
+    return true;
+}
+
+/* jansson would open a device for its seed at the first object; glibc its tables at the first conversion. */
+static bool warm_json(struct cell *cell, struct err *err)
+{
+    uint32_t seed = 0;
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) return err_sys(err, ERR_IO, "no randomness");
+    json_object_seed(seed ? seed : 1);
+    json_t *probe = json_pack("{s:f}", "x", 1.5);
+    char *text = json_dumps(probe, JSON_COMPACT);
+    free(text);
+    json_decref(probe);
+    return true;
+}
+
+/* ── walls ───────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool root(struct cell *cell, struct err *err)
+{
+    return !up(cell, WALL_ROOT) || namespace_root(err);
+}
+
+static bool numbers(struct cell *cell, struct err *err)
+{
+    return !policy_has(WALL_LIMITS) || limits_cell(cell->spec.memory_mb, err);
+}
+
+static bool privileges(struct cell *cell, struct err *err)
+{
+    if (!policy_has(WALL_UID)) return true;
+    uid_t uid = cell->spec.user_namespace ? 0 : cell->spec.uid;
+    return privileges_drop(uid, cell->spec.gid, without(cell) && !uid, err);
+}
+
+static bool no_new_privileges(struct cell *cell, struct err *err)
+{
+    if (!policy_has(WALL_PRIVILEGES)) return true;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 || err_sys(err, ERR_MISSING_LAYER, "no_new_privs is refused");
+}
+
+/* Linux 6.3; without it the worker's list alone keeps writable memory from becoming executable. */
+static bool no_new_code(struct cell *cell, struct err *err)
+{
+    if (policy_has(WALL_MDWE)) prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0);
+    return true;
+}
+
+static bool no_dumps(struct cell *cell, struct err *err)
+{
+    if (!policy_has(WALL_DUMPS)) return true;
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 || err_sys(err, ERR_MISSING_LAYER, "the cell stays dumpable");
+}
+
+/* After the uid change, which clears it. The runner may be dead already: its channel then says so. */
+static bool die_with_runner(struct cell *cell, struct err *err)
+{
+    return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 || err_sys(err, ERR_IO, "the cell would outlive its runner");
+}
+
+/* The listener is needed for loading, whatever stands of the wall. */
+static bool worker_list(struct cell *cell, struct err *err)
+{
+    static const struct call_row loader_only[] = {{SYS_openat, 1 << LIST_L, SECCOMP_RET_USER_NOTIF, {{0}}, "loading"}};
+    if (policy_has(WALL_FILTER_L)) return seccomp_make(LIST_L, cell->list_l, &cell->list_l_length, err);
+    return bpf_make(loader_only, 1, LIST_L, SECCOMP_RET_ALLOW, cell->list_l, &cell->list_l_length);
+}
+
+static bool filters(struct cell *cell, struct err *err)
+{
+    if (!seccomp_make(LIST_A, cell->list_a, &cell->list_a_length, err) || !worker_list(cell, err)) return false;
+    return !policy_has(WALL_FILTER_A) || seccomp_install(cell->list_a, cell->list_a_length, err);
+}
+
+static bool out_of_memory_first(struct cell *cell, struct err *err)
+{
+    return limits_oom(err);
+}
+
+bool cell_set_up(struct cell *cell, struct err *err)
+{
+    static bool (*const steps[])(struct cell *, struct err *) = {
+        ids,        out_of_memory_first, plugin,      helpers,  warm_json,       root,   numbers,
+        privileges, no_new_privileges,   no_new_code, no_dumps, die_with_runner, filters};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (!steps[i](cell, err)) return false;
+    return true;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call inside a worker: what came in, and what the connector has said so far. */
+#pragma once
+
+#include <jansson.h>
+
+#include "cell_state.h"
+#include "frames.h"
+
+enum { PROBLEM_TEXT = 256, NEEDLES = 256 };
+
+/* Memory that lives until the action returns. */
+struct scrap {
+    struct scrap *next;
+    char bytes[];
+};
+
+struct worker_call {
+    struct csn_call call; /* first: the services get this pointer */
+    struct cell *cell;
+    struct csn_services services;
+    union {
+        struct frame_secret frame;
+        unsigned char bytes[FRAME_SECRET_MAX];
+    } secret;
+    struct frame_call head;
+    unsigned char *input_bytes;
+    size_t input_length;
+    json_t *input, *answer;
+    size_t answer_size; /* an upper bound of its JSON text */
+    struct scrap *scraps;
+    char id[ID_TEXT], problem[PROBLEM_TEXT];
+    int retry_after;
+    uint32_t dials; /* numbers requests on the egress channel */
+    bool answered;
+    size_t logged;  /* bytes of log frames so far */
+    struct needle { /* written forms of the secrets, for the log */
+        char *text;
+        size_t length;
+        bool any_case;
+    } needles[NEEDLES];
+    unsigned needle_count;
+};
+
+/* services.c: fills the table. */
+void services_fill(struct worker_call *call);
+/* Keeps count bytes (and a NUL) until the action returns; NULL without memory. */
+char *call_keep(struct worker_call *call, const void *bytes, size_t count);
+/* pointer.c: what an RFC 6901 pointer names; NULL: nothing. */
+json_t *pointer_get(json_t *root, const char *pointer);
+/* Puts value (which it takes over) there, making missing objects on the way. */
+bool pointer_set(json_t **root, const char *pointer, json_t *value);
+/* base64.c: RFC 4648 §4 with padding; bytes has room for 3/4 of the text. */
+bool base64_decode(const char *text, size_t length, unsigned char *bytes, size_t *count);
+/* log_mask.c: the log, without secrets. */
+void worker_log(struct worker_call *call, int level, const char *text);
+void worker_log_end(struct worker_call *call);
+/* dial.c */
+int worker_dial(struct csn_call *call, const char *host, uint16_t port);
+void worker_commit(struct csn_call *call);
+/* Writes one whole frame on the reply pipe, or ends the process. */
+void worker_send(struct worker_call *call, enum frame_type type, const void *first, size_t first_length,
+                 const void *rest, size_t rest_length);
