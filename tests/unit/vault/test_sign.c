@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signing: only what extends what was signed last, only after the parent has it, and so that others can verify it. */
+#include "harness.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/vault/sign.h"
+#include "tools/audit_note.h"
+
+#define ORIGIN "log.example.org/test/1"
+
+/* ── a tree of the test's own, straight from RFC 6962 §2.1 ─────────────────────────────────────────── */
+
+enum { LEAVES = 40 };
+static uint8_t leaves[LEAVES][HASH_BYTES];
+
+static void node(const uint8_t *left, const uint8_t *right, uint8_t *hash)
+{
+    uint8_t bytes[1 + 2 * HASH_BYTES] = {1};
+    memcpy(bytes + 1, left, HASH_BYTES);
+    memcpy(bytes + 1 + HASH_BYTES, right, HASH_BYTES);
+    crypto_hash_sha256(hash, bytes, sizeof bytes);
+}
+
+static size_t split(size_t count)
+{
+    size_t k = 1;
+    while (k * 2 < count) k *= 2;
+    return k;
+}
+
+static void root_of(size_t from, size_t count, uint8_t *hash)
+{
+    uint8_t left[HASH_BYTES], right[HASH_BYTES];
+    if (count == 0)
+        crypto_hash_sha256(hash, (const uint8_t *)"", 0);
+    else if (count == 1)
+        memcpy(hash, leaves[from], HASH_BYTES);
+    else {
+        root_of(from, split(count), left);
+        root_of(from + split(count), count - split(count), right);
+        node(left, right, hash);
+    }
+}
+
+/* SUBPROOF(m, D[n], whole) */
+static void subproof(size_t m, size_t from, size_t n, bool whole, struct msg_sign *ask)
+{
+    if (m == n) {
+        if (!whole) root_of(from, n, ask->proof[ask->proof_count++]);
+        return;
+    }
+    size_t k = split(n);
+    if (m <= k) {
+        subproof(m, from, k, whole, ask);
+        root_of(from + k, n - k, ask->proof[ask->proof_count++]);
+    } else {
+        subproof(m - k, from + k, n - k, false, ask);
+        root_of(from, k, ask->proof[ask->proof_count++]);
+    }
+}
+
+static struct msg_sign request(size_t old_size, size_t size)
+{
+    struct msg_sign ask = {.origin = ORIGIN, .old_size = old_size, .size = size};
+    root_of(0, size, ask.root);
+    if (old_size && old_size < size) subproof(old_size, 0, size, true, &ask);
+    return ask;
+}
+
+/* ── talking ───────────────────────────────────────────────────────────────────────────────────────── */
+
+static void ask_for(struct harness *h, const struct msg_sign *ask)
+{
+    harness_send(h, h->ledger, MSG_SIGN, 77, ask, sizeof *ask, NULL, 0);
+}
+
+static struct ctl_witness witness;
+
+static uint32_t take_witness(struct harness *h)
+{
+    uint32_t seq;
+    witness = *(const struct ctl_witness *)harness_take(h, h->control, CTL_WITNESS, &seq);
+    return seq;
+}
+
+static void witnessed(struct harness *h, uint32_t seq, enum err_kind kind)
+{
+    struct ctl_witnessed answer = {.status.kind = (uint32_t)kind};
+    strcpy(answer.status.text, kind ? "the disk is full" : "");
+    harness_send(h, h->control, CTL_WITNESSED, seq, &answer, sizeof answer, NULL, 0);
+}
+
+static struct msg_sign_answer take_answer(struct harness *h)
+{
+    return *(const struct msg_sign_answer *)harness_take(h, h->ledger, MSG_SIGN_ANSWER, NULL);
+}
+
+static struct msg_sign_answer sign(struct harness *h, size_t old_size, size_t size)
+{
+    struct msg_sign ask = request(old_size, size);
+    ask_for(h, &ask);
+    witnessed(h, take_witness(h), ERR_NONE);
+    assert_int_equal(witness.size, size);
+    assert_memory_equal(witness.root, ask.root, HASH_BYTES);
+    assert_string_equal(witness.origin, ORIGIN);
+    struct msg_sign_answer answer = take_answer(h);
+    if (answer.status.kind) fail_msg("%s", answer.status.text);
+    assert_int_equal(answer.last_size, size);
+    return answer;
+}
+
+static void assert_refused(struct harness *h, const struct msg_sign *ask, enum err_kind kind, uint64_t last_size)
+{
+    static const uint8_t nothing[64];
+    uint8_t last[HASH_BYTES];
+    ask_for(h, ask);
+    struct msg_sign_answer answer = take_answer(h); /* without a word to the parent */
+    assert_int_equal(answer.status.kind, kind);
+    assert_memory_equal(answer.signature, nothing, sizeof nothing);
+    assert_int_equal(answer.last_size, last_size);
+    root_of(0, last_size, last);
+    assert_memory_equal(answer.last_root, last, HASH_BYTES);
+}
+
+/* ── the tests ─────────────────────────────────────────────────────────────────────────────────────── */
+
+/* By libsodium over text that this test writes itself, and as a note under C2SP's rules. */
+static void others_can_verify(void **state)
+{
+    struct harness *h = *state;
+    struct audit_note note;
+    struct err err = {0};
+    char text[512], root[64], line[128];
+    uint8_t bytes[4 + 64], hash[4];
+    struct msg_sign_answer answer = sign(h, 0, 13);
+    assert_memory_equal(answer.key, h->public.signing, 32);
+    sodium_bin2base64(root, sizeof root, witness.root, HASH_BYTES, sodium_base64_VARIANT_ORIGINAL);
+    int length = snprintf(text, sizeof text, "%s\n13\n%s\n", ORIGIN, root);
+    assert_int_equal(crypto_sign_verify_detached(answer.signature, (uint8_t *)text, (size_t)length, answer.key), 0);
+    vkey_hash(ORIGIN, answer.key, hash);
+    memcpy(bytes, hash, 4);
+    memcpy(bytes + 4, answer.signature, 64);
+    sodium_bin2base64(line, sizeof line, bytes, sizeof bytes, sodium_base64_VARIANT_ORIGINAL);
+    snprintf(text + length, sizeof text - (size_t)length, "\n\u2014 %s %s\n", ORIGIN, line);
+    assert_true(note_read(text, strlen(text), ORIGIN, &note, &err));
+    assert_int_equal(note.size, 13);
+    assert_true(note_signed(text, strlen(text), &note, ORIGIN, answer.key, &err));
+    text[strlen(ORIGIN) + 1] = '2';
+    assert_true(note_read(text, strlen(text), ORIGIN, &note, &err));
+    assert_false(note_signed(text, strlen(text), &note, ORIGIN, answer.key, &err));
+}
+
+static void every_growth(void **state)
+{
+    struct harness *h = *state;
+    for (size_t size = 1; size < LEAVES; size++) sign(h, size - 1, size);
+    sign(h, LEAVES - 1, LEAVES - 1); /* the same again */
+}
+
+static void every_step(void **state)
+{
+    for (size_t from = 1; from < LEAVES; from += 3)
+        for (size_t to = from; to <= LEAVES; to++) {
+            struct msg_sign ask = request(from, to);
+            uint8_t old[HASH_BYTES];
+            root_of(0, from, old);
+            assert_true(consistent(from, old, to, ask.root, ask.proof, ask.proof_count));
+            old[0] ^= 1;
+            assert_false(consistent(from, old, to, ask.root, ask.proof, ask.proof_count));
+            old[0] ^= 1;
+            assert_false(consistent(from, old, to, ask.root, ask.proof, ask.proof_count + 1));
+            if (ask.proof_count) assert_false(consistent(from, old, to, ask.root, ask.proof, ask.proof_count - 1));
+        }
+    (void)state;
+}
+
+static void fork_refused(void **state)
+{
+    struct harness *h = *state;
+    sign(h, 0, 10);
+    for (int how = 0; how < 7; how++) {
+        struct msg_sign ask = request(10, 20);
+        if (how == 0) ask.root[0] ^= 1;
+        if (how == 1) ask.proof[1][0] ^= 1;
+        if (how == 2) ask.proof_count--;
+        if (how == 3) ask.proof_count++;
+        if (how == 4) ask.proof_count = 0;
+        if (how == 5) ask = request(0, 20);                    /* as if nothing had been signed */
+        if (how == 6) ask = request(10, 10), ask.root[5] ^= 1; /* the same size, another root */
+        assert_refused(h, &ask, ERR_STATE, 10);
+    }
+    leaves[3][0] ^= 1; /* another history, with an honest proof of its own */
+    struct msg_sign ask = request(10, 20);
+    leaves[3][0] ^= 1;
+    assert_refused(h, &ask, ERR_STATE, 10);
+    sign(h, 10, 20);
+}
+
+static void rollback_refused(void **state)
+{
+    struct harness *h = *state;
+    sign(h, 0, 10);
+    struct msg_sign ask = request(0, 9);
+    assert_refused(h, &ask, ERR_STATE, 10);
+    ask = request(9, 9);
+    assert_refused(h, &ask, ERR_STATE, 10);
+    ask = request(9, 12); /* the ledger asks again with the answer's size */
+    assert_refused(h, &ask, ERR_STATE, 10);
+    sign(h, 10, 12);
+}
+
+static void malformed(void **state)
+{
+    struct harness *h = *state;
+    static const char *const origins[] = {"", "two words", "a\nb", "plus+sign", "\xc3\xa9"};
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+        struct msg_sign ask = request(0, 3);
+        snprintf(ask.origin, sizeof ask.origin, "%s", origins[i]);
+        assert_refused(h, &ask, ERR_PROTOCOL, 0);
+    }
+    struct msg_sign ask = request(0, 3);
+    memset(ask.origin, 'a', sizeof ask.origin);
+    assert_refused(h, &ask, ERR_PROTOCOL, 0);
+    ask = request(0, 3);
+    ask.proof_count = PROOF_HASHES + 1;
+    assert_refused(h, &ask, ERR_PROTOCOL, 0);
+    sign(h, 0, 3);
+    ask = request(3, 5);
+    strcpy(ask.origin, "another.example/1");
+    assert_refused(h, &ask, ERR_STATE, 3);
+}
+
+/* Nothing is signed that the parent could not write down, and nothing counts as signed. */
+static void parent_refuses(void **state)
+{
+    struct harness *h = *state;
+    struct msg_sign ask = request(0, 5);
+    ask_for(h, &ask);
+    uint32_t seq = take_witness(h);
+    harness_barrier(h); /* other work goes on, and no answer has come before its own */
+    ask_for(h, &ask);
+    assert_int_equal(take_answer(h).status.kind, ERR_BUSY);
+    witnessed(h, seq + 1, ERR_NONE); /* not the word that it waits for */
+    harness_barrier(h);
+    witnessed(h, seq, ERR_IO);
+    struct msg_sign_answer answer = take_answer(h);
+    assert_int_equal(answer.status.kind, ERR_IO);
+    assert_int_equal(answer.last_size, 0);
+    witnessed(h, seq, ERR_NONE); /* too late: nothing waits */
+    harness_barrier(h);
+    sign(h, 0, 6);
+}
+
+/* A new ledger does not get the old one's signature. */
+static void ledger_replaced(void **state)
+{
+    struct harness *h = *state;
+    struct msg_sign ask = request(0, 5);
+    ask_for(h, &ask);
+    uint32_t seq = take_witness(h);
+    harness_new_ledger(h);
+    witnessed(h, seq, ERR_NONE);
+    harness_barrier(h);
+    sign(h, 5, 7); /* it was written down, so it counts */
+}
+
+static void restarted(void **state)
+{
+    struct harness *h = *state;
+    sign(h, 0, 10);
+    struct ctl_witness kept = witness;
+    harness_stop(h);
+    harness_start(h, &(struct harness_start){.witness = &kept});
+    struct msg_sign ask = request(0, 11);
+    assert_refused(h, &ask, ERR_STATE, 10);
+    sign(h, 10, 11);
+    harness_stop(h);
+    kept.key[0] ^= 1;
+    harness_start(h, &(struct harness_start){.witness = &kept, .expect_failure = true});
+    const struct ctl_failed *failed = (const void *)(h->frame.bytes + sizeof(struct msg_head));
+    assert_non_null(strstr(failed->status.text, "another master key"));
+    harness_stop(h);
+    memset(kept.origin, 'a', sizeof kept.origin);
+    harness_start(h, &(struct harness_start){.witness = &kept, .expect_failure = true});
+    assert_non_null(strstr(failed->status.text, "damaged"));
+}
+
+/* ── vectors that nobody here wrote ────────────────────────────────────────────────────────────────── */
+
+static size_t from64(const json_t *value, uint8_t *bytes, size_t room)
+{
+    size_t length = 0;
+    const char *text = json_string_value(value);
+    if (!text ||
+        sodium_base642bin(bytes, room, text, strlen(text), NULL, &length, NULL, sodium_base64_VARIANT_ORIGINAL))
+        return 0;
+    return length;
+}
+
+static void probe(const char *path)
+{
+    uint8_t old_root[HASH_BYTES] = {0}, root[HASH_BYTES] = {0}, proof[PROOF_HASHES][HASH_BYTES];
+    json_t *doc = json_load_file(path, 0, NULL);
+    assert_non_null(doc);
+    const json_t *list = json_object_get(doc, "proof");
+    size_t count = json_array_size(list);
+    bool shaped = count <= PROOF_HASHES;
+    from64(json_object_get(doc, "root1"), old_root, HASH_BYTES); /* some are shorter than a hash: padded with zeros */
+    from64(json_object_get(doc, "root2"), root, HASH_BYTES);
+    for (size_t i = 0; shaped && i < count; i++)
+        shaped = from64(json_array_get(list, i), proof[i], HASH_BYTES) == HASH_BYTES;
+    uint64_t old_size = (uint64_t)json_integer_value(json_object_get(doc, "size1"));
+    uint64_t size = (uint64_t)json_integer_value(json_object_get(doc, "size2"));
+    bool good = shaped && consistent(old_size, old_root, size, root, proof, count);
+    if (good == json_is_true(json_object_get(doc, "wantErr"))) fail_msg("%s", path);
+    json_decref(doc);
+}
+
+/* Returns how many. */
+static int probes_below(const char *folder)
+{
+    int count = 0;
+    char path[1024];
+    DIR *dir = opendir(folder);
+    if (!dir) return 0;
+    for (struct dirent *one; (one = readdir(dir));) {
+        if (one->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/%s", folder, one->d_name);
+        if (one->d_type == DT_DIR)
+            count += probes_below(path);
+        else if (strstr(one->d_name, ".json"))
+            probe(path), count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+static void rfc6962_probes(void **state)
+{
+    char folder[1024];
+    (void)state;
+    const char *data = getenv("CAISSON_TEST_DATA");
+    snprintf(folder, sizeof folder, "%s/vectors/merkle-rfc6962/consistency", data ? data : SOURCE_ROOT "/../shared");
+    if (access(folder, R_OK) < 0) skip();
+    assert_true(probes_below(folder) > 90);
+}
+
+#define WITH_VAULT(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_VAULT(others_can_verify),    WITH_VAULT(every_growth),     cmocka_unit_test(every_step),
+        WITH_VAULT(fork_refused),         WITH_VAULT(rollback_refused), WITH_VAULT(malformed),
+        WITH_VAULT(parent_refuses),       WITH_VAULT(ledger_replaced),  WITH_VAULT(restarted),
+        cmocka_unit_test(rfc6962_probes),
+    };
+    if (argc < 2) return 2;
+    vault_path = argv[1];
+    for (uint8_t i = 0; i < LEAVES; i++) crypto_hash_sha256(leaves[i], &i, 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
