@@ -56,10 +56,7 @@ bool consistent(uint64_t old_size, const uint8_t old_root[HASH_BYTES], uint64_t 
     uint8_t old_hash[HASH_BYTES], hash[HASH_BYTES];
     if (size < old_size) return false;
     if (size == old_size) return count == 0 && memcmp(old_root, root, HASH_BYTES) == 0;
-    if (old_size == 0) {
-        empty_root(hash);
-        return count == 0 && memcmp(old_root, hash, HASH_BYTES) == 0;
-    }
+    if (old_size == 0) return false; /* nothing to be consistent with */
     uint64_t old_last = old_size - 1, last = size - 1;
     while (old_last & 1) old_last >>= 1, last >>= 1;
     bool whole = (old_size & (old_size - 1)) == 0; /* the old tree is one of the new tree's own nodes */
@@ -131,7 +128,8 @@ static bool check_request(const struct signer *signer, const struct msg_sign *as
         return err_set(err, ERR_STATE, "the log is shorter than what was signed: entries are missing from its end");
     if (ask->old_size != last->size)
         return err_set(err, ERR_STATE, "the proof starts at another size than what was signed last");
-    if (!consistent(last->size, last->root, ask->size, ask->root, ask->proof, ask->proof_count))
+    bool first = last->size == 0 && ask->size > 0 && ask->proof_count == 0;
+    if (!first && !consistent(last->size, last->root, ask->size, ask->root, ask->proof, ask->proof_count))
         return err_set(err, ERR_STATE, "the log is not a continuation of what was signed last");
     return true;
 }
