@@ -54,9 +54,8 @@ bool consistent(uint64_t old_size, const uint8_t old_root[HASH_BYTES], uint64_t 
                 const uint8_t (*proof)[HASH_BYTES], size_t count)
 {
     uint8_t old_hash[HASH_BYTES], hash[HASH_BYTES];
-    if (size < old_size) return false;
+    if (old_size == 0 || size < old_size) return false; /* from nothing there is nothing to be consistent with */
     if (size == old_size) return count == 0 && memcmp(old_root, root, HASH_BYTES) == 0;
-    if (old_size == 0) return false; /* nothing to be consistent with */
     uint64_t old_last = old_size - 1, last = size - 1;
     while (old_last & 1) old_last >>= 1, last >>= 1;
     bool whole = (old_size & (old_size - 1)) == 0; /* the old tree is one of the new tree's own nodes */
@@ -128,7 +127,8 @@ static bool check_request(const struct signer *signer, const struct msg_sign *as
         return err_set(err, ERR_STATE, "the log is shorter than what was signed: entries are missing from its end");
     if (ask->old_size != last->size)
         return err_set(err, ERR_STATE, "the proof starts at another size than what was signed last");
-    bool first = last->size == 0 && ask->size > 0 && ask->proof_count == 0;
+    bool first = last->size == 0 && ask->proof_count == 0 &&
+                 (ask->size > 0 || memcmp(ask->root, last->root, HASH_BYTES) == 0);
     if (!first && !consistent(last->size, last->root, ask->size, ask->root, ask->proof, ask->proof_count))
         return err_set(err, ERR_STATE, "the log is not a continuation of what was signed last");
     return true;
