@@ -104,6 +104,7 @@ bool name_read(const char *bytes, size_t length, struct name *name, struct err *
 
 bool name_matches(const struct name *name, const char *pattern)
 {
+    if (strcmp(pattern, "*") == 0) return name->kind == NAME_HOST;
     if (strncmp(pattern, "*.", 2) != 0) return strcmp(name->text, pattern) == 0;
     if (name->kind != NAME_HOST || !pattern[2]) return false;
     const char *dot = strchr(name->text, '.');

@@ -20,8 +20,8 @@ struct name {
  * IP addresses (127.1, 0x7f000001, octal), labels that DNS cannot carry, and names that are not ASCII. */
 bool name_read(const char *bytes, size_t length, struct name *name, struct err *err);
 
-/* pattern: an exact canonical host, or "*.domain", which stands for exactly one label in front of the domain.
- * Addresses match exact patterns only. */
+/* pattern: an exact canonical host; "*.domain", which stands for exactly one label in front of the domain; or "*", any
+ * name. Addresses match exact patterns only. */
 bool name_matches(const struct name *name, const char *pattern);
 
 /* Printable text for records: other bytes as \xNN, cut to size with "…". */

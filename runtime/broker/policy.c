@@ -11,7 +11,8 @@ static unsigned rule_rank(const struct egress_rule *rule, const struct name *nam
 {
     if (rule->port && rule->port != port) return 0;
     if (!name_matches(name, rule->host)) return 0;
-    return 1 + (rule->port ? 1 : 0) + (rule->host[0] != '*' ? 2 : 0);
+    unsigned host = rule->host[0] != '*' ? 4 : rule->host[1] ? 2 : 0;
+    return 1 + host + (rule->port ? 1 : 0);
 }
 
 static unsigned matching_schemes(const struct entry *entry, const struct name *name, uint16_t port)

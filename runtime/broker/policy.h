@@ -12,7 +12,7 @@
 #define SCHEME_BIT(scheme) (1u << (scheme))
 
 /* audience: host names, one a line; "" = no narrowing. Of the rules that match, the most specific ones count (an exact
- * host before a wildcard, then a given port before any); *schemes gets their schemes as bits (SCHEME_BIT).
+ * host before "*.domain" before "*", then a given port before any); *schemes gets their schemes as bits (SCHEME_BIT).
  * false: ERR_DENIED with the reason. */
 bool policy_allows(const struct entry *entry, const char *audience, const struct name *name, uint16_t port,
                    unsigned *schemes, struct err *err);

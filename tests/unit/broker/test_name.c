@@ -139,7 +139,9 @@ static void test_matching(void **state)
                 {"1.2.3.4", "*.2.3.4", false},
                 {"1.2.3.4", "1.2.3.4", true},
                 {"a.com", "*.", false},
-                {"a.com", "*", false},
+                {"a.com", "*", true},
+                {"1.2.3.4", "*", false},
+                {"a.com", "**", false},
                 {"2001:db8::1", "2001:db8::1", true}};
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct name name;
