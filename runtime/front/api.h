@@ -12,12 +12,12 @@
 enum { QUERY_MOST = 6 };
 
 struct route {
-    const char *method, *path;   /* {name} stands for one segment */
-    uint32_t roles;              /* MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) */
-    size_t body_most;            /* 0: no body */
-    enum msg_type message;       /* of api_forward */
+    const char *method, *path;     /* {name} stands for one segment */
+    uint32_t roles;                /* MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) */
+    size_t body_most;              /* 0: no body */
+    enum msg_type message;         /* of api_forward */
     const char *query[QUERY_MOST]; /* names that are taken; a leading '#': a whole number */
-    bool anonymous;              /* TCP: no token is needed */
+    bool anonymous;                /* TCP: no token is needed */
     void (*run)(struct http_request *, struct http_reply *);
 };
 

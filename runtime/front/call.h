@@ -18,7 +18,7 @@ struct call {
     /* from the caller */
     struct call_request request;
     struct who who;
-    struct conn *conn; /* of a WHO_PEER */
+    struct conn *conn;        /* of a WHO_PEER */
     uint64_t began, deadline; /* CLOCK_MONOTONIC ns */
 
     /* from the front's own registry */

@@ -12,10 +12,10 @@
 struct conn {
     struct conn *next, *before;
     int fd;
-    bool tcp, tls, local; /* local: TCP from this machine */
-    bool over;            /* over its owner's share: it gets one refusal and is closed */
-    uint64_t owner;       /* uid, or a number made from the address */
-    uint64_t must_by;     /* guarded: the request must be whole by then; 0 = no limit just now */
+    bool tcp, tls, local;      /* local: TCP from this machine */
+    bool over;                 /* over its owner's share: it gets one refusal and is closed */
+    uint64_t owner;            /* uid, or a number made from the address */
+    uint64_t must_by;          /* guarded: the request must be whole by then; 0 = no limit just now */
     uint32_t principal, epoch; /* the ledger's number, and when it was given (ledger.c); epoch 0: none */
 };
 

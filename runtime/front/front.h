@@ -22,8 +22,8 @@ struct front {
     struct conns conns;
     struct rates rates;
     struct metrics metrics;
-    _Atomic unsigned calls;        /* running */
-    _Atomic uint64_t bodies;       /* bytes of request bodies held */
+    _Atomic unsigned calls;  /* running */
+    _Atomic uint64_t bodies; /* bytes of request bodies held */
     struct http_listener *listeners[LISTENERS];
     char *cert, *key; /* PEM */
 };

@@ -15,8 +15,9 @@
 enum {
     CONNECTION_MEMORY = 64 * 1024, /* of the library: the request's head and a piece of its body */
     THREAD_STACK = 512 * 1024,
-    THREAD_IDLE_S = 120,  /* without a byte; the sweep of conns.c is stricter */
-    SURPLUS = 1024 * 1024 /* of a body over its limit that is read and dropped for the sake of an answer */
+    THREAD_IDLE_S = 120,             /* without a byte; the sweep of conns.c is stricter */
+    SURPLUS = 1024 * 1024,           /* of a body that nobody wants, read and dropped so that its sender hears why */
+    SURPLUS_LARGE = 64 * 1024 * 1024 /* the same when its size is what is wrong with it */
 };
 
 struct http_listener {
@@ -134,7 +135,13 @@ static struct pending *open_pending(struct http_listener *listener, struct MHD_C
     return pending;
 }
 
-/* The head is there. A refusal before a body ends the connection: the body is not wanted. */
+static size_t surplus_most(const struct pending *pending)
+{
+    return pending->reply.status == 413 ? SURPLUS_LARGE : SURPLUS;
+}
+
+/* The head is there. Many clients send their whole body before they listen, so a refused body is read and dropped
+ * unless it is very large, of unknown length, or held back by a client that asks first. */
 static enum MHD_Result on_head(struct http_listener *listener, struct MHD_Connection *connection, const char *path,
                                const char *method, void **slot)
 {
@@ -146,7 +153,8 @@ static enum MHD_Result on_head(struct http_listener *listener, struct MHD_Connec
     pending->answered = !api_head(&pending->request, length, &pending->reply);
     if (pending->answered && length) {
         pending->reply.close = true;
-        return send_reply(connection, pending);
+        bool asks = find_header(&pending->request, "Expect") != NULL;
+        if (asks || length > surplus_most(pending)) return send_reply(connection, pending);
     }
     if (!pending->answered) buf_init(&pending->request.body, pending->request.route->body_most);
     return MHD_YES;
@@ -167,7 +175,7 @@ static enum MHD_Result on_body(struct pending *pending, const char *bytes, size_
     uint64_t most = (uint64_t)front->config.bodies_mb << 20;
     size_t count = *length;
     *length = 0;
-    if (pending->answered) return (pending->surplus += count) > SURPLUS ? MHD_NO : MHD_YES;
+    if (pending->answered) return (pending->surplus += count) > surplus_most(pending) ? MHD_NO : MHD_YES;
     pending->counted += count;
     if ((front->bodies += count) > most)
         refuse_body(pending, ERR_BUSY, "too many large requests are being read at once");

@@ -188,8 +188,8 @@ static void seal_stored(const struct call *call, struct msg_end *end, struct buf
     BUF_AUTO plain;
     JSON_AUTO *stored = json_object();
     struct err ignored = {0};
-    if (!call->answer && !call->text[0]) return;
     buf_init(&plain, ANSWER_MAX - 64);
+    if (!call->answer && !call->text[0]) return;
     if (call->answer) json_object_set(stored, "answer", call->answer);
     if (call->text[0]) json_object_set_new(stored, "text", json_string(call->text));
     end->answer_omitted = !json_compact(stored, &plain) ||

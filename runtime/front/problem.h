@@ -13,20 +13,20 @@
 
 /* Problems of HTTP itself and of the front, which no other part of the daemon has. */
 enum problem_kind {
-    PROBLEM_METHOD = ERR_KINDS,   /* 405 */
-    PROBLEM_MEDIA_TYPE,           /* 415 */
-    PROBLEM_UNRECORDED,           /* 500: the call ran, its outcome could not be written down */
-    PROBLEM_PLAIN,                /* 403: TLS is needed off this machine */
+    PROBLEM_METHOD = ERR_KINDS, /* 405 */
+    PROBLEM_MEDIA_TYPE,         /* 415 */
+    PROBLEM_UNRECORDED,         /* 500: the call ran, its outcome could not be written down */
+    PROBLEM_PLAIN,              /* 403: TLS is needed off this machine */
     PROBLEM_KINDS
 };
 
 struct problem {
-    unsigned kind;          /* enum err_kind or enum problem_kind */
-    const char *detail;     /* this occurrence; NULL: the title says it all */
-    const char *instance;   /* call id, or NULL */
-    const char *pointer;    /* JSON Pointer of the offending field, or NULL */
-    uint32_t retry_after;   /* seconds; 0: none, unless the kind may be retried */
-    json_t *more;           /* further members; borrowed; may be NULL */
+    unsigned kind;        /* enum err_kind or enum problem_kind */
+    const char *detail;   /* this occurrence; NULL: the title says it all */
+    const char *instance; /* call id, or NULL */
+    const char *pointer;  /* JSON Pointer of the offending field, or NULL */
+    uint32_t retry_after; /* seconds; 0: none, unless the kind may be retried */
+    json_t *more;         /* further members; borrowed; may be NULL */
 };
 
 const struct err_row *problem_row(unsigned kind);

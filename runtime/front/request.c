@@ -122,7 +122,7 @@ bool key_read(const char *header, char key[KEY_BYTES], struct err *err)
     if (*header == '"') {
         if (!unquote(header + 1, found, &rest) || *rest) return bad_key(err);
     } else {
-        if (strlen(header) >= sizeof found) return bad_key(err);
+        if (strlen(header) >= sizeof found || strchr(header, '"')) return bad_key(err);
         strcpy(found, header);
     }
     for (const char *at = found; *at; at++)
