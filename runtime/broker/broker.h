@@ -28,8 +28,10 @@ enum {
 enum gate_state { GATE_IS_OPEN, GATE_SHUT, GATE_ANSWERED };
 
 struct gate {
-    struct gate *next;          /* in its bucket */
-    struct gate *older, *newer; /* answered ones, oldest first */
+    struct gate *next;               /* in its bucket */
+    struct gate *older, *newer;      /* answered ones, oldest first */
+    struct gate *next_closing;       /* asked to close while its half may still lie in the runner's line */
+    uint32_t close_seq, close_tries; /* tries: 0 = not asked */
     enum gate_state state;
     struct call_ref call;
     uint8_t entry_digest[HASH_BYTES];
@@ -72,6 +74,7 @@ struct broker {
     struct registry registry;
     struct gate *buckets[GATE_BUCKETS];
     struct gate *oldest, *newest; /* answered */
+    struct gate *closing;
     unsigned gate_count, kept_count;
     struct channel *channels;
     unsigned channel_count, relay_count, dial_count;
@@ -100,6 +103,8 @@ void gate_rebind(struct broker *broker);
 void gate_shut_all(struct broker *broker);
 /* Takes the channel out of its gates. */
 void gate_detach(struct channel *channel);
+/* After every round of the event loop: the gates that wait for it are closed and answered. */
+void gate_turn(struct broker *broker);
 uint64_t gate_tick(struct broker *broker, uint64_t now);
 void gate_clear(struct broker *broker);
 
@@ -119,8 +124,8 @@ bool channel_answer(struct broker *broker, struct channel *channel, uint32_t id,
 void channel_close(struct broker *broker, struct channel *channel);
 /* A relay or dial of it has ended: frees it when nothing needs it any more. */
 void channel_release(struct broker *broker, struct channel *channel);
-/* The runner's line has something to read: perhaps the label of this lease's next call. */
-bool channel_label_may_wait(struct broker *broker, const struct channel *channel);
+/* The runner's line has something to read: perhaps a half or a label that somebody waits for. */
+bool channel_label_may_wait(struct broker *broker);
 void channel_close_all(struct broker *broker);
 uint64_t channel_tick(struct broker *broker, uint64_t now);
 

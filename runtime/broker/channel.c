@@ -224,7 +224,7 @@ void channel_drain(struct broker *broker, struct channel *channel, bool closing)
     channel->closing = false;
 }
 
-bool channel_label_may_wait(struct broker *broker, const struct channel *channel)
+bool channel_label_may_wait(struct broker *broker)
 {
     struct role_line *line = role_line_to(broker->role, ROLE_RUNNER);
     struct pollfd one = {.fd = line ? line->fd : -1, .events = POLLIN};

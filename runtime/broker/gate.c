@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "broker.h"
 
-enum { DEFAULT_DIALS = 64, DEFAULT_MB = 64 };
+enum { DEFAULT_DIALS = 64, DEFAULT_MB = 64, CLOSE_TRIES = 16 };
 
 /* ── the table ─────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -187,19 +187,54 @@ void gate_shut(struct broker *broker, struct gate *gate, bool flush)
     gate->state = GATE_SHUT;
 }
 
+/* line: where the ledger is now; NULL: nowhere, then it will ask again. */
+static void close_gate(struct broker *broker, struct gate *gate, struct role_line *line, uint32_t seq)
+{
+    gate->close_tries = 0;
+    if (gate->state != GATE_ANSWERED) {
+        if (gate->channel) channel_drain(broker, gate->channel, gate->channel->gate == gate);
+        gate_shut(broker, gate, gate_is_open(gate));
+        let_go(broker, gate);
+        keep_answered(broker, gate);
+    }
+    if (line) role_send(broker->role, line, MSG_GATE_CLOSED, seq, &gate->counts, sizeof gate->counts, NULL, 0);
+}
+
 void gate_on_close(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct broker *broker = broker_of(role);
     const struct msg_gate_close *close = message->body;
     struct msg_gate_closed unknown = {.call = close->call};
     struct gate *gate = gate_find(broker, &close->call);
-    if (gate && gate->state != GATE_ANSWERED) {
-        if (gate->channel) channel_drain(broker, gate->channel, gate->channel->gate == gate);
-        gate_shut(broker, gate, gate_is_open(gate));
-        let_go(broker, gate);
-        keep_answered(broker, gate);
+    if (!gate) {
+        role_send(role, line, MSG_GATE_CLOSED, message->head.seq, &unknown, sizeof unknown, NULL, 0);
+    } else if (gate->close_tries) {
+        gate->close_seq = message->head.seq; /* asked again, by a new ledger */
+    } else if (gate->state != GATE_ANSWERED && !gate->channel && channel_label_may_wait(broker)) {
+        /* A half on its way leads to a channel in which the worker may have committed. */
+        gate->close_seq = message->head.seq;
+        gate->close_tries = 1;
+        gate->next_closing = broker->closing;
+        broker->closing = gate;
+    } else {
+        close_gate(broker, gate, line, message->head.seq);
     }
-    role_send(role, line, MSG_GATE_CLOSED, message->head.seq, gate ? &gate->counts : &unknown, sizeof unknown, NULL, 0);
+}
+
+void gate_turn(struct broker *broker)
+{
+    struct gate *waiting = broker->closing;
+    broker->closing = NULL;
+    while (waiting) {
+        struct gate *gate = waiting;
+        waiting = gate->next_closing;
+        if (!gate->channel && gate->close_tries++ < CLOSE_TRIES && channel_label_may_wait(broker)) {
+            gate->next_closing = broker->closing;
+            broker->closing = gate;
+        } else {
+            close_gate(broker, gate, role_line_to(broker->role, ROLE_LEDGER), gate->close_seq);
+        }
+    }
 }
 
 /* ── all of them ───────────────────────────────────────────────────────────────────────────────────── */
@@ -248,7 +283,7 @@ static void check_one(struct broker *broker, struct gate *gate, void *context)
     } else if (gate->state == GATE_IS_OPEN) {
         gate_shut(broker, gate, false);
         if (!due->next || gate->deadline + GATE_FORGET < due->next) due->next = gate->deadline + GATE_FORGET;
-    } else {
+    } else if (!gate->close_tries) {
         let_go(broker, gate);
         free_gate(broker, gate);
     }

@@ -106,6 +106,7 @@ static void on_freeze(struct role *role, bool on, bool now)
 
 static void batch(struct role *role)
 {
+    gate_turn(broker_of(role));
     resolver_turn(&broker_of(role)->resolver);
 }
 

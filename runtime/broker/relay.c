@@ -155,7 +155,7 @@ static size_t may_take(struct relay *relay, size_t room)
     ssize_t there = recv(relay->worker, relay->up.held.bytes + relay->up.held.used, room, MSG_DONTWAIT | MSG_PEEK);
     if (there < 0 && errno == EAGAIN) return 0;
     if (there <= 0) return room; /* the end: nothing can follow it */
-    return channel_label_may_wait(relay->broker, relay->channel) ? 0 : (size_t)there;
+    return channel_label_may_wait(relay->broker) ? 0 : (size_t)there;
 }
 
 static enum step step_up(struct relay *relay, bool last)
