@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sched.h>
@@ -13,6 +15,8 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,7 +61,20 @@ static int new_line(struct harness *h, enum role_id peer, uint32_t generation)
     return ends[0];
 }
 
-static void spawn(struct harness *h)
+/* A kernel without that system call, as far as the process to come can see. */
+static void hide_secret_memory(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_secret, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) _exit(126);
+}
+
+static void spawn(struct harness *h, bool no_secret_memory)
 {
     int ends[2];
     struct err err;
@@ -70,6 +87,7 @@ static void spawn(struct harness *h)
         else
             dup2(ends[1], 3);
         close_range(4, ~0U, 0);
+        if (no_secret_memory) hide_secret_memory();
         execl(vault_path, vault_path, (char *)NULL);
         _exit(127);
     }
@@ -87,7 +105,7 @@ static int witness_memory(const struct ctl_witness *witness)
 void harness_start(struct harness *h, const struct harness_start *how)
 {
     struct ctl_start start = {.start = clock_now(), .minimum_isolation = 0};
-    spawn(h);
+    spawn(h, how->no_secret_memory);
     if (!how->no_key) give(h, GIVE_KEY, how->key ? how->key : harness_key(h));
     if (how->witness) give(h, GIVE_WITNESS, witness_memory(how->witness));
     h->ledger = new_line(h, ROLE_LEDGER, ++h->ledger_generation);

@@ -31,7 +31,8 @@ struct harness_start {
     const struct ctl_witness *witness;
     int key; /* descriptor to give in place of keys/master.key, 0 = that file */
     bool no_key;
-    bool expect_failure; /* CTL_FAILED is expected: its text is kept in frame */
+    bool no_secret_memory; /* this kernel has no memfd_secret: a filter outside the process says so */
+    bool expect_failure;   /* CTL_FAILED is expected: its text is kept in frame */
 };
 
 /* The path of caisson-vault: the first argument of every test program. */
