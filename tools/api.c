@@ -15,7 +15,9 @@
 
 enum { ANSWER_BYTES = 64 * 1024 * 1024, REQUEST_BYTES = 64 * 1024 * 1024 };
 static const char problem_type[] = "urn:caisson:problem:";
-static const char *const socket_names[] = {[API_CALLS] = "api.sock", [API_DESK] = "desk.sock"};
+static const struct {
+    const char *key, *usual;
+} sockets[] = {[API_CALLS] = {"Unix", "run/api.sock"}, [API_DESK] = {"Desk", "run/desk.sock"}};
 
 /* ── paths ─────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -52,12 +54,29 @@ static void add_pointer(const json_t *problem, struct err *err)
     if (pointer && *pointer && !strstr(err->text, pointer)) err_in(err, "%.120s", pointer);
 }
 
-static bool refuse(long status, const json_t *problem, struct err *err)
+static json_t *last_problem;
+
+const json_t *api_problem(void)
+{
+    return last_problem;
+}
+
+/* Whether something may have left already is the first thing that one wants to know of a failed call. */
+static void add_outcome(const json_t *problem, struct err *err)
+{
+    const char *call = json_string_value(json_object_get(problem, "instance"));
+    const char *sent = json_string_value(json_object_get(problem, "sent"));
+    if (call && sent)
+        err_in(err, "call %.60s (sent: %.10s)", call, sent);
+    else if (call)
+        err_in(err, "call %.60s", call);
+}
+
+static bool refuse(long status, json_t *problem, struct err *err)
 {
     const char *type = json_string_value(json_object_get(problem, "type"));
     const char *detail = json_string_value(json_object_get(problem, "detail"));
     const char *title = json_string_value(json_object_get(problem, "title"));
-    const char *call = json_string_value(json_object_get(problem, "instance"));
     enum err_kind kind = ERR_INTERNAL;
     if (type && strncmp(type, problem_type, sizeof problem_type - 1) == 0)
         kind = err_kind_of(type + sizeof problem_type - 1);
@@ -66,7 +85,9 @@ static bool refuse(long status, const json_t *problem, struct err *err)
     else
         err_set(err, kind, "the daemon answered with HTTP status %ld and nothing else", status);
     add_pointer(problem, err);
-    if (call) err_in(err, "call %.60s", call);
+    add_outcome(problem, err);
+    json_decref(last_problem);
+    last_problem = json_incref(problem);
     return false;
 }
 
@@ -96,32 +117,34 @@ static bool add_header(struct curl_slist **headers, const char *name, const char
     return longer;
 }
 
-static bool nobody_there(CURL *curl, const struct home *home, enum api_socket socket, CURLcode code, struct err *err)
+static bool nobody_there(CURL *curl, const char *name, CURLcode code, struct err *err)
 {
     long cause = 0;
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &cause);
-    const char *name = socket_names[socket];
     if (code == CURLE_OPERATION_TIMEDOUT)
-        return err_set(err, ERR_TIMEOUT, "the daemon did not answer in time on %s/%s", home->run, name);
+        return err_set(err, ERR_TIMEOUT, "the daemon did not answer in time on %.200s", name);
     if (code != CURLE_COULDNT_CONNECT)
-        return err_set(err, ERR_UNAVAILABLE, "talking to the daemon on %s/%s failed: %s", home->run, name,
+        return err_set(err, ERR_UNAVAILABLE, "talking to the daemon on %.200s failed: %s", name,
                        curl_easy_strerror(code));
     if (cause == EACCES)
-        return err_set(err, ERR_DENIED, "you may not use %s/%s: ask to be added to its group, or use sudo", home->run,
-                       name);
-    return err_set(err, ERR_UNAVAILABLE, "no daemon answers on %s/%s: start caissond, or name its folder with --home",
-                   home->run, name);
+        return err_set(err, ERR_DENIED, "you may not use %.200s: ask to be added to its group, or use sudo", name);
+    return err_set(err, ERR_UNAVAILABLE, "no daemon answers on %.200s: start caissond, or name its folder with --home",
+                   name);
 }
 
-/* Long home folders do not fit into a socket's address, so the folder is named by its descriptor. */
-static bool open_run(const struct home *home, enum api_socket socket, char path[64], int *folder, struct err *err)
+/* Long paths do not fit into a socket's address, so its folder is named by its descriptor. name: HOME_PATH bytes. */
+static bool open_run(const struct home *home, enum api_socket socket, char *name, char *path, int *folder,
+                     struct err *err)
 {
-    int fd = open(home->run, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char directory[HOME_PATH];
+    home_socket(home, sockets[socket].key, sockets[socket].usual, name, HOME_PATH);
+    char *slash = strrchr(name, '/');
+    snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - name) + 1 : 0, name);
+    int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_set(err, errno == EACCES ? ERR_DENIED : ERR_UNAVAILABLE,
-                       "no daemon runs here: there is no folder %s; start caissond, or name its folder with --home",
-                       home->run);
-    snprintf(path, 64, "/proc/self/fd/%d/%s", fd, socket_names[socket]);
+                       "no daemon runs here: there is no %.200s; start caissond, or name its folder with --home", name);
+    snprintf(path, HOME_PATH, "/proc/self/fd/%d/%s", fd, slash ? slash + 1 : name);
     *folder = fd;
     return true;
 }
@@ -144,10 +167,10 @@ static void set_up(CURL *curl, const struct api_request *request, const char *so
 static bool perform(CURL *curl, const struct home *home, const struct api_request *request, struct buf *body,
                     struct buf *got, long *status, struct err *err)
 {
-    char socket_path[64];
+    char name[HOME_PATH], socket_path[HOME_PATH];
     FD_AUTO folder = -1;
     struct curl_slist *headers = NULL;
-    if (!open_run(home, request->socket, socket_path, &folder, err)) return false;
+    if (!open_run(home, request->socket, name, socket_path, &folder, err)) return false;
     set_up(curl, request, socket_path, got);
     bool good = add_header(&headers, "Accept", "application/json") && add_header(&headers, "Expect", "");
     if (request->key) good = good && add_header(&headers, "Idempotency-Key", request->key);
@@ -160,7 +183,7 @@ static bool perform(CURL *curl, const struct home *home, const struct api_reques
     CURLcode code = good ? curl_easy_perform(curl) : CURLE_OUT_OF_MEMORY;
     curl_slist_free_all(headers);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
-    return code == CURLE_OK || nobody_there(curl, home, request->socket, code, err);
+    return code == CURLE_OK || nobody_there(curl, name, code, err);
 }
 
 bool api_send(const struct home *home, const struct api_request *request, json_t **answer, struct err *err)

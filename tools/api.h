@@ -27,6 +27,9 @@ bool api_send(const struct home *home, const struct api_request *request, json_t
 bool api_get(const struct home *home, enum api_socket socket, const char *path, json_t **answer, struct err *err);
 bool api_post(const struct home *home, const char *path, const json_t *body, json_t **answer, struct err *err);
 
+/* The problem details (RFC 9457) of the last refusal, as the daemon sent them; NULL: there was none. Borrowed. */
+const json_t *api_problem(void);
+
 enum { API_PATH = 2048 };
 /* Builds a path: api_path(path, "/v1/calls/", id, NULL) adds "/v1/calls/" and the segment, percent-encoded. */
 void api_path(char path[API_PATH], const char *start, const char *segment);

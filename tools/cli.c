@@ -4,11 +4,11 @@
 
 #include <string.h>
 
+#include "api.h"
 #include "print.h"
 
 const struct cli_option cli_globals[] = {
-    {"home", "DIR", "Everything is below this folder; else $CAISSON_HOME, else ./home, else /etc, /var/lib and /run",
-     false},
+    {"home", "DIR", "The home folder; else $CAISSON_HOME, else ./home, else /var/lib/caisson", false},
     {"json", NULL, "Print what the API answered, as JSON", false},
     {"help", NULL, "Print help", false},
     {"version", NULL, "Print the version", false},
@@ -172,7 +172,7 @@ const char *cli_next(const struct cli *cli, const char *name, unsigned *at)
 static int fail(const struct cli *cli, const struct err *err)
 {
     fflush(stdout);
-    print_error(err, cli->json);
+    print_failure(err, api_problem(), cli->json);
     if (err->kind == ERR_USAGE && !cli->json) {
         fputs("Usage: ", stderr);
         if (cli->verb)

@@ -121,14 +121,15 @@ static bool grant_asks(struct enabling *enabling, struct err *err)
     {
         const char *text = json_string_value(ask);
         if (!text || count == ASKS) continue;
-        if (manifest_fill(enabling->plugin.manifest, text, settings, rules[count], RULE)) {
+        bool clear = strncmp(text, "plain://", 8) == 0; /* nobody grants that by saying nothing */
+        if (!clear && manifest_fill(enabling->plugin.manifest, text, settings, rules[count], RULE)) {
             values[count] = rules[count];
             count++;
             continue;
         }
-        fputs("caisson: not granted, because it names no concrete host: ", stderr);
+        fputs("caisson: not granted: ", stderr);
         print_tame(text, stderr);
-        fputs("; give --egress scheme://host:port for it\n", stderr);
+        fprintf(stderr, " (%s; --egress grants it)\n", clear ? "it is not encrypted" : "it names no concrete host");
     }
     return dropin_set(&enabling->dropin.text, "Grant", "Egress", values, count, err);
 }

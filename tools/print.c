@@ -179,15 +179,20 @@ void print_json(const json_t *value)
 
 /* ── errors ────────────────────────────────────────────────────────────────────────────────────────── */
 
-void print_error(const struct err *err, bool json)
+static void print_problem(const struct err *err, const struct err_row *row, const json_t *told)
+{
+    const char *text = utf8_valid(err->text, strlen(err->text)) ? err->text : row->title;
+    JSON_AUTO *own = json_pack("{s:s+,s:s,s:i,s:s}", "type", "urn:caisson:problem:", row->slug, "title", row->title,
+                               "status", row->http, "detail", text);
+    json_dumpf(told ? told : own, stderr, JSON_COMPACT);
+    fputc('\n', stderr);
+}
+
+void print_failure(const struct err *err, const json_t *problem, bool json)
 {
     const struct err_row *row = err_row(err->kind);
     if (json) {
-        JSON_AUTO *problem = json_pack("{s:s+,s:s,s:i,s:s}", "type", "urn:caisson:problem:", row->slug, "title",
-                                       row->title, "status", row->http, "detail",
-                                       utf8_valid(err->text, strlen(err->text)) ? err->text : row->title);
-        json_dumpf(problem, stderr, JSON_COMPACT);
-        fputc('\n', stderr);
+        print_problem(err, row, problem);
         return;
     }
     fputs("caisson: ", stderr);

@@ -25,5 +25,5 @@ void print_json(const json_t *value);
 /* The text without what could play tricks on a terminal. print_tamed: a copy to free(), NULL without memory. */
 char *print_tamed(const char *text);
 void print_tame(const char *text, FILE *out);
-/* On standard error: "caisson: …", or problem details as JSON. */
-void print_error(const struct err *err, bool json);
+/* On standard error: "caisson: …", or problem details as JSON: the daemon's own where there are some. */
+void print_failure(const struct err *err, const json_t *problem, bool json);

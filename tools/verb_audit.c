@@ -27,7 +27,7 @@ bool verb_audit_tail(struct cli *cli, struct err *err)
 
 bool verb_audit_verify(struct cli *cli, struct err *err)
 {
-    struct audit_how how = {.folder = cli->home.state,
+    struct audit_how how = {.folder = cli->home.path,
                             .vkey = cli_value(cli, "vkey"),
                             .state = cli_value(cli, "state"),
                             .full = cli_value(cli, "full")};

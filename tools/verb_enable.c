@@ -103,7 +103,7 @@ static bool ask(struct enabling *enabling, struct err *err)
     if (cli_value(enabling->cli, "yes")) return true;
     show_dropin(enabling);
     if (verb_confirm("Enable it like this?")) return true;
-    return err_set(err, ERR_USAGE, "nothing was changed: nobody said yes (--yes says it beforehand)");
+    return err_set(err, ERR_STATE, "nothing was changed: nobody said yes (--yes says it beforehand)");
 }
 
 /* ── writing, and telling the daemon ───────────────────────────────────────────────────────────────── */

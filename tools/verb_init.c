@@ -22,31 +22,25 @@ static bool make_folder(const char *path, mode_t mode, struct err *err)
                    strerrordesc_np(errno));
 }
 
-static bool make_below(const char *folder, const char *name, mode_t mode, struct err *err)
-{
-    char path[HOME_PATH + 32];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return make_folder(path, mode, err);
-}
-
 static bool make_folders(const struct home *home, struct err *err)
 {
     static const struct {
         const char *name;
         mode_t mode;
-    } below_state[] = {{"data", 0700}, {"witness", 0700}, {"plugins", 0755}};
-    if (!make_folder(home->config, 0755, err) || !make_folder(home->state, 0755, err) ||
-        !make_folder(home->run, 0755, err) || !make_below(home->config, "plugins.d", 0755, err))
-        return false;
-    for (size_t i = 0; i < sizeof below_state / sizeof *below_state; i++)
-        if (!make_below(home->state, below_state[i].name, below_state[i].mode, err)) return false;
+    } below[] = {{"data", 0700}, {"witness", 0700}, {"plugins", 0755}, {"plugins.d", 0755}, {"run", 0755}};
+    char path[HOME_PATH + 32];
+    if (!make_folder(home->path, 0755, err)) return false;
+    for (size_t i = 0; i < sizeof below / sizeof *below; i++) {
+        snprintf(path, sizeof path, "%s/%s", home->path, below[i].name);
+        if (!make_folder(path, below[i].mode, err)) return false;
+    }
     return true;
 }
 
 static bool make_configuration(const struct home *home, bool *made, struct err *err)
 {
-    FD_AUTO folder = open(home->config, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0) return err_sys(err, ERR_IO, "cannot open %s", home->config);
+    FD_AUTO folder = open(home->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) return err_sys(err, ERR_IO, "cannot open %s", home->path);
     *made = faccessat(folder, "caisson.conf", F_OK, AT_SYMLINK_NOFOLLOW) != 0;
     return !*made || file_put(folder, "caisson.conf", init_conf, strlen(init_conf), err);
 }
@@ -61,17 +55,17 @@ static bool make_keys(const struct home *home, bool *made, struct err *err)
 
 static void report(const struct cli *cli, bool configuration, bool keys)
 {
-    JSON_AUTO *object = json_pack("{s:s,s:b,s:b}", "home", cli->home.state, "configuration_made", configuration,
+    JSON_AUTO *object = json_pack("{s:s,s:b,s:b}", "home", cli->home.path, "configuration_made", configuration,
                                   "keys_made", keys);
     if (cli->json) {
         print_json(object);
         return;
     }
-    printf("%s: %s\n", cli->home.state, configuration || keys ? "ready" : "was ready already; nothing was changed");
+    printf("%s: %s\n", cli->home.path, configuration || keys ? "ready" : "was ready already; nothing was changed");
     if (keys)
         printf("The master key is %s/keys/master.key. Keep a copy of it in a safe place: without it no credential can "
                "be opened again.\nNext: start caissond, then caisson plugin enable.\n",
-               cli->home.state);
+               cli->home.path);
 }
 
 bool verb_init(struct cli *cli, struct err *err)
@@ -79,7 +73,7 @@ bool verb_init(struct cli *cli, struct err *err)
     bool configuration = false, keys = false;
     if (!make_folders(&cli->home, err) || !make_configuration(&cli->home, &configuration, err) ||
         !make_keys(&cli->home, &keys, err))
-        return err_in(err, "making %s", cli->home.state);
+        return err_in(err, "making %.200s", cli->home.path);
     report(cli, configuration, keys);
     return true;
 }
