@@ -161,6 +161,10 @@ void api_call(struct http_request *request, struct http_reply *reply)
 {
     struct front *front = request->front;
     struct call call;
+    if (front->stopping) {
+        refuse(ERR_UNAVAILABLE, "the daemon is stopping", 5, reply);
+        return;
+    }
     if (++front->calls > front->config.calls) {
         front->calls--;
         refuse(ERR_BUSY, "as many calls are running as this daemon runs at once", 1, reply);

@@ -17,7 +17,7 @@
 #include "sandbox/enter.h"
 #include "seal.h"
 
-enum { PEM_MAX = 256 * 1024, DRAIN_MS = 3000, DRAIN_STEP_MS = 20, ARENAS = 4 };
+enum { PEM_MAX = 256 * 1024, FLUSH_MS = 300, DRAIN_STEP_MS = 10, ARENAS = 4 };
 
 /* ── memory of its own ─────────────────────────────────────────────────────────────────────────────── */
 
@@ -143,12 +143,15 @@ static uint64_t tick_front(struct role *role)
     return conns_sweep(&front->conns);
 }
 
-/* The parent is gone. Calls that the ledger can still write down get a moment for it. */
+/* The parent hung up. What runs may end as it would have, while the ledger is there to write it down: the parent
+ * itself says when it has been long enough. */
 static void drain_front(struct role *role)
 {
     struct front *front = role->state;
-    for (int ms = 0; ms < DRAIN_MS && front->calls && lines_alive(&front->ledger); ms += DRAIN_STEP_MS)
-        poll(NULL, 0, DRAIN_STEP_MS);
+    front->stopping = true;
+    for (unsigned i = 0; i < LISTENERS; i++) http_quiesce(front->listeners[i]);
+    while (front->calls && lines_alive(&front->ledger)) poll(NULL, 0, DRAIN_STEP_MS);
+    for (int ms = 0; ms < FLUSH_MS && front->requests; ms += DRAIN_STEP_MS) poll(NULL, 0, DRAIN_STEP_MS);
 }
 
 static const struct role_handler no_handlers[] = {{MSG_NONE, NULL}};

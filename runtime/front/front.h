@@ -22,8 +22,10 @@ struct front {
     struct conns conns;
     struct rates rates;
     struct metrics metrics;
-    _Atomic unsigned calls;  /* running */
-    _Atomic uint64_t bodies; /* bytes of request bodies held */
+    _Atomic unsigned calls;    /* running */
+    _Atomic unsigned requests; /* between the first header and the last byte of the reply */
+    _Atomic uint64_t bodies;   /* bytes of request bodies held */
+    _Atomic bool stopping;     /* no call begins any more */
     struct http_listener *listeners[LISTENERS];
     char *cert, *key; /* PEM */
 };

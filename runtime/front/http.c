@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api.h"
 #include "base/auto.h"
@@ -148,6 +149,7 @@ static enum MHD_Result on_head(struct http_listener *listener, struct MHD_Connec
     struct pending *pending = open_pending(listener, connection, method, path);
     if (!pending) return MHD_NO;
     *slot = pending;
+    listener->front->requests++;
     conn_began(&listener->front->conns, pending->request.conn);
     size_t length = announced_length(&pending->request);
     pending->answered = !api_head(&pending->request, length, &pending->reply);
@@ -213,6 +215,7 @@ static void on_done(void *context, struct MHD_Connection *connection, void **slo
     if (!pending) return;
     struct front *front = pending->request.front;
     front->bodies -= pending->counted;
+    front->requests--;
     conn_idle(&front->conns, pending->request.conn);
     buf_clear(&pending->request.body);
     buf_clear(&pending->reply.body);
@@ -274,6 +277,12 @@ struct http_listener *http_start(struct front *front, int fd, bool tcp, const ch
                        listener->tls ? "; are certificate and key a pair, in PEM?" : ""),
                NULL;
     return take(&listener);
+}
+
+void http_quiesce(struct http_listener *listener)
+{
+    int fd = listener ? MHD_quiesce_daemon(listener->daemon) : -1;
+    if (fd >= 0) close(fd);
 }
 
 void http_stop(struct http_listener *listener)

@@ -44,5 +44,7 @@ struct http_listener;
  * NULL on failure. */
 struct http_listener *http_start(struct front *front, int fd, bool tcp, const char *cert, const char *key,
                                  struct err *err);
-/* Stops taking connections, waits for the running requests. */
+/* Takes no more connections; those that are open go on. */
+void http_quiesce(struct http_listener *listener);
+/* Ends it, waits for the running requests. */
 void http_stop(struct http_listener *listener);

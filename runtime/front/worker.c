@@ -39,8 +39,8 @@ static bool take_ends(struct call *call, struct wire_frame *frame, struct err *e
 
 static enum call_class class_without_worker(enum call_reason reason)
 {
-    if (reason == REASON_LOAD_FAILED || reason == REASON_PROTOCOL_ERROR || reason == REASON_RESOURCE_LIMIT ||
-        reason == REASON_EXIT || reason == REASON_SIGNAL)
+    if (reason == REASON_PROTOCOL_ERROR || reason == REASON_RESOURCE_LIMIT || reason == REASON_EXIT ||
+        reason == REASON_SIGNAL)
         return CLASS_CRASHED;
     if (reason == REASON_SYSCALL) return CLASS_VIOLATION;
     return reason == REASON_DEADLINE ? CLASS_TIMEOUT : CLASS_REFUSED;

@@ -165,7 +165,7 @@ static void test_refused_input_never_runs(void **state)
 {
     play_script(&play, &(struct play_script){0});
     struct http_got got = post("{\"connector\":\"hello\",\"action\":\"greet\",\"input\":{}}");
-    assert_int_equal(got.status, 403);
+    expect_problem(&got, 503, "stale");
     assert_int_equal(play.takes, 0);
     assert_int_equal(play.ends, 1);
     assert_int_equal(play.end.class, CLASS_REFUSED);
@@ -425,7 +425,7 @@ static void test_no_worker(void **state)
     play_script(&play, &(struct play_script){.taken_reason = REASON_NO_WORKER});
     expect_call(GOOD, 503, "busy", CLASS_REFUSED, REASON_NO_WORKER);
     play_script(&play, &(struct play_script){.taken_reason = REASON_LOAD_FAILED});
-    expect_call(GOOD, 502, "load-failed", CLASS_CRASHED, REASON_LOAD_FAILED);
+    expect_call(GOOD, 502, "load-failed", CLASS_REFUSED, REASON_LOAD_FAILED);
 }
 
 /* ── the end of a call ─────────────────────────────────────────────────────────────────────────────── */

@@ -222,7 +222,7 @@ static void test_outcomes(void **state)
         {CLASS_CRASHED, SENT_NO, REASON_LOAD_FAILED, false, ERR_LOAD},
         {CLASS_VIOLATION, SENT_NO, REASON_SYSCALL, false, ERR_VIOLATION},
         {CLASS_REFUSED, SENT_NO, REASON_NO_WORKER, false, ERR_BUSY},
-        {CLASS_REFUSED, SENT_NO, REASON_POLICY, false, ERR_DENIED},
+        {CLASS_REFUSED, SENT_NO, REASON_POLICY, false, ERR_STALE},
         {CLASS_LOST, SENT_MAYBE, REASON_REMOTE, false, ERR_LOST},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
