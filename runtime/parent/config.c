@@ -275,6 +275,13 @@ static const struct row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
+const char *config_key(size_t index, const char **section)
+{
+    if (index >= ROWS) return NULL;
+    if (section) *section = rows[index].section;
+    return rows[index].key;
+}
+
 static const struct row *find_row(const struct ini_item *item)
 {
     for (size_t i = 0; i < ROWS; i++)

@@ -44,4 +44,6 @@ bool config_read(const char *bytes, size_t length, const char *label, uint32_t o
                  struct err *err);
 /* Can only this machine reach it? */
 bool config_loopback(const struct sockaddr_storage *address);
+/* The key in that row of the table, NULL past the last; for comparing it with the manual page. */
+const char *config_key(size_t index, const char **section);
 void config_clear(struct config *config);

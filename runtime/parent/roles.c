@@ -166,13 +166,14 @@ static uint64_t pause_after(unsigned deaths)
 static void plan_restart(struct parent *parent, struct child *child, enum child_state was)
 {
     uint64_t now = clock_now();
-    if (was == CHILD_STARTING) {
+    if (was == CHILD_STARTING)
         child->failures++;
-    } else {
+    else
         child->deaths = now - child->since < SOON_SECONDS * CLOCK_S ? child->deaths + 1 : 1;
-    }
     child->due = now + pause_after(was == CHILD_STARTING ? child->failures + 1 : child->deaths);
-    if (child->failures >= FAILURES_MOST) give_up(parent, child);
+    /* While the daemon itself is starting, a role that says why it cannot start is believed at once. */
+    bool said = was == CHILD_STARTING && child->last_words[0] && !parent->announced;
+    if (child->failures >= FAILURES_MOST || said) give_up(parent, child);
 }
 
 void roles_ended(struct parent *parent, struct child *child)
