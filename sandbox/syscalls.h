@@ -52,6 +52,7 @@ enum {
     PAIR_TYPE = 1 | 02000000 | 04000,    /* STREAM, CLOEXEC, NONBLOCK */
     LISTENER_CARRIER = 100    /* the number H has in a worker: at or above its RLIMIT_NOFILE */
 };
+#define SOCKET_TYPE (UINT64_C(0xffffffff) & ~UINT64_C(02004000)) /* without CLOEXEC and NONBLOCK; int */
 #define FUTEX_OP ~UINT64_C(0xffffffff00000180) /* without PRIVATE and CLOCK_REALTIME; int */
 
 static const struct call_row call_rows[] = {
@@ -165,8 +166,10 @@ static const struct call_row call_rows[] = {
     CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), IS32(2, 8), "SO_RCVBUF"),
 
     /* ── broker: the only one that makes sockets and connects ── */
-    CALL1(socket, BROKER, YES, IS32(0, 2), "AF_INET"),
-    CALL1(socket, BROKER, YES, IS32(0, 10), "AF_INET6"),
+    CALL3(socket, BROKER, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET, STREAM: TCP, never raw or MPTCP"),
+    CALL3(socket, BROKER, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET, DGRAM: name servers"),
+    CALL3(socket, BROKER, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET6, STREAM"),
+    CALL3(socket, BROKER, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET6, DGRAM"),
     CALL(connect, BROKER, YES, "to the address it has checked"),
     CALL1(socketpair, BROKER, YES, IS32(0, 1), "a relay's two ends"),
     CALL2(setsockopt, BROKER, YES, IS32(1, 41), IS32(2, 26), "IPV6_V6ONLY"),

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A leased worker: one channel, several calls. Connections stay, but every byte belongs to one call and none passes
+ * between calls; what the worker says early or late is put to the right call's account. Also: idle relays end. */
+#include "harness.h"
+#include "peers.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static const struct zone_row zone[] = {{"good.test", {"127.0.0.1"}}, {"other.test", {"127.0.0.1"}}, {NULL, {NULL}}};
+static const struct test_entry entries[] = {{"open", "\"plain://*:*\"", "\"127.0.0.1/32\"", 1000, 64, 64}, {0}};
+static struct harness harness, *const h = &harness;
+static struct server echo, sink;
+
+static int setup(void **state)
+{
+    char config[200];
+    server_start(&echo, SERVER_ECHO, "127.0.0.1", 0);
+    server_start(&sink, SERVER_SINK, "127.0.0.1", 0);
+    snprintf(config, sizeof config, "{\"nameservers\":[\"127.0.0.1:%u\"],\"idle_s\":1}", dns_start(zone));
+    harness_start(h, config, 7, entries);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    harness_stop(h);
+    dns_stop();
+    server_stop(&echo);
+    server_stop(&sink);
+    return 0;
+}
+
+static void exchange(int fd, const char *text)
+{
+    char back[64] = "";
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    assert_int_equal(read_some(fd, back, strlen(text)), strlen(text));
+    assert_string_equal(back, text);
+}
+
+static struct worker start_lease(const char *audience)
+{
+    struct worker worker = make_worker(0);
+    open_gate(h, &worker, audience);
+    give_half(h, &worker, true);
+    return worker;
+}
+
+static void end_lease(struct worker *worker)
+{
+    struct worker gone = *worker;
+    gone.call = (struct call_ref){0};
+    relabel(h, &gone);
+    struct egress_answer answer;
+    int fd;
+    assert_false(take_answer(worker, &answer, &fd));
+    close(worker->egress);
+}
+
+static void test_kept_connection(void **state)
+{
+    struct worker worker = start_lease("");
+    unsigned before = echo.accepted;
+    uint64_t bytes = echo.bytes;
+    struct pollfd quiet;
+    int fd;
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_OK);
+    exchange(fd, "one");
+    assert_int_equal(close_gate(h, &worker).bytes_up, 3);
+
+    /* between calls: written, but it does not pass */
+    assert_int_equal(send(fd, "two!", 4, MSG_NOSIGNAL), 4);
+    for (int i = 0; i < 50; i++) harness_barrier(h);
+    assert_int_equal(echo.bytes - bytes, 3);
+    quiet = (struct pollfd){.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&quiet, 1, 0), 0);
+    int none;
+    assert_int_equal(dial(&worker, "good.test", echo.port, &none), EGRESS_CLOSED);
+
+    next_call(&worker);
+    open_gate(h, &worker, "");
+    relabel(h, &worker);
+    char back[8] = "";
+    assert_int_equal(read_some(fd, back, 4), 4);
+    assert_string_equal(back, "two!");
+    exchange(fd, "three");
+    struct msg_gate_closed closed = close_gate(h, &worker);
+    assert_true(closed.bytes_up == 9 && closed.dials == 0);
+    assert_int_equal(echo.accepted, before + 1);
+    close(fd);
+    end_lease(&worker);
+}
+
+/* The next call's credential reaches fewer hosts: the connection does not go on. */
+static void test_narrower_audience(void **state)
+{
+    struct worker worker = start_lease("");
+    int fd;
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_OK);
+    exchange(fd, "one");
+    close_gate(h, &worker);
+    next_call(&worker);
+    open_gate(h, &worker, "other.test");
+    relabel(h, &worker);
+    assert_true(stream_ended(fd));
+    close(fd);
+    assert_int_equal(close_gate(h, &worker).bytes_up, 0);
+    end_lease(&worker);
+}
+
+/* The worker acts on its next call before the broker has read the label. */
+static void test_ahead_of_label(void **state)
+{
+    struct worker worker = start_lease("");
+    struct call_ref first = worker.call;
+    struct egress_answer answer;
+    int fd;
+    harness_barrier(h);
+    next_call(&worker);
+    ask_dial(&worker, "good.test", echo.port);
+    ask_commit(&worker, true);
+    open_gate(h, &worker, "");
+    relabel(h, &worker);
+    assert_true(take_answer(&worker, &answer, &fd));
+    assert_int_equal(answer.status, EGRESS_OK);
+    exchange(fd, "mine");
+    struct worker former = worker;
+    former.call = first;
+    struct msg_gate_closed one = close_gate(h, &former), two = close_gate(h, &worker);
+    assert_true(one.known && !one.committed && one.dials == 0 && one.bytes_up == 0);
+    assert_true(two.known && two.committed && two.dials == 1 && two.bytes_up == 4);
+    close(fd);
+    end_lease(&worker);
+}
+
+/* The commit of a call that ended is read after the next call's label: it still belongs to the call that sent it. */
+static void test_commit_of_former(void **state)
+{
+    struct worker worker = start_lease(""), former;
+    harness_barrier(h);
+    former = worker;
+    next_call(&worker);
+    open_gate(h, &worker, "");
+    relabel(h, &worker);
+    former.egress = worker.egress;
+    ask_commit(&former, true);
+    struct msg_gate_closed one = close_gate(h, &former), two = close_gate(h, &worker);
+    assert_true(one.committed);
+    assert_false(two.committed);
+    end_lease(&worker);
+}
+
+/* A request for a call that never comes is answered, and the channel goes on. */
+static void test_label_never_comes(void **state)
+{
+    struct worker worker = start_lease(""), liar = worker;
+    struct egress_answer answer;
+    int fd;
+    harness_barrier(h);
+    next_call(&liar);
+    ask_dial(&liar, "good.test", echo.port);
+    worker.next_id = liar.next_id;
+    assert_true(take_answer(&worker, &answer, &fd));
+    assert_int_equal(answer.status, EGRESS_CLOSED);
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_OK);
+    close(fd);
+    close_gate(h, &worker);
+    end_lease(&worker);
+}
+
+/* Bytes written around the change of calls are never lost from both accounts: whose they are is not known, so each
+ * call that they may belong to has them. */
+static void test_bytes_around_the_change(void **state)
+{
+    struct worker worker = start_lease(""), former;
+    uint64_t before = sink.bytes, sum = 0;
+    int fd;
+    assert_int_equal(dial(&worker, "good.test", sink.port, &fd), EGRESS_OK);
+    for (unsigned i = 0; i < 200; i++) {
+        former = worker;
+        assert_int_equal(send(fd, "former", 6, MSG_NOSIGNAL), 6);
+        next_call(&worker);
+        open_gate(h, &worker, "");
+        relabel(h, &worker);
+        assert_int_equal(send(fd, "latter", 6, MSG_NOSIGNAL), 6);
+        uint64_t up = close_gate(h, &former).bytes_up;
+        assert_true(up > 0 || i > 0);
+        sum += up;
+    }
+    shutdown(fd, SHUT_WR);
+    sum += close_gate(h, &worker).bytes_up;
+    assert_true(sum >= sink.bytes - before);
+    close(fd);
+    end_lease(&worker);
+}
+
+static void test_idle(void **state)
+{
+    struct worker worker = start_lease("");
+    uint64_t began = clock_now();
+    int fd;
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_OK);
+    assert_true(stream_ended(fd)); /* after idle_s, by itself */
+    assert_true(clock_now() - began >= CLOCK_S);
+    assert_true(close_gate(h, &worker).limit_hit);
+    close(fd);
+    end_lease(&worker);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept_connection),
+                                       cmocka_unit_test(test_narrower_audience),
+                                       cmocka_unit_test(test_ahead_of_label),
+                                       cmocka_unit_test(test_commit_of_former),
+                                       cmocka_unit_test(test_label_never_comes),
+                                       cmocka_unit_test(test_bytes_around_the_change),
+                                       cmocka_unit_test(test_idle)};
+    if (argc != 2) return fprintf(stderr, "usage: %s CAISSON-BROKER\n", argv[0]), 2;
+    broker_path = argv[1];
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
