@@ -6,9 +6,9 @@
 const char schema_audit[] =
     "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE entry("
-    "  idx INTEGER PRIMARY KEY,"              /* leaf index, dense from 0, assigned by the writer */
-    "  ts INTEGER NOT NULL,"                  /* ns since 1970, never decreasing */
-    "  kind INTEGER NOT NULL,"                /* record.h: enum record_kind */
+    "  idx INTEGER PRIMARY KEY," /* leaf index, dense from 0, assigned by the writer */
+    "  ts INTEGER NOT NULL,"     /* ns since 1970, never decreasing */
+    "  kind INTEGER NOT NULL,"   /* record.h: enum record_kind */
     "  call BLOB, attempt INTEGER, workspace BLOB,"
     "  leaf BLOB NOT NULL CHECK(length(leaf) = 32),"
     "  body BLOB CHECK(length(body) <= 65535)" /* NULL once pruned; the leaf stays */

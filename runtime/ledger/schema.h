@@ -3,10 +3,10 @@
 #pragma once
 
 enum {
-    SCHEMA_VERSION = 1,              /* PRAGMA user_version */
-    SCHEMA_AUDIT_ID = 0x43534131,    /* PRAGMA application_id: "CSA1" */
-    SCHEMA_STATE_ID = 0x43535331,    /* "CSS1" */
-    SCHEMA_VAULT_ID = 0x43535631     /* "CSV1" */
+    SCHEMA_VERSION = 1,           /* PRAGMA user_version */
+    SCHEMA_AUDIT_ID = 0x43534131, /* PRAGMA application_id: "CSA1" */
+    SCHEMA_STATE_ID = 0x43535331, /* "CSS1" */
+    SCHEMA_VAULT_ID = 0x43535631  /* "CSV1" */
 };
 
 extern const char schema_audit[], schema_state[], schema_vault[];

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The decision about one BEGIN: a row of questions in their order; the first "no" is the answer. */
+#include "admit.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "idempotency.h"
+
+/* ── who ───────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool printable(const char *array, size_t size)
+{
+    size_t length = strnlen(array, size);
+    for (size_t i = 0; i < length; i++)
+        if (array[i] < ' ' || array[i] > '~') return false;
+    return length < size;
+}
+
+static bool check_shape(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    const struct msg_begin *ask = &begin->ask;
+    bool named = ask->credential[0] == '\0' || name_in(ask->credential, sizeof ask->credential);
+    if (!named || !name_in(ask->workspace, sizeof ask->workspace) || !name_in(ask->connector, sizeof ask->connector) ||
+        !name_in(ask->action, sizeof ask->action))
+        return err_set(err, ERR_MALFORMED, "a name is not one: names are a-z 0-9 - _ . and begin with a letter");
+    if (!printable(ask->key, sizeof ask->key) || !printable(ask->traceparent, sizeof ask->traceparent))
+        return err_set(err, ERR_MALFORMED, "Idempotency-Key and traceparent are printable ASCII");
+    return true;
+}
+
+static bool find_caller(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    return caller_resolve(ledger, &begin->ask.who, begin->line->peer, &begin->caller, err);
+}
+
+/* A workspace that is not there and one that is closed to this caller look the same. */
+static bool find_workspace(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    bool found;
+    if (!store_workspace_named(ledger->store, begin->ask.workspace, &begin->workspace, &found, err)) return false;
+    unsigned rights = found ? caller_rights(&ledger->access, &begin->caller, &begin->workspace, clock_wall()) : 0;
+    if (rights & RIGHT_CALL) return true;
+    return err_set(err, ERR_DENIED, "%s may not call connectors in workspace %s", begin->caller.name,
+                   begin->ask.workspace);
+}
+
+static bool check_scope(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (caller_covers(&begin->caller, begin->ask.connector, begin->ask.action)) return true;
+    return err_set(err, ERR_DENIED, "this token does not cover %s/%s", begin->ask.connector, begin->ask.action);
+}
+
+/* What the front refused, or checked, by another registry than this one says nothing. */
+static bool check_stale(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (begin->registry == 0 || begin->registry == ledger->registry.number) return true;
+    return err_set(err, ERR_STALE, "the registry has just changed");
+}
+
+static bool check_refusal(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    enum err_kind kind = begin->ask.refusal < ERR_KINDS ? (enum err_kind)begin->ask.refusal : ERR_INTERNAL;
+    return kind == ERR_NONE || err_set(err, kind, "%s", err_row(kind)->title);
+}
+
+static bool check_rate(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (rate_take(&ledger->rates, begin->caller.name, ledger->limits.per_second, ledger->limits.burst, clock_now()))
+        return true;
+    return err_set(err, ERR_RATE, "more than %u calls per second", ledger->limits.per_second);
+}
+
+/* ── what ──────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool check_frozen(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (!ledger->role->frozen) return true;
+    return err_set(err, ERR_FROZEN, "an administrator has frozen all calls; `caisson thaw` ends that");
+}
+
+static bool open_to_workspace(const struct entry *entry, const char *workspace)
+{
+    for (unsigned i = 0; i < entry->workspace_count; i++)
+        if (strcmp(entry->workspaces[i], "*") == 0 || strcmp(entry->workspaces[i], workspace) == 0) return true;
+    return false;
+}
+
+static bool find_entry(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    const struct entry *entry = registry_find(&ledger->registry, begin->ask.connector);
+    if (!entry || !open_to_workspace(entry, begin->workspace.name))
+        return err_set(err, ERR_NOT_FOUND, "there is no connector %s in workspace %s", begin->ask.connector,
+                       begin->workspace.name);
+    if (entry->state != ENTRY_ENABLED)
+        return err_set(err, entry->state == ENTRY_CHANGED ? ERR_CHANGED : ERR_STATE, "connector %s cannot be used: %s",
+                       entry->name, entry->problem && *entry->problem ? entry->problem : "it is not enabled");
+    begin->entry = entry;
+    begin->action = entry_action(entry, begin->ask.action);
+    return begin->action ||
+           err_set(err, ERR_NOT_FOUND, "connector %s has no action %s", entry->name, begin->ask.action);
+}
+
+/* ── credential ────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool field_required(const struct entry *entry, const char *name)
+{
+    size_t i;
+    json_t *field;
+    json_array_foreach(json_object_get(entry->document, "fields"), i, field)
+    {
+        const char *here = json_string_value(json_object_get(field, "name"));
+        if (here && strcmp(here, name) == 0) return json_is_true(json_object_get(field, "required"));
+    }
+    return false;
+}
+
+static bool order_has(const struct msg_order *order, const char *name)
+{
+    for (uint32_t i = 0; i < order->field_count; i++)
+        if (strcmp(order->fields[i].name, name) == 0) return true;
+    return false;
+}
+
+static bool check_fields(struct begin *begin, struct err *err)
+{
+    for (unsigned i = 0; i < begin->action->field_count; i++) {
+        const char *name = begin->action->fields[i];
+        if (!field_required(begin->entry, name) || order_has(begin->order, name)) continue;
+        if (begin->credential.version)
+            return err_set(err, ERR_BAD_INPUT, "credential %s has no field %s, and %s/%s needs it",
+                           begin->ask.credential, name, begin->entry->name, begin->action->name);
+        return err_set(err, ERR_BAD_INPUT, "%s/%s needs a credential: name one", begin->entry->name,
+                       begin->action->name);
+    }
+    return true;
+}
+
+static bool no_credential(const struct begin *begin, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "there is no credential %s for connector %s in workspace %s",
+                   begin->ask.credential, begin->entry->name, begin->workspace.name);
+}
+
+/* One that belongs to another connector is answered like one that is not there. */
+static bool find_credential(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    bool found = false;
+    begin->order = calloc(1, sizeof *begin->order);
+    if (!begin->order) return err_set(err, ERR_BUSY, "there is no memory for this call");
+    if (begin->ask.credential[0] == '\0') return check_fields(begin, err);
+    if (!store_credential_named(ledger->store, begin->workspace.id, begin->ask.credential, &begin->credential, &found,
+                                err))
+        return false;
+    if (!found || strcmp(begin->credential.connector, begin->entry->name) != 0) {
+        begin->credential.version = 0;
+        return no_credential(begin, err);
+    }
+    if (!store_sealed_get(ledger->store, begin->credential.id, begin->credential.version, begin->action->fields,
+                          begin->action->field_count, begin->order, &found, err))
+        return false;
+    return found ? check_fields(begin, err) : no_credential(begin, err);
+}
+
+static bool find_keys(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    bool found;
+    if (!store_keys_get(ledger->store, begin->workspace.id, &begin->keys, &found, err)) return false;
+    return found ||
+           err_set(err, ERR_UNAVAILABLE, "the keys of workspace %s are not made yet: try again", begin->workspace.name);
+}
+
+/* ── room ──────────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool check_room(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    uint32_t share = begin->entry->limits.concurrency;
+    if (ledger->calls.count >= ledger->limits.running)
+        return err_set(err, ERR_BUSY, "%u calls are running, and that is the limit", ledger->limits.running);
+    if (share && calls_of_connector(&ledger->calls, begin->entry->name) >= share)
+        return err_set(err, ERR_BUSY, "%u calls of connector %s are running, and that is its limit", share,
+                       begin->entry->name);
+    return true;
+}
+
+static bool check_deadline(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    uint64_t now = clock_now(), most = begin->entry->limits.wall_s * CLOCK_S;
+    if (begin->ask.deadline <= now) return err_set(err, ERR_TIMEOUT, "the deadline had passed before the call began");
+    if (most && begin->ask.deadline - now > most) begin->ask.deadline = now + most;
+    if (begin->ask.deadline - now > 3600 * CLOCK_S) begin->ask.deadline = now + 3600 * CLOCK_S;
+    return true;
+}
+
+/* ── the row ───────────────────────────────────────────────────────────────────────────────────────── */
+
+bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
+        check_shape, find_caller,  find_workspace, check_scope, check_rate,      check_stale, check_refusal,
+        find_keys,   find_earlier, check_frozen,   find_entry,  find_credential, check_room,  check_deadline,
+    };
+    struct err why = {0};
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
+        if (questions[i](ledger, begin, &why)) {
+            if (begin->what == BEGIN_REPLAYED) return true;
+            continue;
+        }
+        begin->err = why;
+        begin->what = BEGIN_REFUSED;
+        if (why.kind == ERR_AUDIT) *err = why;
+        return why.kind != ERR_AUDIT;
+    }
+    begin->what = BEGIN_ADMITTED;
+    return true;
+}

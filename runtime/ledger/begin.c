@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* MSG_BEGIN: all that wait are decided in one transaction; its commit lets the admitted ones loose, then all are
+ * answered. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admit.h"
+#include "base/clock.h"
+
+static void free_begin(struct begin *begin)
+{
+    if (!begin) return;
+    free(begin->order);
+    buf_clear(&begin->answer);
+    free(begin);
+}
+
+static void answer(struct ledger *ledger, struct begin *begin, const struct err *why)
+{
+    if (begin->line->generation != begin->generation) return;
+    if (why) status_set(&begin->begun.status, why);
+    role_send(ledger->role, begin->line, MSG_BEGUN, begin->seq, &begin->begun, sizeof begin->begun, NULL, 0);
+}
+
+void on_begin(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct ledger *ledger = ledger_of(role);
+    struct err err = {0};
+    struct begin *begin = ledger->begin_count < BEGINS_MAX ? calloc(1, sizeof *begin) : NULL;
+    struct begin refused = {.line = line,
+                            .generation = message->head.generation,
+                            .seq = message->head.seq,
+                            .registry = message->head.registry};
+    if (!begin) err_set(&err, ERR_BUSY, "too many calls are beginning");
+    if (!begin || !ledger_open_for_business(ledger, &err)) {
+        answer(ledger, &refused, &err);
+        free(begin);
+        return;
+    }
+    *begin = refused;
+    memcpy(&begin->ask, message->body, sizeof begin->ask);
+    ledger->begins[ledger->begin_count++] = begin;
+}
+
+/* ── refusals ──────────────────────────────────────────────────────────────────────────────────────── */
+
+void refuse_unknown(struct ledger *ledger, enum err_kind kind)
+{
+    if (!ledger->unknown.from) ledger->unknown.from = clock_wall();
+    ledger->unknown.by_kind[kind]++;
+}
+
+/* Which refusals are counted per interval: those that a flood would fill the log with. */
+static bool counted(const struct begin *begin)
+{
+    return begin->caller.kind == WHO_NOBODY || begin->err.kind == ERR_RATE || begin->err.kind == ERR_BUSY;
+}
+
+static void add_personal(struct record *personal, const struct begin *begin)
+{
+    record_init(personal);
+    record_text(personal, "caller", begin->caller.name);
+    if (begin->ask.key[0]) record_text(personal, "key", begin->ask.key);
+    if (begin->ask.traceparent[0]) record_text(personal, "trace", begin->ask.traceparent);
+}
+
+static bool record_refusal(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    RECORD_AUTO record;
+    RECORD_AUTO personal;
+    uint64_t index;
+    bool named = begin->err.kind != ERR_MALFORMED;
+    record_init(&record);
+    add_personal(&personal, begin);
+    record_text(&record, "reason", err_row(begin->err.kind)->slug);
+    if (named) {
+        record_text(&record, "workspace", begin->ask.workspace);
+        record_text(&record, "connector", begin->ask.connector);
+        record_text(&record, "action", begin->ask.action);
+    }
+    bool known = begin->workspace.name[0] != '\0';
+    struct journal_about about = {
+        .kind = RECORD_REFUSED, .personal = &personal, .workspace = known ? begin->workspace.id : NULL};
+    return journal_add(&ledger->journal, &about, &record, &index, err);
+}
+
+static bool refuse(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    ledger->counters.refused++;
+    if (begin->err.kind == ERR_STALE) return true; /* the front asks again at once */
+    if (!counted(begin)) return record_refusal(ledger, begin, err);
+    refuse_unknown(ledger, begin->err.kind);
+    return true;
+}
+
+static bool count_object(const struct ledger *ledger, struct buf *counts, uint64_t *total)
+{
+    static const char *slugs[ERR_KINDS];
+    RECORD_AUTO object;
+    record_init(&object);
+    for (unsigned kind = 0; kind < ERR_KINDS; kind++) {
+        if (!ledger->unknown.by_kind[kind]) continue;
+        slugs[kind] = err_row((enum err_kind)kind)->slug;
+        record_int(&object, slugs[kind], (int64_t)ledger->unknown.by_kind[kind]);
+        *total += ledger->unknown.by_kind[kind];
+    }
+    return record_bytes(&object, counts);
+}
+
+/* One record for all of an interval, once that is over. */
+bool unknown_record(struct ledger *ledger, struct err *err)
+{
+    RECORD_AUTO record;
+    BUF_AUTO counts = {.max = 4096};
+    uint64_t total = 0, index;
+    record_init(&record);
+    if (!count_object(ledger, &counts, &total)) return err_set(err, ERR_INTERNAL, "refusals cannot be counted");
+    record_int(&record, "count", (int64_t)total);
+    record_json(&record, "counts", counts.bytes, counts.used);
+    record_int(&record, "from", (int64_t)ledger->unknown.from);
+    record_int(&record, "until", (int64_t)clock_wall());
+    return journal_add(&ledger->journal, &(struct journal_about){.kind = RECORD_REFUSED}, &record, &index, err);
+}
+
+/* ── the intent ────────────────────────────────────────────────────────────────────────────────────── */
+
+static void describe_entry(struct record *record, const struct begin *begin)
+{
+    const struct entry *entry = begin->entry;
+    record_text(record, "connector", entry->name);
+    record_text(record, "plugin", entry->plugin);
+    record_text(record, "version", entry->version);
+    record_text(record, "action", begin->action->name);
+    record_text(record, "isolation", entry->isolation == ISOLATE_LEASE ? "lease" : "call");
+    record_hex(record, "entry", entry->digest, HASH_BYTES);
+    record_hex(record, "so", entry->so_digest, HASH_BYTES);
+    record_hex(record, "manifest", entry->manifest_digest, HASH_BYTES);
+    if (begin->credential.version) {
+        record_text(record, "credential", begin->credential.name);
+        record_int(record, "credential_version", begin->credential.version);
+    }
+}
+
+static bool add_intent(struct ledger *ledger, struct begin *begin, struct store_call *call, struct err *err)
+{
+    RECORD_AUTO record;
+    RECORD_AUTO personal;
+    record_init(&record);
+    add_personal(&personal, begin);
+    record_hex(&personal, "input_salt", begin->ask.salt, sizeof begin->ask.salt);
+    describe_entry(&record, begin);
+    record_id(&record, "call", call->ref.id);
+    record_int(&record, "attempt", call->ref.attempt);
+    record_text(&record, "workspace", begin->workspace.name);
+    record_id(&record, "workspace_id", begin->workspace.id);
+    record_id(&record, "instance", call->instance);
+    record_hex(&record, "input", begin->ask.input_digest, HASH_BYTES);
+    record_int(&record, "input_size", (int64_t)(begin->ask.input_size & INT64_MAX));
+    record_int(&record, "key", begin->has_slot);
+    record_int(&record, "time_limit_ms", (int64_t)((call->deadline - call->started) / CLOCK_MS));
+    struct journal_about about = {RECORD_INTENT, &call->ref, begin->workspace.id, &personal};
+    return journal_add(&ledger->journal, &about, &record, &call->intent, err);
+}
+
+static void fill_call(const struct ledger *ledger, const struct begin *begin, struct store_call *call)
+{
+    memset(call, 0, sizeof *call);
+    if (begin->attempt_again)
+        call->ref = (struct call_ref){.attempt = begin->earlier.attempt + 1};
+    else
+        call->ref.attempt = 1;
+    if (begin->attempt_again)
+        memcpy(call->ref.id, begin->earlier.id, ID_BYTES);
+    else
+        id_new(call->ref.id);
+    memcpy(call->workspace, begin->workspace.id, ID_BYTES);
+    memcpy(call->instance, ledger->role->start.instance, ID_BYTES);
+    memcpy(call->connector, begin->entry->name, NAME_BYTES);
+    memcpy(call->action, begin->action->name, NAME_BYTES);
+    memcpy(call->credential, begin->ask.credential, NAME_BYTES);
+    call->credential_version = begin->credential.version;
+    memcpy(call->entry_digest, begin->entry->digest, HASH_BYTES);
+    memcpy(call->salt, begin->ask.salt, sizeof call->salt);
+    call->has_slot = begin->has_slot;
+    memcpy(call->slot, begin->slot, HASH_BYTES);
+    call->begun = clock_wall();
+    call->started = clock_now();
+    call->deadline = begin->ask.deadline;
+}
+
+static bool put_slot(struct ledger *ledger, const struct begin *begin, const struct store_call *call, struct err *err)
+{
+    struct store_slot slot = {0};
+    if (!begin->has_slot || begin->attempt_again) return true;
+    memcpy(slot.call, call->ref.id, ID_BYTES);
+    memcpy(slot.fingerprint, begin->fingerprint, HASH_BYTES);
+    return store_slot_put(ledger->store, begin->slot, &slot, call->begun + ledger->limits.key_life, err);
+}
+
+static bool take_in(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    struct store_call call;
+    fill_call(ledger, begin, &call);
+    if (!add_intent(ledger, begin, &call, err) || !store_call_add(ledger->store, &call, err) ||
+        !put_slot(ledger, begin, &call, err))
+        return false;
+    begin->run = calls_add(&ledger->calls, &call);
+    if (!begin->run) return err_set(err, ERR_BUSY, "there is no memory for this call");
+    begin->run->entry = begin->entry->index;
+    begin->run->front = begin->line;
+    begin->run->front_generation = begin->generation;
+    return true;
+}
+
+/* Opening a kept answer is recorded before it happens. */
+static bool record_opening(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    RECORD_AUTO record;
+    RECORD_AUTO personal;
+    uint64_t index;
+    if (!begin->has_answer) return true;
+    record_init(&record);
+    add_personal(&personal, begin);
+    record_id(&record, "call", begin->begun.call.id);
+    record_int(&record, "attempt", begin->begun.call.attempt);
+    struct journal_about about = {RECORD_OPENED, &begin->begun.call, begin->workspace.id, &personal};
+    return journal_add(&ledger->journal, &about, &record, &index, err);
+}
+
+/* A refusal of its own making (no memory …) takes back what this BEGIN wrote, and only that. */
+static bool decide(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (!journal_mark(&ledger->journal, err) || !admit(ledger, begin, err)) return false;
+    if (begin->what == BEGIN_ADMITTED && !take_in(ledger, begin, &begin->err)) {
+        begin->what = BEGIN_REFUSED;
+        if (begin->err.kind == ERR_AUDIT) *err = begin->err;
+        if (begin->err.kind == ERR_AUDIT || !journal_undo(&ledger->journal, err)) return false;
+        return refuse(ledger, begin, err);
+    }
+    if (begin->what == BEGIN_REPLAYED && !record_opening(ledger, begin, err)) return false;
+    if (begin->what == BEGIN_REFUSED && !refuse(ledger, begin, err)) return false;
+    return journal_keep(&ledger->journal, err);
+}
+
+bool begins_record(struct ledger *ledger, struct err *err)
+{
+    for (unsigned i = 0; i < ledger->begin_count; i++)
+        if (!decide(ledger, ledger->begins[i], err)) return false;
+    return true;
+}
+
+/* ── after the commit ──────────────────────────────────────────────────────────────────────────────── */
+
+static void let_loose(struct ledger *ledger, struct begin *begin)
+{
+    struct running *run = begin->run;
+    struct err err = {0};
+    begin->begun.call = run->call.ref;
+    begin->begun.entry = run->entry;
+    begin->begun.action = (uint32_t)(begin->action - begin->entry->actions);
+    begin->begun.intent_index = run->call.intent;
+    memcpy(begin->begun.workspace_key, begin->keys.answer_public, sizeof begin->begun.workspace_key);
+    run_move(run, RUN_OPEN);
+    ledger->counters.begun++;
+    if (!orders_send(ledger, run, begin)) {
+        err_set(&err, ERR_UNAVAILABLE, "a part of the daemon is restarting: nothing was sent, try again");
+        answer(ledger, begin, &err);
+        end_without(ledger, run, CLASS_REFUSED, REASON_NO_WORKER);
+    } else if (begin->line->generation != begin->generation ||
+               !role_send(ledger->role, begin->line, MSG_BEGUN, begin->seq, &begin->begun, sizeof begin->begun, NULL,
+                          0)) {
+        end_without(ledger, run, CLASS_LOST, REASON_RESTART);
+    }
+    role_wake_at(ledger->role, run->call.deadline + CLOCK_S);
+}
+
+static void finish(struct ledger *ledger, struct begin *begin)
+{
+    if (begin->what == BEGIN_ADMITTED)
+        let_loose(ledger, begin);
+    else if (begin->what == BEGIN_REFUSED)
+        answer(ledger, begin, &begin->err);
+    else
+        replay_answer(ledger, begin);
+}
+
+void begins_done(struct ledger *ledger, bool durable, const struct err *why)
+{
+    for (unsigned i = 0; i < ledger->begin_count; i++) {
+        struct begin *begin = ledger->begins[i];
+        if (durable) {
+            finish(ledger, begin);
+        } else {
+            if (begin->run) calls_remove(&ledger->calls, begin->run);
+            memset(&begin->begun, 0, sizeof begin->begun);
+            answer(ledger, begin, why);
+        }
+        free_begin(begin);
+    }
+    ledger->begin_count = 0;
+}

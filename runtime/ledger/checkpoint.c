@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signed checkpoints: shown to the vault with a proof that they extend what it signed last, kept as C2SP notes. */
+#include "checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { SIGN_ENTRIES = 256, SIGN_SOON_MS = 100, SIGN_LATE_MS = 1000, SIGN_RETRY_MS = 1000, SIGN_TRIES = 3 };
+
+/* ── asking ────────────────────────────────────────────────────────────────────────────────────────── */
+
+bool checkpoint_open(struct ledger *ledger, struct err *err)
+{
+    tree_hash root;
+    if (!store_checkpoint_last(ledger->store, &ledger->sign.signed_size, root, NULL, err)) return false;
+    ledger->sign.vault_size = ledger->sign.signed_size;
+    return true;
+}
+
+void checkpoint_forget(struct ledger *ledger)
+{
+    ledger->sign.seq = 0;
+    ledger->sign.vault_size = ledger->sign.signed_size;
+    ledger->sign.retries = 0;
+}
+
+static bool build(struct ledger *ledger, struct msg_sign *ask)
+{
+    struct journal *journal = &ledger->journal;
+    tree_hash proof[TREE_PROOF];
+    unsigned count = 0;
+    memcpy(ask->origin, ledger->origin, sizeof ask->origin);
+    ask->size = journal->tree.size;
+    ask->old_size = ledger->sign.vault_size;
+    tree_root(&journal->tree, ask->root);
+    if (!tree_consistency(&journal->tree, ask->old_size, ask->size, journal_tiles, journal, proof, &count))
+        return false;
+    ask->proof_count = count;
+    memcpy(ask->proof, proof, count * sizeof *proof);
+    return true;
+}
+
+static void signed_answer(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length);
+
+static void ask_vault(struct ledger *ledger)
+{
+    struct msg_sign *ask = calloc(1, sizeof *ask);
+    struct waiting wait = {.done = signed_answer, .until = clock_now() + 5 * CLOCK_S};
+    struct err err = {0};
+    ledger->sign.asked_at = clock_now();
+    if (ask && build(ledger, ask) && wait_ask(ledger, ROLE_VAULT, MSG_SIGN, ask, sizeof *ask, &wait, &err)) {
+        ledger->sign.seq = ledger->next_seq;
+        ledger->sign.size = ask->size;
+    } else {
+        ledger->sign.retries++;
+        if (err.kind == ERR_NONE) err_set(&err, ERR_INTERNAL, "a checkpoint's proof cannot be made");
+        checkpoint_tell(ledger, &err);
+    }
+    free(ask);
+}
+
+static uint64_t due_at(struct ledger *ledger)
+{
+    uint64_t new = ledger->journal.tree.size - ledger->sign.signed_size;
+    if (new == 0 || ledger->forked || ledger->sealed || ledger->sign.seq) return 0;
+    if (!ledger->sign.first_new) ledger->sign.first_new = clock_now();
+    uint64_t retry = ledger->sign.asked_at + (ledger->sign.retries ? SIGN_RETRY_MS : SIGN_SOON_MS) * CLOCK_MS;
+    if (ledger->sign.urgent && !ledger->sign.retries) return clock_now();
+    uint64_t due = new >= SIGN_ENTRIES ? ledger->sign.first_new : ledger->sign.first_new + SIGN_LATE_MS *CLOCK_MS;
+    return due > retry ? due : retry;
+}
+
+uint64_t checkpoint_tick(struct ledger *ledger)
+{
+    uint64_t due = due_at(ledger);
+    if (!due || clock_now() < due) return due;
+    ask_vault(ledger);
+    return ledger->sign.seq ? 0 : clock_now() + SIGN_RETRY_MS * CLOCK_MS;
+}
+
+/* ── the answer ────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool roll_signer(struct ledger *ledger, const char *old, const char *new, uint64_t size, struct err *err)
+{
+    RECORD_AUTO record;
+    uint64_t index;
+    if (*old) {
+        record_init(&record);
+        record_text(&record, "old", old);
+        record_text(&record, "new", new);
+        if (!journal_add(&ledger->journal, &(struct journal_about){.kind = RECORD_KEY_ROLL}, &record, &index, err))
+            return false;
+    } else {
+        record_init(&record);
+    }
+    return store_signer_add(ledger->store, *old ? size : 0, new, err);
+}
+
+/* A first key may sign from size 0 on; a key that changed is written into the log. */
+static bool note_signer(struct ledger *ledger, const uint8_t key[32], uint64_t size, struct err *err)
+{
+    BUF_AUTO old = {.max = 512};
+    BUF_AUTO new = {.max = 512};
+    if (!store_signer(ledger->store, &old, err)) return false;
+    if (!note_vkey(ledger->origin, key, &new)) return err_set(err, ERR_INTERNAL, "the verifier key cannot be written");
+    return strcmp(old.bytes, new.bytes) == 0 || roll_signer(ledger, old.bytes, new.bytes, size, err);
+}
+
+static bool keep_note(struct ledger *ledger, const struct msg_sign_answer *answer, uint64_t size, struct err *err)
+{
+    BUF_AUTO note = {.max = NOTE_MAX};
+    tree_hash root;
+    if (!tree_root_at(&ledger->journal.tree, size, journal_tiles, &ledger->journal, root) ||
+        !note_sign(ledger->origin, size, root, answer->key, answer->signature, &note))
+        return err_set(err, ERR_INTERNAL, "a checkpoint cannot be written");
+    if (journal_begin(&ledger->journal, err) && note_signer(ledger, answer->key, size, err) &&
+        store_checkpoint_add(ledger->store, size, root, &note, clock_wall(), err) &&
+        journal_commit(&ledger->journal, err))
+        return true;
+    journal_rollback(&ledger->journal);
+    if (err->kind == ERR_AUDIT) ledger_seal(ledger, err);
+    return false;
+}
+
+/* The vault signed something newer than we believe: fine when this log holds exactly that, the end when it does not. */
+static void compare(struct ledger *ledger, const struct msg_sign_answer *answer)
+{
+    struct err err = {0};
+    tree_hash root;
+    if (answer->last_size <= ledger->journal.tree.size &&
+        tree_root_at(&ledger->journal.tree, answer->last_size, journal_tiles, &ledger->journal, root) &&
+        memcmp(root, answer->last_root, HASH_BYTES) == 0 && ++ledger->sign.retries <= SIGN_TRIES) {
+        ledger->sign.vault_size = answer->last_size;
+        ledger->sign.asked_at = 0;
+        return;
+    }
+    ledger->forked = true;
+    err_set(&err, ERR_AUDIT,
+            "this log is not the one that was signed last: it has %llu entries, and %llu were signed with another "
+            "content. data/audit.db is older than it was, or changed: put back the newest copy of it",
+            (unsigned long long)ledger->journal.tree.size, (unsigned long long)answer->last_size);
+    ledger_seal(ledger, &err);
+}
+
+static void signed_now(struct ledger *ledger, uint64_t size)
+{
+    ledger->sign.signed_size = ledger->sign.vault_size = size;
+    ledger->sign.first_new = 0;
+    ledger->sign.retries = 0;
+    ledger->sign.urgent = false;
+}
+
+static void signed_answer(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length)
+{
+    const struct msg_sign_answer *got = answer;
+    struct err err = {0};
+    uint64_t size = ledger->sign.size;
+    ledger->sign.seq = 0;
+    if (!got || length != sizeof *got)
+        err_set(&err, ERR_UNAVAILABLE, "the vault does not sign now: it is restarting");
+    else if (!status_check(&got->status, &err) && err.kind == ERR_STATE)
+        compare(ledger, got);
+    else if (err.kind == ERR_NONE && keep_note(ledger, got, size, &err))
+        signed_now(ledger, size);
+    if (err.kind != ERR_NONE && err.kind != ERR_STATE) {
+        ledger->sign.retries++;
+        log_failure("checkpoint", &err);
+    }
+    checkpoint_tell(ledger, err.kind != ERR_NONE && err.kind != ERR_STATE ? &err : NULL);
+    role_wake_at(ledger->role, clock_now() + CLOCK_MS);
+}
+
+/* ── at a clean stop ───────────────────────────────────────────────────────────────────────────────── */
+
+/* The loop is over; a last checkpoint is worth half a second of waiting. */
+void checkpoint_last(struct ledger *ledger)
+{
+    static struct wire_frame frame;
+    struct role_line *vault = role_line_to(ledger->role, ROLE_VAULT);
+    uint64_t until = clock_now() + CLOCK_S / 2;
+    if (!vault || ledger->sealed || ledger->forked || ledger->journal.tree.size == ledger->sign.signed_size) return;
+    if (!ledger->sign.seq) ask_vault(ledger);
+    while (ledger->sign.seq && wire_wait(vault->fd, until)) {
+        enum wire_got got = wire_take(vault->fd, &frame);
+        if (got == WIRE_GONE) return;
+        struct msg_head head;
+        if (got != WIRE_FRAME || frame.length < sizeof head) continue;
+        memcpy(&head, frame.bytes, sizeof head);
+        struct role_message message = {
+            .head = head, .body = frame.bytes + sizeof head, .length = frame.length - sizeof head, .frame = &frame};
+        if (head.type == MSG_SIGN_ANSWER && head.seq == ledger->sign.seq) on_answer(ledger->role, vault, &message);
+        wire_drop(&frame);
+    }
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Appending to the log. */
+#include "journal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+enum { PENDING_MAX = 8192 };
+
+/* ── opening ───────────────────────────────────────────────────────────────────────────────────────── */
+
+bool journal_tiles(void *context, unsigned level, uint64_t n, uint8_t *hashes)
+{
+    struct journal *journal = context;
+    struct err ignored;
+    return store_tile(journal->store, level, n, hashes, &ignored);
+}
+
+struct loading {
+    struct store *store;
+    struct err *err;
+};
+
+static bool load_tile(void *context, unsigned level, uint64_t n, uint8_t *hashes)
+{
+    struct loading *loading = context;
+    return store_tile(loading->store, level, n, hashes, loading->err);
+}
+
+static bool load_leaves(void *context, uint64_t from, unsigned count, tree_hash *leaves)
+{
+    struct loading *loading = context;
+    return store_leaves(loading->store, from, count, leaves, loading->err);
+}
+
+struct checking {
+    uint64_t next;
+    bool wrong;
+};
+
+static bool check_entry(void *context, const struct store_entry *entry)
+{
+    struct checking *checking = context;
+    tree_hash leaf;
+    if (entry->body) tree_leaf(entry->body, entry->length, leaf);
+    checking->wrong = entry->index != checking->next || (entry->body && memcmp(leaf, entry->leaf, HASH_BYTES) != 0);
+    if (!checking->wrong) checking->next++;
+    return !checking->wrong;
+}
+
+static bool damaged(struct err *err, const char *what, uint64_t number)
+{
+    return err_set(err, ERR_AUDIT,
+                   "the log is damaged: %s %llu is not what it was. Stop the daemon, keep a copy of data/audit.db, run "
+                   "`caisson audit verify` on it and put back the newest good copy",
+                   what, (unsigned long long)number);
+}
+
+/* Everything up to the newest checkpoint is held by its root, the rest by its leaves. */
+static bool check_tail(struct journal *journal, struct err *err)
+{
+    uint64_t size = 0;
+    tree_hash signed_root, root;
+    if (!store_checkpoint_last(journal->store, &size, signed_root, NULL, err)) return false;
+    if (size > journal->tree.size)
+        return err_set(err, ERR_AUDIT,
+                       "the log was cut: it has %llu entries, but its own checkpoint was signed over %llu. Put back "
+                       "the newest copy of data/audit.db",
+                       (unsigned long long)journal->tree.size, (unsigned long long)size);
+    if (size && (!tree_root_at(&journal->tree, size, journal_tiles, journal, root) ||
+                 memcmp(root, signed_root, HASH_BYTES) != 0))
+        return damaged(err, "the tree at its checkpoint of size", size);
+    struct checking checking = {.next = size};
+    if (!store_entries(journal->store, size, journal->tree.size - size, check_entry, &checking, err)) return false;
+    return checking.next == journal->tree.size || damaged(err, "entry", checking.next);
+}
+
+bool journal_open(struct journal *journal, struct store *store, bool lowered, struct err *err)
+{
+    uint64_t size;
+    struct loading loading = {store, err};
+    *journal = (struct journal){.store = store, .lowered = lowered};
+    if (!store_log_size(store, &size, &journal->at, err)) return false;
+    if (!tree_load(&journal->tree, size, load_tile, load_leaves, &loading)) return false;
+    return check_tail(journal, err);
+}
+
+void journal_clear(struct journal *journal)
+{
+    free(journal->leaves);
+    journal->leaves = NULL;
+    journal->leaf_count = journal->leaf_room = 0;
+}
+
+/* ── transactions ──────────────────────────────────────────────────────────────────────────────────── */
+
+bool journal_begin(struct journal *journal, struct err *err)
+{
+    journal->leaf_count = 0;
+    journal->next_at = journal->at;
+    return store_begin(journal->store, err);
+}
+
+struct sinking {
+    struct journal *journal;
+    struct err *err;
+};
+
+static bool sink_tile(void *context, unsigned level, uint64_t n, const uint8_t *hashes)
+{
+    struct sinking *sinking = context;
+    return store_tile_add(sinking->journal->store, level, n, hashes, sinking->err);
+}
+
+bool journal_commit(struct journal *journal, struct err *err)
+{
+    struct sinking sinking = {journal, err};
+    journal->next = journal->tree;
+    for (unsigned i = 0; i < journal->leaf_count; i++)
+        if (!tree_append(&journal->next, journal->leaves[i], sink_tile, &sinking)) return false;
+    if (!store_commit(journal->store, err)) return false;
+    journal->tree = journal->next;
+    journal->at = journal->next_at;
+    journal->leaf_count = 0;
+    return true;
+}
+
+void journal_rollback(struct journal *journal)
+{
+    store_rollback(journal->store);
+    journal->leaf_count = 0;
+    journal->next_at = journal->at;
+}
+
+bool journal_mark(struct journal *journal, struct err *err)
+{
+    journal->marked_count = journal->leaf_count;
+    journal->marked_at = journal->next_at;
+    return store_mark(journal->store, err);
+}
+
+bool journal_undo(struct journal *journal, struct err *err)
+{
+    journal->leaf_count = journal->marked_count;
+    journal->next_at = journal->marked_at;
+    return store_undo(journal->store, err);
+}
+
+bool journal_keep(struct journal *journal, struct err *err)
+{
+    return store_keep(journal->store, err);
+}
+
+/* ── adding ────────────────────────────────────────────────────────────────────────────────────────── */
+
+uint64_t journal_size(const struct journal *journal)
+{
+    return journal->tree.size + journal->leaf_count;
+}
+
+static bool room(struct journal *journal, struct err *err)
+{
+    if (journal->leaf_count < journal->leaf_room) return true;
+    unsigned more = journal->leaf_room ? 2 * journal->leaf_room : 256;
+    tree_hash *leaves = more <= PENDING_MAX ? realloc(journal->leaves, more * sizeof *leaves) : NULL;
+    if (!leaves) return err_set(err, ERR_BUSY, "too many entries in one transaction");
+    journal->leaves = leaves;
+    journal->leaf_room = more;
+    return true;
+}
+
+/* The personal part: salt and value go into the side table, the record gets the commitment. */
+static bool commit_to(struct record *personal, struct record *record, struct store_detail *detail, struct buf *value)
+{
+    static const char tag[] = "caisson detail v1\n";
+    tree_hash commitment;
+    if (!record_bytes(personal, value)) return false;
+    randombytes_buf(detail->salt, sizeof detail->salt);
+    sha256_three(tag, sizeof tag - 1, detail->salt, sizeof detail->salt, value->bytes, value->used, commitment);
+    record_hex(record, "personal", commitment, HASH_BYTES);
+    detail->name = "personal";
+    detail->value = value->bytes;
+    detail->length = value->used;
+    return true;
+}
+
+static void add_common(struct journal *journal, enum record_kind kind, struct record *record)
+{
+    uint64_t clock = clock_wall();
+    if (clock > journal->next_at)
+        journal->next_at = clock;
+    else if (clock < journal->next_at)
+        record_int(record, "clock", (int64_t)clock);
+    record_int(record, "at", (int64_t)journal->next_at);
+    record_text(record, "kind", record_kind_name(kind));
+    record_int(record, "v", 1);
+    if (journal->lowered) record_text(record, "walls", "lowered");
+}
+
+bool journal_add(struct journal *journal, const struct journal_about *about, struct record *record, uint64_t *index,
+                 struct err *err)
+{
+    struct store_detail detail;
+    BUF_AUTO value = {.max = RECORD_MAX};
+    BUF_AUTO body = {.max = RECORD_MAX + 1};
+    add_common(journal, about->kind, record);
+    if ((about->personal && !commit_to(about->personal, record, &detail, &value)) || !record_bytes(record, &body))
+        return err_set(err, ERR_INTERNAL, "a record of kind %s cannot be written down", record_kind_name(about->kind));
+    if (!room(journal, err)) return false;
+
+    struct store_entry entry = {.index = journal_size(journal),
+                                .at = journal->next_at,
+                                .kind = about->kind,
+                                .workspace = about->workspace,
+                                .body = body.bytes,
+                                .length = body.used};
+    if (about->call) {
+        entry.call = about->call->id;
+        entry.attempt = about->call->attempt;
+    }
+    tree_leaf(body.bytes, body.used, entry.leaf);
+    if (!store_entry_add(journal->store, &entry, err) ||
+        (about->personal && !store_detail_add(journal->store, entry.index, &detail, err)))
+        return false;
+    memcpy(journal->leaves[journal->leaf_count++], entry.leaf, HASH_BYTES);
+    *index = entry.index;
+    return true;
+}
+
+bool journal_add_now(struct journal *journal, const struct journal_about *about, struct record *record, uint64_t *index,
+                     struct err *err)
+{
+    if (journal_begin(journal, err) && journal_add(journal, about, record, index, err) && journal_commit(journal, err))
+        return true;
+    journal_rollback(journal);
+    return false;
+}

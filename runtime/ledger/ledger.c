@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ledger's part of a role: open, confine, serve; everything that waits is committed at once, then answered. */
+#include "ledger.h"
+
+#include <sodium.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "checkpoint.h"
+#include "sandbox/enter.h"
+
+enum { UNKNOWN_INTERVAL_S = 60, CHORES_S = 1, EXPIRE_S = 30 };
+
+struct ledger *ledger_of(struct role *role)
+{
+    return role->state;
+}
+
+/* ── open and confine ──────────────────────────────────────────────────────────────────────────────── */
+
+static bool ledger_open(struct role *role, struct err *err)
+{
+    struct ledger *ledger = ledger_of(role);
+    ledger->role = role;
+    log_role("ledger");
+    umask(077);
+    if (sodium_init() < 0) return err_set(err, ERR_INTERNAL, "libsodium does not start");
+    if (role->given[GIVE_DATA] < 0) return err_set(err, ERR_INTERNAL, "the data folder was not given");
+    if (!principals_open(&ledger->principals, err) || !setup_config(ledger, err) || !setup_registry(ledger, err) ||
+        !ledger_load(ledger, err) || !setup_first_start(ledger, err) || !spill_replay(ledger, err) ||
+        !adopt_open_calls(ledger, err))
+        return false;
+    room_check(ledger);
+    ledger->opened = true;
+    return true;
+}
+
+static bool ledger_confine(struct role *role, struct err *err)
+{
+    return probe_reach(role, err) && enter_role(WALL_LEDGER, &role->given[GIVE_DATA], 1, err);
+}
+
+static uint32_t take_registry(struct role *role, uint32_t number)
+{
+    struct ledger *ledger = ledger_of(role);
+    struct err err = {0};
+    if (!setup_registry(ledger, &err)) log_failure("registry", &err);
+    return ledger->registry.number;
+}
+
+/* ── the commit ────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool waits_for_commit(const struct ledger *ledger, uint64_t now)
+{
+    if (ledger->begin_count && (!ledger->keys_until || now >= ledger->keys_until)) return true;
+    if (incidents_waiting()) return true;
+    if (ledger->ready_count && !ledger->sealed) return true;
+    if (ledger->ready_count && ledger->spill.used < SPILL_SLOTS) return true;
+    return ledger->unknown.from && clock_wall() - ledger->unknown.from >= UNKNOWN_INTERVAL_S * CLOCK_S;
+}
+
+static bool record_all(struct ledger *ledger, bool unknown, bool begins, struct err *err)
+{
+    return journal_begin(&ledger->journal, err) && outcomes_record(ledger, err) && incidents_record(ledger, err) &&
+           (!unknown || unknown_record(ledger, err)) && (!begins || begins_record(ledger, err)) &&
+           journal_commit(&ledger->journal, err);
+}
+
+static void settle(struct ledger *ledger, bool durable, bool unknown, bool begins, const struct err *why)
+{
+    if (durable && unknown) memset(&ledger->unknown, 0, sizeof ledger->unknown);
+    incidents_done(durable);
+    outcomes_done(ledger, durable, why);
+    if (begins) begins_done(ledger, durable, why);
+}
+
+/* One transaction for all that waits. What it lets loose may already be over (a line was gone): then another. */
+static void commit_once(struct ledger *ledger, uint64_t now)
+{
+    struct err err = {0};
+    bool unknown = ledger->unknown.from && clock_wall() - ledger->unknown.from >= UNKNOWN_INTERVAL_S * CLOCK_S;
+    bool begins = !ledger->keys_until || now >= ledger->keys_until;
+    uint64_t before = ledger->journal.tree.size;
+    if (ledger->sealed) {
+        ledger_open_for_business(ledger, &err);
+        settle(ledger, false, unknown, true, &err);
+        return;
+    }
+    bool durable = record_all(ledger, unknown, begins, &err);
+    if (!durable) {
+        journal_rollback(&ledger->journal);
+        ledger->counters.commits_failed++;
+        ledger_seal(ledger, &err);
+    }
+    ledger->counters.batches++;
+    if (durable && ledger->journal.tree.size - before > ledger->counters.batch_most)
+        ledger->counters.batch_most = ledger->journal.tree.size - before;
+    settle(ledger, durable, unknown, begins, &err);
+}
+
+static void ledger_batch(struct role *role)
+{
+    struct ledger *ledger = ledger_of(role);
+    uint64_t now = clock_now();
+    bool any = false;
+    for (int i = 0; i < 4 && waits_for_commit(ledger, now) && (!ledger->sealed || i == 0); i++) {
+        commit_once(ledger, now);
+        any = true;
+    }
+    if (!any) return;
+    role_wake_at(role, checkpoint_tick(ledger));
+    role_wake_at(role, now + CHORES_S * CLOCK_S);
+}
+
+/* ── time ──────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void chores(struct ledger *ledger, uint64_t now)
+{
+    struct err err = {0};
+    if (now < ledger->second_at) return;
+    ledger->second_at = now + CHORES_S * CLOCK_S;
+    room_check(ledger);
+    if (ledger->keys_until) keys_first(ledger);
+    if (ledger->sealed) return;
+    store_idle(ledger->store);
+    if (now < ledger->expire_at) return;
+    ledger->expire_at = now + EXPIRE_S * CLOCK_S;
+    if (!store_expire(ledger->store, clock_wall(), &err)) log_failure("expire", &err);
+}
+
+static uint64_t ledger_tick(struct role *role)
+{
+    struct ledger *ledger = ledger_of(role);
+    uint64_t now = clock_now();
+    chores(ledger, now);
+    role_wake_at(role, recover_tick(ledger));
+    role_wake_at(role, waits_tick(ledger));
+    role_wake_at(role, ends_tick(ledger));
+    role_wake_at(role, principals_tick(role, &ledger->principals, now));
+    ledger_batch(role);
+    role_wake_at(role, checkpoint_tick(ledger));
+    return ledger->keys_until ? now + CLOCK_S / 5 : ledger->second_at;
+}
+
+/* ── the rest ──────────────────────────────────────────────────────────────────────────────────────── */
+
+static void record_freeze(struct ledger *ledger, bool on)
+{
+    RECORD_AUTO record;
+    uint64_t index;
+    struct err err = {0};
+    record_init(&record);
+    record_text(&record, "act", on ? "freeze" : "thaw");
+    if (ledger->sealed) return;
+    if (journal_add_now(&ledger->journal, &(struct journal_about){.kind = RECORD_ADMIN}, &record, &index, &err)) return;
+    ledger_seal(ledger, &err);
+}
+
+/* A freeze acts at once; that it is recorded when possible comes second. */
+static void ledger_freeze(struct role *role, bool on, bool now)
+{
+    struct ledger *ledger = ledger_of(role);
+    if (!ledger->opened) return;
+    for (struct running *run = ledger->calls.first; on && now && run; run = run->next)
+        if (run->state == RUN_OPEN) orders_cancel(ledger, run, REASON_FROZEN);
+    record_freeze(ledger, on);
+}
+
+static void ledger_close(struct role *role)
+{
+    struct ledger *ledger = ledger_of(role);
+    ledger_batch(role);
+    checkpoint_last(ledger);
+    principals_close(role, &ledger->principals);
+    calls_clear(&ledger->calls);
+    journal_clear(&ledger->journal);
+    spill_close(&ledger->spill);
+    store_close(ledger->store);
+    ledger->store = NULL;
+    registry_clear(&ledger->registry);
+    access_clear(&ledger->access);
+}
+
+static const struct role_handler handlers[] = {
+    {MSG_HELLO, on_hello},
+    {MSG_BEGIN, on_begin},
+    {MSG_END, on_end},
+    {MSG_GATE_CLOSED, on_gate_closed},
+    {MSG_WORKER_ENDED, on_worker_ended},
+    {MSG_INCIDENT, on_incident},
+    {MSG_WORKSPACE_KEY_ANSWER, on_answer},
+    {MSG_SEAL_ANSWER, on_answer},
+    {MSG_OPEN_KEY_ANSWER, on_answer},
+    {MSG_SIGN_ANSWER, on_answer},
+    {CTL_RELOADED, on_answer},
+    {MSG_CALLS_LIST, on_query},
+    {MSG_CALLS_GET, on_query},
+    {MSG_CONNECTORS, on_query},
+    {MSG_HEALTH, on_query},
+    {MSG_TOKEN_CREATE, on_query},
+    {MSG_TOKEN_LIST, on_query},
+    {MSG_TOKEN_REVOKE, on_query},
+    {MSG_CREDENTIAL_SET, on_query},
+    {MSG_CREDENTIAL_LIST, on_query},
+    {MSG_CREDENTIAL_SHOW, on_query},
+    {MSG_CREDENTIAL_REMOVE, on_query},
+    {MSG_PLUGIN_LIST, on_query},
+    {MSG_PLUGIN_RECORD, on_query},
+    {MSG_CALLS_RETRY, on_query},
+    {MSG_CALLS_CANCEL, on_query},
+    {MSG_RELOAD, on_query},
+    {MSG_FREEZE_RECORD, on_query},
+    {MSG_AUDIT_TAIL, on_query},
+    {MSG_AUDIT_CHECKPOINT, on_query},
+    {MSG_AUDIT_VKEY, on_query},
+    {MSG_WORKSPACE_CREATE, on_query},
+    {MSG_WORKSPACE_LIST, on_query},
+    {MSG_NONE, NULL},
+};
+
+const struct role_part ledger_part = {
+    .self = ROLE_LEDGER,
+    .handlers = handlers,
+    .open = ledger_open,
+    .confine = ledger_confine,
+    .line = ledger_line,
+    .registry = take_registry,
+    .freeze = ledger_freeze,
+    .batch = ledger_batch,
+    .tick = ledger_tick,
+    .close = ledger_close,
+};

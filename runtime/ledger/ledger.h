@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ledger process: its one state, and what its files call in one another. Everything runs on one thread. */
+#pragma once
+
+#include "authorise.h"
+#include "calls.h"
+#include "journal.h"
+#include "note.h"
+#include "rate.h"
+#include "runtime/messages.h"
+#include "runtime/registry.h"
+#include "runtime/role.h"
+#include "spill.h"
+#include "store.h"
+#include "who.h"
+
+enum {
+    BEGINS_MAX = 512, /* waiting for the next commit */
+    WAITS_MAX = 256   /* questions to vault or parent that are under way */
+};
+
+struct begin;
+struct waiting;
+
+struct ledger_limits {
+    uint32_t running;           /* calls at once, all connectors together */
+    uint32_t per_second, burst; /* BEGINs of one caller; 0: no limit */
+    uint64_t key_life, answer_life, reserve_bytes;
+};
+
+struct ledger {
+    struct role *role;
+    struct store *store;
+    struct journal journal;
+    struct registry registry;
+    struct access access;
+    struct ledger_limits limits;
+    char origin[NOTE_ORIGIN];
+
+    struct principals principals;
+    struct rates rates;
+    struct calls calls;
+    struct running *ready[CALLS_BUCKETS / 2]; /* their outcomes go into the next commit */
+    unsigned ready_count;
+    struct spill spill;
+    struct begin *begins[BEGINS_MAX];
+    unsigned begin_count;
+    struct waiting *waits[WAITS_MAX];
+    uint32_t next_seq;
+
+    bool opened; /* everything below is set up */
+    bool sealed; /* the log cannot be written: nothing is admitted */
+    char sealed_text[ERR_TEXT];
+    uint64_t sealed_at, try_at; /* clock_wall, clock_now */
+    uint64_t spilled;           /* outcomes in the spill file */
+    bool short_of_room;         /* less free space than the reserve */
+    bool forked;                /* the vault signed what this log is not: no way on without an administrator */
+
+    struct {
+        uint64_t signed_size, vault_size; /* newest checkpoint; what the vault is believed to have signed last */
+        uint64_t asked_at, first_new;     /* clock_now: of the question under way, of the oldest entry not yet signed */
+        uint32_t seq;                     /* of the question under way, 0: none */
+        uint64_t size;                    /* and its size */
+        bool urgent;
+        unsigned retries;
+    } sign;
+
+    struct {
+        uint64_t from; /* clock_wall of the first, 0: none */
+        uint64_t by_kind[ERR_KINDS];
+    } unknown; /* refusals that are counted, not recorded one by one */
+
+    struct {
+        uint64_t begun, refused, replayed, bad, batches, batch_most, commits_failed;
+        uint64_t by_class[CLASS_COUNT];
+    } counters;
+    uint64_t second_at, expire_at; /* clock_now: of the next chores */
+    uint64_t keys_until;           /* clock_now: BEGINs wait for the first workspace's keys, 0: they are there */
+};
+
+/* ledger.c: the part itself, for main() and for tests; confine may be replaced by them. */
+extern const struct role_part ledger_part;
+struct ledger *ledger_of(struct role *role);
+/* Seals: from now on nothing is admitted until recovery succeeds. Safe to call twice. */
+void ledger_seal(struct ledger *ledger, const struct err *why);
+/* May something be admitted now? ERR_AUDIT tells why not. */
+bool ledger_open_for_business(struct ledger *ledger, struct err *err);
+
+/* begin.c */
+void on_begin(struct role *role, struct role_line *line, const struct role_message *message);
+bool begins_record(struct ledger *ledger, struct err *err);                   /* inside the transaction */
+void begins_done(struct ledger *ledger, bool durable, const struct err *why); /* after it */
+void refuse_unknown(struct ledger *ledger, enum err_kind kind);
+bool unknown_record(struct ledger *ledger, struct err *err); /* inside the transaction */
+
+/* orders.c: what a durable intent lets loose, and taking it back. */
+bool orders_send(struct ledger *ledger, struct running *run, struct begin *begin);
+void orders_cancel(struct ledger *ledger, struct running *run, enum call_reason reason);
+
+/* end.c */
+void on_end(struct role *role, struct role_line *line, const struct role_message *message);
+void on_gate_closed(struct role *role, struct role_line *line, const struct role_message *message);
+void on_worker_ended(struct role *role, struct role_line *line, const struct role_message *message);
+/* The call is over without an END: class and reason as known here. */
+void end_without(struct ledger *ledger, struct running *run, enum call_class class, enum call_reason reason);
+/* Moves closing calls on whose waiting is over; returns the next time something is due. */
+uint64_t ends_tick(struct ledger *ledger);
+bool outcomes_record(struct ledger *ledger, struct err *err); /* inside the transaction */
+void outcomes_done(struct ledger *ledger, bool durable, const struct err *why);
+
+/* outcome.c: class × sent out of what front, broker and runner said. */
+void outcome_join(struct running *run);
+bool outcome_write(struct ledger *ledger, struct running *run, bool spilled, struct err *err);
+
+/* deaths.c: lines that were replaced, calls of older starts, incidents. */
+void ledger_line(struct role *role, struct role_line *line);
+bool adopt_open_calls(struct ledger *ledger, struct err *err);
+void on_incident(struct role *role, struct role_line *line, const struct role_message *message);
+void incident_late_end(struct ledger *ledger, const struct msg_worker_ended *ended, const struct store_call *call);
+unsigned incidents_waiting(void);
+bool incidents_record(struct ledger *ledger, struct err *err); /* inside the transaction */
+void incidents_done(bool durable);
+
+/* wait.c: questions to the vault and the parent whose answers come later. */
+typedef void wait_done(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length);
+struct waiting {
+    uint32_t seq;
+    enum role_id peer;
+    wait_done *done;        /* answer NULL: the peer is gone, or was silent too long */
+    struct role_line *line; /* who asked us, with its line's generation and its own seq */
+    uint32_t generation, asked_seq;
+    uint64_t until;
+    void *context; /* freed with wait_free */
+};
+/* Sends the question; false: it cannot be asked (the context stays the caller's). */
+bool wait_ask(struct ledger *ledger, enum role_id peer, unsigned type, const void *body, size_t length,
+              const struct waiting *how, struct err *err);
+void on_answer(struct role *role, struct role_line *line, const struct role_message *message);
+void waits_gone(struct ledger *ledger, enum role_id peer);
+uint64_t waits_tick(struct ledger *ledger);
+
+/* checkpoint.c */
+uint64_t checkpoint_tick(struct ledger *ledger);
+void checkpoint_forget(struct ledger *ledger);
+bool checkpoint_open(struct ledger *ledger, struct err *err);
+
+/* recover.c */
+bool ledger_load(struct ledger *ledger, struct err *err); /* databases, journal, spill */
+bool spill_replay(struct ledger *ledger, struct err *err);
+uint64_t recover_tick(struct ledger *ledger);
+void room_check(struct ledger *ledger);
+
+/* replay.c: a stored answer on its way to the caller. */
+void replay_answer(struct ledger *ledger, struct begin *begin);
+
+/* setup.c: configuration, first start, the keys of workspaces. */
+bool setup_config(struct ledger *ledger, struct err *err);
+bool setup_registry(struct ledger *ledger, struct err *err);
+bool setup_first_start(struct ledger *ledger, struct err *err);
+/* Asks the vault for the keys of a workspace that has none. done: NULL, or told when they are there. */
+bool keys_ask(struct ledger *ledger, const uint8_t workspace[ID_BYTES], const struct waiting *how, struct err *err);
+bool keys_keep(struct ledger *ledger, const uint8_t workspace[ID_BYTES], const void *answer, size_t length,
+               struct err *err);
+void keys_first(struct ledger *ledger);
+
+/* query.c: every message with a JSON body. */
+void on_query(struct role *role, struct role_line *line, const struct role_message *message);
+/* probe.c: what must be out of this process's reach is. */
+bool probe_reach(struct role *role, struct err *err);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An outcome is class × sent: how three witnesses' words become one record. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "ledger.h"
+#include "outcome.h"
+
+/* ── joining ───────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Did the worker give a whole, well-formed reply, as far as the front can tell? */
+static bool honest(enum call_class class)
+{
+    return class == CLASS_OK || class == CLASS_REJECTED || class == CLASS_RETRYABLE || class == CLASS_BAD_INPUT;
+}
+
+enum call_sent outcome_sent(const struct sent_facts *facts)
+{
+    if (!facts->gated) return SENT_NO;
+    if (!facts->broker_knows) return SENT_MAYBE;
+    if (facts->dials == 0 || facts->bytes_up == 0) return SENT_NO;
+    if (facts->class == CLASS_OK) return SENT_YES;
+    if (honest(facts->class) && !facts->committed) return SENT_NO;
+    return facts->class == CLASS_REJECTED ? SENT_YES : SENT_MAYBE;
+}
+
+/* For an abnormal end the runner's word counts: it saw the process end. Our own kill (timeout, cancel) shows there
+ * as a signal, which is no news. */
+static bool worker_decides(const struct running *run)
+{
+    if (!run->has_worker || run->worker.class == CLASS_OK || honest((enum call_class)run->end.class)) return false;
+    if (run->worker.class == CLASS_VIOLATION || run->worker.class == CLASS_REFUSED) return true;
+    if (run->end.class == CLASS_LOST && run->end.reason == REASON_REMOTE) return false;
+    bool killed = run->worker.signal == 9 && run->worker.class == CLASS_CRASHED;
+    return !(killed && run->end.reason != REASON_NONE);
+}
+
+static void join_reason(struct running *run)
+{
+    struct store_call *call = &run->call;
+    if (call->class == CLASS_OK || call->reason != REASON_NONE || !run->has_gate || !run->gate.known) return;
+    if (run->gate.limit_hit)
+        call->reason = REASON_RESOURCE_LIMIT;
+    else if (run->gate.denied)
+        call->reason = REASON_EGRESS_DENIED;
+}
+
+void outcome_join(struct running *run)
+{
+    struct store_call *call = &run->call;
+    call->class = run->end.class;
+    call->reason = run->end.reason;
+    call->retry_after = run->end.retry_after;
+    if (worker_decides(run)) {
+        if (run->has_end && run->end.class != run->worker.class) run->front_class = (enum call_class)run->end.class;
+        call->class = run->worker.class;
+        if (run->worker.reason != REASON_NONE) call->reason = run->worker.reason;
+    }
+    join_reason(run);
+    call->sent = outcome_sent(&(struct sent_facts){.class = (enum call_class)call->class,
+                                                   .gated = run->gated,
+                                                   .broker_knows = run->has_gate && run->gate.known && !run->gate_lost,
+                                                   .committed = run->gate.committed != 0,
+                                                   .dials = run->gate.dials,
+                                                   .bytes_up = run->gate.bytes_up});
+}
+
+/* ── writing ───────────────────────────────────────────────────────────────────────────────────────── */
+
+static int64_t bounded(uint64_t value)
+{
+    return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+void record_reports(struct record *record, const struct violation *reports, uint32_t count)
+{
+    BUF_AUTO text = {.max = 8192};
+    bool ok = buf_text(&text, "[");
+    for (uint32_t i = 0; ok && i < count && i < REPORTS; i++) {
+        const struct violation *one = &reports[i];
+        ok = buf_print(&text, "%s{\"arch\":%" PRIu32 ",\"args\":[", i ? "," : "", one->arch);
+        for (int a = 0; ok && a < 6; a++) ok = buf_print(&text, "%s\"%" PRIx64 "\"", a ? "," : "", one->args[a]);
+        ok = ok && buf_print(&text, "],\"number\":%" PRId32 "}", one->number);
+    }
+    ok = ok && buf_text(&text, "]");
+    record_json(record, "reports", ok ? text.bytes : "[]", ok ? text.used : 2);
+    record_int(record, "report_count", count);
+}
+
+static void add_worker(struct record *record, const struct msg_worker_ended *worker)
+{
+    record_int(record, "exit", worker->exit_code);
+    record_int(record, "signal", worker->signal);
+    record_int(record, "cpu_us", bounded(worker->cpu_us));
+    record_int(record, "peak_kb", bounded(worker->peak_kb));
+    if (worker->report_count) record_reports(record, worker->reports, worker->report_count);
+}
+
+static void add_gate(struct record *record, const struct running *run)
+{
+    bool known = run->has_gate && run->gate.known;
+    record_text(record, "broker", known ? "answered" : "unknown");
+    record_int(record, "bytes_up", known ? bounded(run->gate.bytes_up) : 0);
+    record_int(record, "bytes_down", known ? bounded(run->gate.bytes_down) : 0);
+    record_int(record, "dials", known ? run->gate.dials : 0);
+    record_int(record, "denied", known ? run->gate.denied : 0);
+    record_int(record, "committed", known && run->gate.committed);
+}
+
+/* The reply's commitment uses the input's salt: who may know the one may know the other. */
+static void add_reply(struct record *record, const struct running *run)
+{
+    static const char tag[] = "caisson reply v1\n";
+    static const uint8_t none[HASH_BYTES];
+    tree_hash commitment;
+    record_int(record, "reply_size", bounded(run->end.reply_size));
+    record_int(record, "log_lines", run->end.log_lines);
+    if (memcmp(run->end.reply_digest, none, HASH_BYTES) == 0) return;
+    sha256_three(tag, sizeof tag - 1, run->call.salt, sizeof run->call.salt, run->end.reply_digest, HASH_BYTES,
+                 commitment);
+    record_hex(record, "reply", commitment, HASH_BYTES);
+}
+
+static void describe(struct record *record, const struct running *run, bool kept, bool spilled)
+{
+    const struct store_call *call = &run->call;
+    record_id(record, "call", call->ref.id);
+    record_int(record, "attempt", call->ref.attempt);
+    record_int(record, "intent", (int64_t)call->intent);
+    record_text(record, "class", class_name(call->class));
+    record_text(record, "sent", sent_name(call->sent));
+    record_text(record, "reason", reason_name(call->reason));
+    record_int(record, "answer", kept);
+    if (call->retry_after) record_int(record, "retry_after", call->retry_after);
+    if (run->front_class) record_text(record, "front_class", class_name(run->front_class));
+    if (spilled) record_int(record, "spilled", 1);
+    uint64_t now = clock_now();
+    record_int(record, "duration_us", now > call->started ? bounded((now - call->started) / 1000) : 0);
+    add_gate(record, run);
+    add_reply(record, run);
+    if (run->has_worker) add_worker(record, &run->worker);
+}
+
+/* Only what may be replayed is kept: an answer of a call that may run again would never be read. */
+static bool keeps_answer(const struct running *run)
+{
+    bool again = run->call.sent == SENT_NO && run->call.class != CLASS_OK;
+    return run->call.has_slot && run->answer && run->end.answer_length && !again;
+}
+
+static bool write_parts(struct ledger *ledger, struct running *run, bool spilled, struct err *err)
+{
+    RECORD_AUTO record;
+    RECORD_AUTO personal;
+    bool kept = keeps_answer(run);
+    record_init(&record);
+    record_init(&personal);
+    describe(&record, run, kept, spilled);
+    if (run->gate.last_denied[0]) record_text(&personal, "denied_host", run->gate.last_denied);
+    struct journal_about about = {RECORD_OUTCOME, &run->call.ref, run->call.workspace,
+                                  run->gate.last_denied[0] ? &personal : NULL};
+    return journal_add(&ledger->journal, &about, &record, &run->call.outcome, err) &&
+           (!kept || store_answer_add(ledger->store, &run->call.ref, run->end.sealed_key, run->answer,
+                                      run->end.answer_length, run->call.ended_at + ledger->limits.answer_life, err));
+}
+
+/* Writing an outcome twice does nothing: the first stands, and its words are the call's. */
+bool outcome_write(struct ledger *ledger, struct running *run, bool spilled, struct err *err)
+{
+    bool open = false, found = false;
+    run->call.outcome = journal_size(&ledger->journal);
+    run->call.ended_at = clock_wall();
+    if (!store_call_end(ledger->store, &run->call, &open, err)) return false;
+    if (open) return write_parts(ledger, run, spilled, err);
+    struct store_call call;
+    if (!store_call_get(ledger->store, run->call.ref.id, run->call.ref.attempt, &call, &found, err)) return false;
+    if (found) run->call = call;
+    return true;
+}

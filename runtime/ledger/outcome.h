@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules for `sent`, apart from everything else so that a test can walk them; and records of refused calls. */
+#pragma once
+
+#include "record.h"
+#include "runtime/messages.h"
+
+struct sent_facts {
+    enum call_class class;
+    bool gated;        /* a gate was opened for this attempt */
+    bool broker_knows; /* and the broker that opened it has answered */
+    bool committed;    /* the worker marked the point of no return */
+    uint32_t dials;
+    uint64_t bytes_up;
+};
+enum call_sent outcome_sent(const struct sent_facts *facts);
+
+/* The fields reports and report_count. */
+void record_reports(struct record *record, const struct violation *reports, uint32_t count);

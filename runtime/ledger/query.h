@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queries and administration: one JSON object in, one out; authorised by the table in authorise.c before any handler.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "ledger.h"
+
+struct query {
+    struct ledger *ledger;
+    struct role_line *line;
+    uint32_t generation, seq;
+    unsigned type;
+    json_t *in; /* an object, also when the body was empty */
+    struct caller caller;
+    struct store_workspace workspace; /* the one that the query names, "default" when none */
+    bool later;                       /* the handler has taken over: it answers by itself */
+};
+
+/* Sets *out (owned by the caller) on true; leaves it when query->later. */
+typedef bool query_handler(struct query *query, json_t **out, struct err *err);
+
+query_handler query_calls_list, query_calls_get, query_calls_retry, query_calls_cancel;
+query_handler query_connectors, query_plugin_list, query_health;
+query_handler query_token_create, query_token_list, query_token_revoke;
+query_handler query_credential_set, query_credential_list, query_credential_show, query_credential_remove;
+query_handler query_workspace_create, query_workspace_list;
+query_handler query_plugin_record, query_reload, query_freeze_record;
+query_handler query_audit_tail, query_audit_checkpoint, query_audit_vkey;
+
+/* Does the caller have this right in query->workspace? */
+bool query_may(const struct query *query, unsigned right);
+/* For messages that name an object by id: its workspace becomes the query's, if the caller has the message's right
+ * there; else ERR_NOT_FOUND. */
+bool query_enter(struct query *query, const uint8_t workspace[ID_BYTES], struct err *err);
+
+/* Answers with a value or an error. */
+void query_answer(struct ledger *ledger, struct role_line *line, uint32_t generation, uint32_t seq, const json_t *value,
+                  const struct err *err);
+/* How to answer later: fills line, generation and asked_seq. */
+struct waiting query_waiting(const struct query *query, wait_done *done, uint64_t until);
+
+/* Members of the object: "" / usual / NULL when they are not there; ERR_BAD_INPUT when they are wrong. */
+bool in_text(const struct query *query, const char *key, char *text, size_t size, struct err *err);
+bool in_name(const struct query *query, const char *key, char name[NAME_BYTES], bool required, struct err *err);
+bool in_number(const struct query *query, const char *key, uint64_t usual, uint64_t most, uint64_t *out,
+               struct err *err);
+bool in_id(const struct query *query, const char *key, uint8_t id[ID_BYTES], struct err *err);
+
+/* "2026-01-02T03:04:05.678Z", JSON null for 0. */
+json_t *time_json(uint64_t ns);
+json_t *id_json(const uint8_t id[ID_BYTES]);
+/* Room that is left in an answer for a list: what json_dumps would add for value is taken off; false: it is full. */
+bool list_add(json_t *list, json_t *value, size_t *room);
+enum { LIST_ROOM = 56 * 1024, LIST_MOST = 500 };
+
+/* One admin record, durable when this returns true; fields of `record` were set by the caller. */
+bool admin_record(struct query *query, const char *act, struct record *record, struct err *err);

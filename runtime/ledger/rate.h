@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A token bucket per caller, in a fixed table: a caller that is forgotten starts with a full bucket. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { RATE_SLOTS = 1024 };
+struct rates {
+    struct {
+        uint64_t who, at; /* hash of the name; clock_now of the last refill */
+        uint64_t left;    /* thousandths */
+    } slots[RATE_SLOTS];
+};
+
+/* Takes one from the caller's bucket; false: it is empty. per_second 0: no limit. */
+bool rate_take(struct rates *rates, const char *who, uint32_t per_second, uint32_t burst, uint64_t now);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fail closed: sealing when the log cannot be written, and the way back without a restart. After a failed commit the
+ * connection is never used again: it is closed, opened anew, and the log looked at as it is on disk. */
+#include <string.h>
+#include <sys/statfs.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ledger.h"
+
+enum { RETRY_MS = 500 };
+
+void ledger_seal(struct ledger *ledger, const struct err *why)
+{
+    if (!ledger->sealed) {
+        ledger->sealed_at = clock_wall();
+        log_failure("sealed", why);
+    }
+    ledger->sealed = true;
+    memcpy(ledger->sealed_text, why->text, sizeof ledger->sealed_text);
+    ledger->try_at = clock_now() + RETRY_MS * CLOCK_MS;
+    role_wake_at(ledger->role, ledger->try_at);
+}
+
+bool ledger_open_for_business(struct ledger *ledger, struct err *err)
+{
+    if (ledger->sealed)
+        return err_set(err, ERR_AUDIT, "nothing runs until the log can be written again: %s", ledger->sealed_text);
+    if (ledger->short_of_room)
+        return err_set(err, ERR_AUDIT, "nothing runs until there is disk space again: fewer than %llu MiB are free",
+                       (unsigned long long)(ledger->limits.reserve_bytes >> 20));
+    return true;
+}
+
+/* Stops admitting before the disk is full, so that running calls can still be written down. */
+void room_check(struct ledger *ledger)
+{
+    struct statfs room;
+    if (fstatfs(ledger->role->given[GIVE_DATA], &room) != 0) return;
+    uint64_t left = (uint64_t)room.f_bavail * (uint64_t)room.f_bsize;
+    bool was = ledger->short_of_room;
+    ledger->short_of_room = left < ledger->limits.reserve_bytes;
+    if (ledger->short_of_room != was)
+        log_event(LOG_LEVEL_WARNING, was ? "disk-room-again" : "disk-nearly-full", log_number("free_bytes", left));
+}
+
+/* ── opening and opening again ─────────────────────────────────────────────────────────────────────── */
+
+bool ledger_load(struct ledger *ledger, struct err *err)
+{
+    struct store *store = NULL;
+    journal_clear(&ledger->journal);
+    store_close(ledger->store);
+    ledger->store = NULL;
+    spill_close(&ledger->spill);
+    if (!store_open(ledger->role->given[GIVE_DATA], &store, err)) return false;
+    ledger->store = store;
+    return journal_open(&ledger->journal, store, ledger->role->start.minimum_isolation, err) &&
+           spill_open(&ledger->spill, ledger->role->given[GIVE_DATA], err) && checkpoint_open(ledger, err);
+}
+
+struct replaying {
+    struct ledger *ledger;
+    struct err *err;
+    unsigned count;
+};
+
+static void unspill(struct running *run, const struct spilled *one)
+{
+    run->call.class = one->class;
+    run->call.sent = one->sent;
+    run->call.reason = one->reason;
+    run->call.retry_after = one->retry_after;
+    run->front_class = (enum call_class)one->front_class;
+    run->has_end = one->has_end;
+    run->has_gate = one->has_gate;
+    run->has_worker = one->has_worker;
+    run->gate = one->gate;
+    run->worker = one->worker;
+    run->end.log_lines = one->log_lines;
+    run->end.reply_size = one->reply_size;
+    memcpy(run->end.reply_digest, one->reply_digest, HASH_BYTES);
+}
+
+/* What is in the log already is left alone. */
+static bool replay_one(void *context, const struct spilled *one)
+{
+    struct replaying *replaying = context;
+    struct ledger *ledger = replaying->ledger;
+    struct running run = {0};
+    bool found;
+    if (!store_call_get(ledger->store, one->call.id, one->call.attempt, &run.call, &found, replaying->err))
+        return false;
+    if (!found || run.call.ended) return true;
+    unspill(&run, one);
+    if (!outcome_write(ledger, &run, true, replaying->err)) return false;
+    ledger->counters.by_class[run.call.class]++;
+    replaying->count++;
+    return true;
+}
+
+static bool add_recover(struct ledger *ledger, unsigned replayed, unsigned bad, struct err *err)
+{
+    RECORD_AUTO record;
+    uint64_t index;
+    record_init(&record);
+    record_int(&record, "lost", bad);
+    record_text(&record, "problem",
+                ledger->sealed ? ledger->sealed_text : "the ledger stopped with outcomes in its spill file");
+    record_int(&record, "sealed_from", (int64_t)(ledger->sealed ? ledger->sealed_at : 0));
+    record_int(&record, "sealed_until", (int64_t)clock_wall());
+    record_int(&record, "spilled", replayed);
+    return journal_add(&ledger->journal, &(struct journal_about){.kind = RECORD_RECOVER}, &record, &index, err);
+}
+
+/* The spilled outcomes and the note about them, in one transaction; then the file is emptied. */
+bool spill_replay(struct ledger *ledger, struct err *err)
+{
+    struct replaying replaying = {.ledger = ledger, .err = err};
+    unsigned bad;
+    if (!ledger->spill.used && !ledger->sealed) return true;
+    bool ok = journal_begin(&ledger->journal, err) && spill_each(&ledger->spill, replay_one, &replaying, &bad, err) &&
+              add_recover(ledger, replaying.count, bad, err) && journal_commit(&ledger->journal, err);
+    if (!ok) {
+        journal_rollback(&ledger->journal);
+        return false;
+    }
+    return spill_empty(&ledger->spill, err);
+}
+
+static bool recover(struct ledger *ledger, struct err *err)
+{
+    if (!ledger_load(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)) return false;
+    checkpoint_forget(ledger);
+    ledger->sealed = false;
+    ledger->spilled = 0;
+    log_event(LOG_LEVEL_INFO, "unsealed", log_number("entries", ledger->journal.tree.size));
+    return true;
+}
+
+uint64_t recover_tick(struct ledger *ledger)
+{
+    struct err err = {0};
+    if (!ledger->sealed || ledger->forked) return 0;
+    if (clock_now() < ledger->try_at) return ledger->try_at;
+    if (recover(ledger, &err)) return 0;
+    ledger_seal(ledger, &err);
+    return ledger->try_at;
+}

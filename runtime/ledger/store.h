@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The storage interface: what the ledger asks of its databases, without saying which. SQLite stands behind it today
+ * (store_sqlite*.c); every function here could be one statement of a PostgreSQL transaction.
+ * false with err = the store failed (ERR_AUDIT for the log's database, ERR_IO for the others): nothing is known of
+ * what was done. Things that are not there are no failure: see the `found` arguments. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "record.h"
+#include "runtime/messages.h"
+#include "tree.h"
+
+struct store;
+enum store_db { STORE_AUDIT, STORE_STATE, STORE_VAULT, STORE_DBS };
+
+/* folder: the data folder's descriptor, which stays the caller's and open. Makes what is missing at the first start. */
+bool store_open(int folder, struct store **out, struct err *err);
+void store_close(struct store *store);
+/* For quiet moments: moves the write-ahead log into the database once it is long. */
+void store_idle(struct store *store);
+
+/* One transaction on the log's database. After a false from store_commit it is undecided: close, open, look. */
+bool store_begin(struct store *store, struct err *err);
+bool store_commit(struct store *store, struct err *err);
+void store_rollback(struct store *store);
+/* A mark inside the transaction; undo goes back to it, keep forgets it. false: the whole transaction is gone. */
+bool store_mark(struct store *store, struct err *err);
+bool store_undo(struct store *store, struct err *err);
+bool store_keep(struct store *store, struct err *err);
+
+/* Small values. value is "" when there is none. */
+bool store_meta(struct store *store, enum store_db db, const char *key, struct buf *value, struct err *err);
+bool store_meta_set(struct store *store, enum store_db db, const char *key, const char *value, struct err *err);
+
+/* ── the log ───────────────────────────────────────────────────────────────────────────────────────── */
+
+struct store_entry {
+    uint64_t index, at;
+    enum record_kind kind;
+    const uint8_t *call, *workspace; /* NULL: none */
+    uint32_t attempt;
+    tree_hash leaf;
+    const char *body; /* NULL: pruned */
+    size_t length;
+};
+struct store_detail {
+    const char *name;
+    uint8_t salt[32];
+    const char *value;
+    size_t length;
+};
+bool store_log_size(struct store *store, uint64_t *size, uint64_t *last_at, struct err *err);
+bool store_entry_add(struct store *store, const struct store_entry *entry, struct err *err);
+bool store_detail_add(struct store *store, uint64_t index, const struct store_detail *detail, struct err *err);
+/* value is left empty when there is no such detail. */
+bool store_detail_get(struct store *store, uint64_t index, const char *name, struct buf *value, struct err *err);
+/* Walks entries from an index on; the pointers live until visit returns; false from visit stops without failure. */
+typedef bool store_entry_visit(void *context, const struct store_entry *entry);
+bool store_entries(struct store *store, uint64_t from, uint64_t count, store_entry_visit *visit, void *context,
+                   struct err *err);
+bool store_tile_add(struct store *store, unsigned level, uint64_t n, const uint8_t *hashes, struct err *err);
+bool store_tile(struct store *store, unsigned level, uint64_t n, uint8_t *hashes, struct err *err);
+bool store_leaves(struct store *store, uint64_t from, unsigned count, tree_hash *leaves, struct err *err);
+
+bool store_checkpoint_add(struct store *store, uint64_t size, const tree_hash root, const struct buf *note, uint64_t at,
+                          struct err *err);
+/* The newest; *size is 0 when there is none. */
+bool store_checkpoint_last(struct store *store, uint64_t *size, tree_hash root, struct buf *note, struct err *err);
+/* The key in use; empty when there is none. */
+bool store_signer(struct store *store, struct buf *vkey, struct err *err);
+bool store_signer_add(struct store *store, uint64_t first_size, const char *vkey, struct err *err);
+
+/* ── calls ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+struct store_call {
+    struct call_ref ref;
+    bool ended, has_slot;
+    uint8_t workspace[ID_BYTES], instance[ID_BYTES];
+    char connector[NAME_BYTES], action[NAME_BYTES], credential[NAME_BYTES];
+    uint32_t credential_version;
+    uint8_t entry_digest[HASH_BYTES], salt[32], slot[HASH_BYTES];
+    uint64_t begun, started, deadline; /* wall, monotonic, monotonic */
+    uint64_t intent, outcome, ended_at;
+    uint32_t class, sent, reason, retry_after;
+};
+bool store_call_add(struct store *store, const struct store_call *call, struct err *err);
+/* Writes ended_at, outcome, class, sent, reason, retry_after of an open attempt; *found false: it was not open. */
+bool store_call_end(struct store *store, const struct store_call *call, bool *found, struct err *err);
+/* attempt 0: the latest one. */
+bool store_call_get(struct store *store, const uint8_t id[ID_BYTES], uint32_t attempt, struct store_call *call,
+                    bool *found, struct err *err);
+typedef bool store_call_visit(void *context, const struct store_call *call);
+bool store_calls_open(struct store *store, store_call_visit *visit, void *context, struct err *err);
+/* Newest first, below `before` when it is not NULL. */
+bool store_calls(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t *before, store_call_visit *visit,
+                 void *context, struct err *err);
+
+struct store_slot {
+    uint8_t call[ID_BYTES], fingerprint[HASH_BYTES];
+    bool retry;
+};
+bool store_slot_get(struct store *store, const uint8_t slot[HASH_BYTES], struct store_slot *out, bool *found,
+                    struct err *err);
+bool store_slot_put(struct store *store, const uint8_t slot[HASH_BYTES], const struct store_slot *value,
+                    uint64_t expires, struct err *err);
+bool store_slot_retry(struct store *store, const uint8_t slot[HASH_BYTES], bool retry, struct err *err);
+bool store_answer_add(struct store *store, const struct call_ref *ref, const uint8_t sealed_key[SEALED_KEY],
+                      const void *body, size_t length, uint64_t expires, struct err *err);
+bool store_answer_get(struct store *store, const struct call_ref *ref, uint8_t sealed_key[SEALED_KEY], struct buf *body,
+                      bool *found, struct err *err);
+/* Removes some of the keys and answers that expired before now. */
+bool store_expire(struct store *store, uint64_t now, struct err *err);
+
+/* ── state.db: who and what ────────────────────────────────────────────────────────────────────────── */
+
+struct store_workspace {
+    uint8_t id[ID_BYTES], lookup[32];
+    char name[NAME_BYTES];
+    uint64_t created;
+};
+bool store_workspace_add(struct store *store, const struct store_workspace *workspace, struct err *err);
+bool store_workspace_named(struct store *store, const char *name, struct store_workspace *out, bool *found,
+                           struct err *err);
+bool store_workspace_get(struct store *store, const uint8_t id[ID_BYTES], struct store_workspace *out, bool *found,
+                         struct err *err);
+typedef bool store_workspace_visit(void *context, const struct store_workspace *workspace);
+bool store_workspaces(struct store *store, const char *after, store_workspace_visit *visit, void *context,
+                      struct err *err);
+
+enum { SCOPE_TEXT = 2048 };
+struct store_token {
+    uint8_t id[ID_BYTES], hash[HASH_BYTES], workspace[ID_BYTES];
+    char name[NAME_BYTES];
+    uint32_t role;                                    /* authorise.h */
+    char connectors[SCOPE_TEXT], actions[SCOPE_TEXT]; /* JSON arrays of names, "[]" = all */
+    uint64_t created, expires, revoked;               /* ns since 1970; expires, revoked: 0 = never, not */
+};
+bool store_token_add(struct store *store, const struct store_token *token, struct err *err);
+bool store_token_hashed(struct store *store, const uint8_t hash[HASH_BYTES], struct store_token *out, bool *found,
+                        struct err *err);
+bool store_token_get(struct store *store, const uint8_t id[ID_BYTES], struct store_token *out, bool *found,
+                     struct err *err);
+bool store_token_revoke(struct store *store, const uint8_t id[ID_BYTES], uint64_t now, struct err *err);
+typedef bool store_token_visit(void *context, const struct store_token *token);
+bool store_tokens(struct store *store, const uint8_t workspace[ID_BYTES], store_token_visit *visit, void *context,
+                  struct err *err);
+
+struct store_credential {
+    uint8_t id[ID_BYTES], workspace[ID_BYTES];
+    char name[NAME_BYTES], connector[NAME_BYTES];
+    uint32_t version;
+    char audience[AUDIENCE_MAX], fields[SCOPE_TEXT]; /* fields: JSON array of names */
+    uint64_t created, changed;
+};
+/* Adds it, or replaces the row of that id. */
+bool store_credential_put(struct store *store, const struct store_credential *credential, struct err *err);
+bool store_credential_named(struct store *store, const uint8_t workspace[ID_BYTES], const char *name,
+                            struct store_credential *out, bool *found, struct err *err);
+bool store_credential_remove(struct store *store, const uint8_t id[ID_BYTES], struct err *err);
+typedef bool store_credential_visit(void *context, const struct store_credential *credential);
+bool store_credentials(struct store *store, const uint8_t workspace[ID_BYTES], const char *after,
+                       store_credential_visit *visit, void *context, struct err *err);
+
+/* ── vault.db: ciphertext and wrapped keys ─────────────────────────────────────────────────────────── */
+
+struct store_keys {
+    uint32_t version;
+    struct wrapped workspace_key, answer_secret;
+    uint8_t answer_public[32];
+};
+bool store_keys_add(struct store *store, const uint8_t workspace[ID_BYTES], const struct store_keys *keys,
+                    struct err *err);
+/* The newest version. */
+bool store_keys_get(struct store *store, const uint8_t workspace[ID_BYTES], struct store_keys *out, bool *found,
+                    struct err *err);
+/* Every field of one version, as the vault answered MSG_SEAL: one transaction of vault.db. */
+bool store_sealed_add(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version, uint32_t key_version,
+                      const struct msg_seal_answer *sealed, struct err *err);
+/* Fills keys, audience digest and those of the wanted fields that exist into an order. */
+bool store_sealed_get(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version,
+                      const char (*wanted)[NAME_BYTES], unsigned wanted_count, struct msg_order *order, bool *found,
+                      struct err *err);
+/* The highest version that was ever written, 0 = none. */
+bool store_sealed_version(struct store *store, const uint8_t credential[ID_BYTES], uint32_t *version, struct err *err);
+bool store_sealed_remove(struct store *store, const uint8_t credential[ID_BYTES], struct err *err);

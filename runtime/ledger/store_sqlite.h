@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the SQLite store only: the connection, its statements, and how values go in and out. */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "store.h"
+
+enum { STORE_STATEMENTS = 80 };
+
+struct store {
+    sqlite3 *db[STORE_DBS];
+    sqlite3_stmt *prepared[STORE_STATEMENTS];
+    int wal_pages[STORE_DBS];
+};
+
+/* A statement: prepared at its first use, then kept. slot is filled in by itself. */
+struct query {
+    enum store_db db;
+    const char *sql;
+    unsigned slot;
+};
+
+/* What binds: i int64_t · u uint32_t · t text · b bytes and size_t · d 16 bytes · h 32 bytes (NULL pointers bind NULL)
+ * · n nothing. NULL: the store failed. Step it with store_step, then store_done. */
+sqlite3_stmt *store_query(struct store *store, struct query *query, struct err *err, const char *format, ...);
+/* 1: a row, 0: no more, -1: failed. */
+int store_step(struct store *store, struct query *query, sqlite3_stmt *row, struct err *err);
+void store_done(sqlite3_stmt *row);
+/* A statement without rows. */
+bool store_run(struct store *store, struct query *query, struct err *err, const char *format, ...);
+
+/* Columns, bounded: what does not fit exactly is damage and leaves zeros. */
+void column_bytes(sqlite3_stmt *row, int column, void *bytes, size_t count);
+void column_text(sqlite3_stmt *row, int column, char *text, size_t size);
+#define column_u64(row, column) ((uint64_t)sqlite3_column_int64((row), (column)))
+#define column_u32(row, column) ((uint32_t)sqlite3_column_int64((row), (column)))
+/* Appends a blob's bytes. */
+bool column_buf(sqlite3_stmt *row, int column, struct buf *buf, struct err *err);
+
+/* Sets err from the connection's state; always false. */
+bool store_failed(struct store *store, enum store_db db, struct err *err);
+bool store_exec(struct store *store, enum store_db db, const char *sql, struct err *err);
+
+/* SQLite wants absolute paths; the ledger has a descriptor and may be unable to walk to it. From now on paths below
+ * STORE_PREFIX mean that folder, for this process. */
+#define STORE_PREFIX "/caisson-data"
+bool store_files_use(int folder, struct err *err);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The SQLite store: what the vault sealed and wrapped, in vault.db. Nothing here can be read without the vault. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "store_sqlite.h"
+
+bool store_keys_add(struct store *store, const uint8_t workspace[ID_BYTES], const struct store_keys *keys,
+                    struct err *err)
+{
+    static struct query query = {STORE_VAULT,
+                                 "INSERT INTO workspace_key(workspace, version, wrapped, answer_secret, answer_public,"
+                                 " created) VALUES(?,?,?,?,?,?)",
+                                 0};
+    return store_run(store, &query, err, "dubbhi", workspace, keys->version, keys->workspace_key.bytes,
+                     (size_t)WRAP_BYTES, keys->answer_secret.bytes, (size_t)WRAP_BYTES, keys->answer_public,
+                     (int64_t)clock_wall());
+}
+
+bool store_keys_get(struct store *store, const uint8_t workspace[ID_BYTES], struct store_keys *out, bool *found,
+                    struct err *err)
+{
+    static struct query query = {STORE_VAULT,
+                                 "SELECT version, wrapped, answer_secret, answer_public FROM workspace_key"
+                                 " WHERE workspace = ? ORDER BY version DESC LIMIT 1",
+                                 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "d", workspace);
+    int got = row ? store_step(store, &query, row, err) : -1;
+    if (got == 1) {
+        out->version = column_u32(row, 0);
+        column_bytes(row, 1, out->workspace_key.bytes, WRAP_BYTES);
+        column_bytes(row, 2, out->answer_secret.bytes, WRAP_BYTES);
+        column_bytes(row, 3, out->answer_public, sizeof out->answer_public);
+    }
+    if (got >= 0) *found = got == 1;
+    store_done(row);
+    return got >= 0;
+}
+
+/* ── sealed fields ─────────────────────────────────────────────────────────────────────────────────── */
+
+static bool add_fields(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version,
+                       const struct msg_seal_answer *sealed, struct err *err)
+{
+    static struct query query = {STORE_VAULT,
+                                 "INSERT INTO credential_field(credential, version, name, sealed) VALUES(?,?,?,?)", 0};
+    for (uint32_t i = 0; i < sealed->field_count; i++) {
+        const struct sealed_field *field = &sealed->fields[i];
+        if (!store_run(store, &query, err, "dutb", credential, version, field->name, sealed->bytes + field->offset,
+                       (size_t)field->length))
+            return false;
+    }
+    return true;
+}
+
+bool store_sealed_add(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version, uint32_t key_version,
+                      const struct msg_seal_answer *sealed, struct err *err)
+{
+    static struct query query = {STORE_VAULT,
+                                 "INSERT INTO credential_version(credential, version, key_version, wrapped,"
+                                 " audience_digest, created) VALUES(?,?,?,?,?,?)",
+                                 0};
+    struct err ignored;
+    bool ok = store_exec(store, STORE_VAULT, "BEGIN IMMEDIATE", err) &&
+              store_run(store, &query, err, "duubhi", credential, version, key_version, sealed->credential_key.bytes,
+                        (size_t)WRAP_BYTES, sealed->audience_digest, (int64_t)clock_wall()) &&
+              add_fields(store, credential, version, sealed, err) && store_exec(store, STORE_VAULT, "COMMIT", err);
+    if (!ok && !sqlite3_get_autocommit(store->db[STORE_VAULT])) store_exec(store, STORE_VAULT, "ROLLBACK", &ignored);
+    return ok;
+}
+
+static bool wanted_field(const char (*wanted)[NAME_BYTES], unsigned count, const char *name)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(wanted[i], name) == 0) return true;
+    return false;
+}
+
+static bool take_field(sqlite3_stmt *row, struct msg_order *order, uint32_t *used)
+{
+    size_t length = (size_t)sqlite3_column_bytes(row, 1);
+    if (order->field_count == FRAME_FIELDS || length > SEALED_MAX - *used) return false;
+    struct sealed_field *field = &order->fields[order->field_count++];
+    column_text(row, 0, field->name, sizeof field->name);
+    field->offset = *used;
+    field->length = (uint32_t)length;
+    if (length) memcpy(order->bytes + *used, sqlite3_column_blob(row, 1), length);
+    *used += (uint32_t)length;
+    return true;
+}
+
+static bool get_fields(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version,
+                       const char (*wanted)[NAME_BYTES], unsigned wanted_count, struct msg_order *order,
+                       struct err *err)
+{
+    static struct query query = {
+        STORE_VAULT, "SELECT name, sealed FROM credential_field WHERE credential = ? AND version = ? ORDER BY name", 0};
+    uint32_t used = 0;
+    sqlite3_stmt *row = store_query(store, &query, err, "du", credential, version);
+    int got = row ? 1 : -1;
+    while (got == 1 && (got = store_step(store, &query, row, err)) == 1) {
+        if (!wanted_field(wanted, wanted_count, (const char *)sqlite3_column_text(row, 0))) continue;
+        if (take_field(row, order, &used)) continue;
+        err_set(err, ERR_TOO_LARGE, "the credential's fields are larger than one call may carry");
+        got = -1;
+    }
+    store_done(row);
+    return got == 0;
+}
+
+bool store_sealed_get(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version,
+                      const char (*wanted)[NAME_BYTES], unsigned wanted_count, struct msg_order *order, bool *found,
+                      struct err *err)
+{
+    static struct query query = {
+        STORE_VAULT,
+        "SELECT v.wrapped, v.audience_digest FROM credential_version v WHERE v.credential = ? AND v.version = ?", 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "du", credential, version);
+    int got = row ? store_step(store, &query, row, err) : -1;
+    if (got == 1) {
+        column_bytes(row, 0, order->credential_key.bytes, WRAP_BYTES);
+        column_bytes(row, 1, order->audience_digest, HASH_BYTES);
+    }
+    store_done(row);
+    if (got < 0) return false;
+    *found = got == 1;
+    return !*found || get_fields(store, credential, version, wanted, wanted_count, order, err);
+}
+
+bool store_sealed_version(struct store *store, const uint8_t credential[ID_BYTES], uint32_t *version, struct err *err)
+{
+    static struct query query = {STORE_VAULT,
+                                 "SELECT coalesce(max(version), 0) FROM credential_version WHERE credential = ?", 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "d", credential);
+    int got = row ? store_step(store, &query, row, err) : -1;
+    if (got == 1) *version = column_u32(row, 0);
+    store_done(row);
+    return got == 1;
+}
+
+bool store_sealed_remove(struct store *store, const uint8_t credential[ID_BYTES], struct err *err)
+{
+    static struct query versions = {STORE_VAULT, "DELETE FROM credential_version WHERE credential = ?", 0};
+    static struct query fields = {STORE_VAULT, "DELETE FROM credential_field WHERE credential = ?", 0};
+    return store_run(store, &versions, err, "d", credential) && store_run(store, &fields, err, "d", credential);
+}
