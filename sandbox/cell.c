@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -41,6 +42,7 @@ static void tell_ended(struct cell *cell, const struct cell_worker *worker, int 
                                  .attempt_count = worker->attempt_count};
     if (WIFEXITED(status)) report.exit_code = WEXITSTATUS(status);
     if (WIFSIGNALED(status)) report.signal = WTERMSIG(status);
+    if (report.signal != SIGKILL) report.why = ENDED_ITSELF; /* it was faster than our signal */
     memcpy(report.attempts, worker->attempts, sizeof report.attempts);
     report.cpu_us = (uint64_t)(use->ru_utime.tv_sec + use->ru_stime.tv_sec) * 1000000 +
                     (uint64_t)(use->ru_utime.tv_usec + use->ru_stime.tv_usec);
@@ -294,6 +296,9 @@ static bool read_settings(struct cell *cell, struct err *err)
     FREE_AUTO char *text = length <= CELL_SETTINGS_MAX ? malloc(length + 1) : NULL;
     if (!text || pread(CELL_SPEC, text, length, sizeof cell->spec) != (ssize_t)length)
         return err_set(err, ERR_INTERNAL, "the runner's specification is cut short");
+    uint32_t seed = 0; /* jansson would open a device for it */
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) return err_sys(err, ERR_IO, "no randomness");
+    json_object_seed(seed ? seed : 1);
     cell->settings = json_loadb(text, length, 0, NULL);
     return json_is_object(cell->settings) || err_set(err, ERR_INTERNAL, "the settings are not an object");
 }

@@ -40,5 +40,5 @@ const char *elf_text(unsigned problem);
 /* The file name of a library. */
 const char *elf_library_name(enum elf_library library);
 
-/* elf_check in a child in seccomp's strict mode, over a mapping of fd. */
+/* elf_check over a mapping of fd, in a child that can write its result and exit, and nothing else. */
 bool elf_check_apart(int fd, struct elf_facts *facts, struct err *err);

@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -93,12 +93,9 @@ static bool helpers(struct cell *cell, struct err *err)
     return true;
 }
 
-/* jansson would open a device for its seed at the first object; glibc its tables at the first conversion. */
+/* libc and jansson set some things up lazily: here, where files can still be read. */
 static bool warm_json(struct cell *cell, struct err *err)
 {
-    uint32_t seed = 0;
-    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) return err_sys(err, ERR_IO, "no randomness");
-    json_object_seed(seed ? seed : 1);
     json_t *probe = json_pack("{s:f}", "x", 1.5);
     char *text = json_dumps(probe, JSON_COMPACT);
     free(text);
@@ -171,9 +168,11 @@ static bool out_of_memory_first(struct cell *cell, struct err *err)
 
 bool cell_set_up(struct cell *cell, struct err *err)
 {
+    /* clang-format off */
     static bool (*const steps[])(struct cell *, struct err *) = {
-        ids,        out_of_memory_first, plugin,      helpers,  warm_json,       root,   numbers,
-        privileges, no_new_privileges,   no_new_code, no_dumps, die_with_runner, filters};
+        ids, out_of_memory_first, plugin, helpers, warm_json, numbers, root,
+        privileges, no_new_privileges, no_new_code, no_dumps, die_with_runner, filters};
+    /* clang-format on */
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!steps[i](cell, err)) return false;
     return true;

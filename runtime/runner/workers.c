@@ -270,37 +270,39 @@ void worker_answered(struct runner *runner, struct worker *worker)
     spares_refill(runner, worker->home);
 }
 
-/* Nobody's fault, and nobody's call: a spare or lease that was told to end, or that its vault let go. */
-static bool quiet_end(const struct worker *worker, const struct cell_report *report)
-{
-    return worker->state == HELD_ENDING || (!report->signal && report->exit_code == WORKER_CLOSED);
-}
-
-static void tell_death(struct runner *runner, struct worker *worker, const struct cell_report *report)
+static void tell_death(struct runner *runner, struct worker *worker, const struct cell_report *report, bool faulty)
 {
     if (worker->call) {
         tell_ended(runner, worker, report);
         if (report->exit_code == WORKER_MISMATCH && !report->signal)
             tell_incident(runner, INCIDENT_DIGEST_MISMATCH, worker->home, &worker->last, report);
-    } else if (worker->answered && !quiet_end(worker, report)) {
-        tell_incident(runner, INCIDENT_LATE_END, worker->home, &worker->last, report);
+    } else if (faulty) {
+        enum incident_kind kind = worker->answered ? INCIDENT_LATE_END : INCIDENT_LOAD;
+        tell_incident(runner, kind, worker->home, worker->answered ? &worker->last : NULL, report);
     } else if (worker->answered && report->attempt_count) {
         worker->end_class = CLASS_OK;
         tell_ended(runner, worker, report);
-    } else if (!worker->answered && !quiet_end(worker, report)) {
-        tell_incident(runner, INCIDENT_LOAD, worker->home, NULL, report);
     }
+}
+
+/* The plugin's own doing: crashes, violations, objects that do not load. Being slow is not among them. */
+static bool own_fault(const struct worker *worker, const struct cell_report *report)
+{
+    uint32_t class, reason;
+    judge(report, &class, &reason);
+    return worker->end_class == CLASS_NONE &&
+           (class == CLASS_CRASHED || class == CLASS_VIOLATION || reason == REASON_LOAD_FAILED);
 }
 
 void worker_ended(struct runner *runner, struct worker *worker, const struct cell_report *report)
 {
     struct home *home = worker->home;
     struct call *call = worker->call;
-    uint32_t class, reason;
-    judge(report, &class, &reason);
-    if (worker->end_class != CLASS_NONE) class = worker->end_class, reason = worker->end_reason;
-    tell_death(runner, worker, report);
-    if (!worker->answered && !quiet_end(worker, report)) home_failed(runner, home);
+    uint32_t class, reason = worker->end_reason;
+    bool faulty = own_fault(worker, report);
+    if (worker->end_class == CLASS_NONE) judge(report, &class, &reason);
+    tell_death(runner, worker, report, faulty);
+    if (faulty) home_failed(runner, home);
     send_gone(runner, worker);
     if (call) {
         let_go(runner, worker);
