@@ -55,7 +55,8 @@ enum err_kind err_kind_of(const char *slug)
     return ERR_INTERNAL;
 }
 
-static void set_text(struct err *err, enum err_kind kind, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void set_text(struct err *err, enum err_kind kind, const char *format,
+                                                           va_list args)
 {
     err->kind = kind;
     vsnprintf(err->text, sizeof err->text, format, args);
