@@ -41,7 +41,7 @@ const struct route api_routes[] = {
     {"DELETE", "/v1/credentials/{name}", DESK, BODY, MSG_CREDENTIAL_REMOVE, {"workspace"}, false, api_forward},
     {"GET", "/v1/plugins", DESK, 0, MSG_PLUGIN_LIST, NO_QUERY, false, api_forward},
     {"POST", "/v1/plugins/record", DESK, BODY, MSG_PLUGIN_RECORD, NO_QUERY, false, api_forward},
-    {"GET", "/v1/workspaces", DESK, 0, MSG_WORKSPACE_LIST, NO_QUERY, false, api_forward},
+    {"GET", "/v1/workspaces", DESK, 0, MSG_WORKSPACE_LIST, {"after"}, false, api_forward},
     {"POST", "/v1/workspaces", DESK, BODY, MSG_WORKSPACE_CREATE, NO_QUERY, false, api_forward},
     {"POST", "/v1/reload", DESK, BODY, MSG_RELOAD, NO_QUERY, false, api_forward},
     {"POST", "/v1/freeze-record", DESK, BODY, MSG_FREEZE_RECORD, NO_QUERY, false, api_forward},
