@@ -42,7 +42,10 @@ static bool find_connector(struct filling *filling, const char *connector, struc
     size_t i;
     json_t *entry;
     JSON_AUTO *answer = NULL;
-    if (!api_get(&filling->cli->home, API_DESK, "/v1/connectors", &answer, err)) return false;
+    char path[API_PATH];
+    api_path(path, "/v1/connectors", NULL);
+    api_query(path, "workspace", filling->submission->workspace);
+    if (!api_get(&filling->cli->home, API_DESK, path, &answer, err)) return false;
     json_array_foreach(print_list(answer), i, entry)
     {
         const char *name = json_string_value(json_object_get(entry, "name"));

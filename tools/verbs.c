@@ -37,7 +37,7 @@ static const struct cli_option credential_set[] = {
     {"audience", "HOST", "A host that it may be used towards; any that the connector reaches when absent", true},
     END};
 
-static const struct cli_option credential_list[] = {{"workspace", "NAME", "Only of this workspace", false},
+static const struct cli_option credential_list[] = {{"workspace", "NAME", "The workspace; default when absent", false},
                                                     {"connector", "NAME", "Only for this connector", false},
                                                     END};
 
@@ -50,7 +50,7 @@ static const struct cli_option call[] = {
     END};
 
 static const struct cli_option calls_list[] = {
-    {"workspace", "NAME", "Only of this workspace", false},
+    {"workspace", "NAME", "The workspace; default when absent", false},
     {"connector", "NAME", "Only of this connector", false},
     {"class", "CLASS", "Only with this outcome: ok, rejected, retryable, crashed and so on", false},
     {"limit", "COUNT", "At most so many, the newest first", false},
