@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ledger as a process, and everyone around it played by the test. */
+#include "rig.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+const char *ledger_path;
+
+#define ZEROS62 "00000000000000000000000000000000000000000000000000000000000000"
+static const char registry_text[] =
+    "{\"registry\":7,\"entries\":[{\"name\":\"echo\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":\"echoes\","
+    "\"state\":\"enabled\",\"digest\":\"11" ZEROS62 "\",\"so_digest\":\"22" ZEROS62
+    "\",\"manifest_digest\":\"33" ZEROS62 "\","
+    "\"isolation\":\"call\",\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},"
+    "\"actions\":[{\"name\":\"say\",\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[]},"
+    "{\"name\":\"login\",\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[\"password\",\"user\"]}],"
+    "\"fields\":[{\"name\":\"password\",\"secret\":true,\"required\":true,\"summary\":\"p\"},"
+    "{\"name\":\"user\",\"secret\":false,\"required\":false,\"summary\":\"u\"}],"
+    "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"default\",\"other\"],"
+    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_mb\":1,"
+    "\"down_mb\":1,\"concurrency\":300}},"
+    "{\"name\":\"off\",\"plugin\":\"off\",\"version\":\"1.0.0\",\"summary\":\"off\",\"state\":\"disabled\","
+    "\"problem\":\"an administrator disabled it\",\"digest\":\"44" ZEROS62 "\",\"so_digest\":\"22" ZEROS62 "\","
+    "\"manifest_digest\":\"33" ZEROS62 "\",\"isolation\":\"call\","
+    "\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},"
+    "\"actions\":[{\"name\":\"say\",\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[]}],\"fields\":[],"
+    "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"*\"],"
+    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_mb\":1,"
+    "\"down_mb\":1,\"concurrency\":1}}]}";
+
+/* ── frames ────────────────────────────────────────────────────────────────────────────────────────── */
+
+void rig_send(struct rig *rig, int line, uint32_t generation, unsigned type, uint32_t seq, const void *body,
+              size_t length, const int *fds, int fd_count)
+{
+    struct msg_head head = {.type = (uint16_t)type, .generation = generation, .seq = seq};
+    struct iovec pieces[2] = {{&head, sizeof head}, {(void *)body, length}};
+    for (int failed; (failed = wire_send(line, pieces, length ? 2 : 1, fds, fd_count));) {
+        assert_int_equal(failed, EAGAIN);
+        struct pollfd room = {.fd = line, .events = POLLOUT};
+        assert_true(poll(&room, 1, PATIENCE_S * 1000) > 0);
+    }
+}
+
+static bool take_frame(struct rig *rig, int line, struct msg_head *head, int wait_ms)
+{
+    if (!wire_wait(line, clock_now() + (uint64_t)wait_ms * CLOCK_MS)) return false;
+    wire_drop(&rig->frame);
+    if (wire_take(line, &rig->frame) != WIRE_FRAME) return false;
+    assert_true(rig->frame.length >= sizeof *head);
+    memcpy(head, rig->frame.bytes, sizeof *head);
+    return true;
+}
+
+static const void *body_of(struct rig *rig)
+{
+    return rig->frame.bytes + sizeof(struct msg_head);
+}
+
+/* ── the vault ─────────────────────────────────────────────────────────────────────────────────────── */
+
+static void sign(struct rig *rig, const struct msg_sign *ask, struct msg_sign_answer *answer)
+{
+    char text[512], root[64];
+    answer->last_size = rig->signed_size;
+    memcpy(answer->last_root, rig->signed_root, HASH_BYTES);
+    if (ask->old_size != rig->signed_size ||
+        !tree_check_consistency(ask->old_size, ask->size, rig->signed_root, ask->root, ask->proof, ask->proof_count)) {
+        answer->status.kind = ERR_STATE;
+        return;
+    }
+    rig->signed_size = ask->size;
+    memcpy(rig->signed_root, ask->root, HASH_BYTES);
+    rig->signatures++;
+    sodium_bin2base64(root, sizeof root, ask->root, HASH_BYTES, sodium_base64_VARIANT_ORIGINAL);
+    int length = snprintf(text, sizeof text, "%s\n%llu\n%s\n", ask->origin, (unsigned long long)ask->size, root);
+    memcpy(answer->key, rig->sign_public, 32);
+    crypto_sign_detached(answer->signature, NULL, (unsigned char *)text, (size_t)length, rig->sign_secret);
+}
+
+/* Stands in for encryption: what is "sealed" is the box itself, as one field called password. */
+static void seal(const struct msg_seal *ask, struct msg_seal_answer *answer)
+{
+    memset(answer->credential_key.bytes, 0xcc, WRAP_BYTES);
+    memset(answer->audience_digest, ask->audience[0] ? 0xad : 0, HASH_BYTES);
+    answer->field_count = 1;
+    strcpy(answer->fields[0].name, "password");
+    answer->fields[0].length = ask->box_length;
+    memcpy(answer->bytes, ask->box, ask->box_length);
+}
+
+static void answer_vault(struct rig *rig, const struct msg_head *head)
+{
+    union {
+        struct msg_workspace_key_answer keys;
+        struct msg_seal_answer sealed;
+        struct msg_open_key_answer opened;
+        struct msg_sign_answer signature;
+    } answer;
+    static const struct {
+        unsigned ask, answer;
+        size_t length;
+    } rows[] = {{MSG_WORKSPACE_KEY, MSG_WORKSPACE_KEY_ANSWER, sizeof answer.keys},
+                {MSG_SEAL, MSG_SEAL_ANSWER, sizeof answer.sealed},
+                {MSG_OPEN_KEY, MSG_OPEN_KEY_ANSWER, sizeof answer.opened},
+                {MSG_SIGN, MSG_SIGN_ANSWER, sizeof answer.signature}};
+    memset(&answer, 0, sizeof answer);
+    if (head->type == MSG_WORKSPACE_KEY)
+        memset(&answer.keys.workspace_key, 0x77, sizeof answer.keys - sizeof answer.keys.status);
+    if (head->type == MSG_SEAL) seal(body_of(rig), &answer.sealed);
+    if (head->type == MSG_OPEN_KEY)
+        memcpy(answer.opened.key, ((const struct msg_open_key *)body_of(rig))->sealed_key, 32);
+    if (head->type == MSG_SIGN) sign(rig, body_of(rig), &answer.signature);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].ask == head->type)
+            rig_send(rig, rig->vault, rig->vault_generation, rows[i].answer, head->seq, &answer, rows[i].length, NULL,
+                     0);
+}
+
+static bool vault_question(unsigned type)
+{
+    return type == MSG_WORKSPACE_KEY || type == MSG_SEAL || type == MSG_OPEN_KEY || type == MSG_SIGN;
+}
+
+/* Answers what the vault was asked; gives up when an order stands first (the test takes that itself). */
+static void serve_vault(struct rig *rig)
+{
+    unsigned char peek[sizeof(struct msg_head)];
+    struct msg_head head;
+    while (!rig->mute_vault && recv(rig->vault, peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT) == sizeof peek) {
+        memcpy(&head, peek, sizeof head);
+        if (!vault_question(head.type)) return;
+        assert_true(take_frame(rig, rig->vault, &head, 0));
+        answer_vault(rig, &head);
+    }
+}
+
+const void *rig_take(struct rig *rig, int line, unsigned type, uint32_t *seq)
+{
+    struct msg_head head;
+    uint64_t until = clock_now() + PATIENCE_S * CLOCK_S;
+    while (clock_now() < until) {
+        struct pollfd both[2] = {{.fd = line, .events = POLLIN}, {.fd = rig->vault, .events = POLLIN}};
+        poll(both, line == rig->vault || rig->vault < 0 || rig->mute_vault ? 1 : 2, 20);
+        if (line != rig->vault && rig->vault >= 0) serve_vault(rig);
+        if (!(both[0].revents & POLLIN) || !take_frame(rig, line, &head, 0)) {
+            if (both[0].revents & POLLHUP)
+                fail_msg("the ledger closed the line while waiting for %s", msg_row(type)->name);
+            continue;
+        }
+        if (head.type == type) {
+            if (seq) *seq = head.seq;
+            return body_of(rig);
+        }
+        if (line != rig->vault || !vault_question(head.type))
+            fail_msg("%s came instead of %s", msg_row(head.type)->name, msg_row(type)->name);
+        if (!rig->mute_vault) answer_vault(rig, &head);
+    }
+    fail_msg("%s did not come", msg_row(type)->name);
+    return NULL;
+}
+
+/* ── the process ───────────────────────────────────────────────────────────────────────────────────── */
+
+static int memory(const char *text, size_t length)
+{
+    int fd = memfd_create("given", MFD_CLOEXEC);
+    assert_int_equal(write(fd, text, length), (ssize_t)length);
+    return fd;
+}
+
+static void give(struct rig *rig, enum give_kind kind, int fd)
+{
+    struct ctl_give body = {.kind = (uint32_t)kind};
+    rig_send(rig, rig->control, 0, CTL_GIVE, 0, &body, sizeof body, &fd, 1);
+}
+
+static int new_line(struct rig *rig, enum role_id peer, uint32_t index, uint32_t generation)
+{
+    int ends[2];
+    struct err err;
+    struct ctl_line body = {.peer = (uint32_t)peer, .index = index, .generation = generation};
+    assert_true(wire_pair(ends, &err));
+    rig_send(rig, rig->control, 0, CTL_LINE, 0, &body, sizeof body, &ends[1], 1);
+    close(ends[1]);
+    return ends[0];
+}
+
+static void close_slot(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static void close_lines(struct rig *rig)
+{
+    close_slot(&rig->control);
+    for (int i = 0; i < RIG_FRONTS; i++) close_slot(&rig->front[i]);
+    close_slot(&rig->desk);
+    close_slot(&rig->vault);
+    close_slot(&rig->broker);
+    close_slot(&rig->runner);
+    close_slot(&rig->peers[0]);
+    close_slot(&rig->peers[1]);
+}
+
+static void spawn(struct rig *rig)
+{
+    int ends[2];
+    struct err err;
+    assert_true(wire_pair(ends, &err));
+    rig->pid = fork();
+    assert_true(rig->pid >= 0);
+    if (rig->pid == 0) {
+        if (ends[1] == 3)
+            fcntl(3, F_SETFD, 0);
+        else
+            dup2(ends[1], 3);
+        close_range(4, ~0U, 0);
+        execl(ledger_path, ledger_path, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    rig->control = ends[0];
+}
+
+void rig_replace(struct rig *rig, enum role_id peer)
+{
+    struct {
+        enum role_id peer;
+        int *line;
+        uint32_t *generation;
+    } rows[] = {{ROLE_DESK, &rig->desk, &rig->desk_generation},
+                {ROLE_VAULT, &rig->vault, &rig->vault_generation},
+                {ROLE_BROKER, &rig->broker, &rig->broker_generation},
+                {ROLE_RUNNER, &rig->runner, &rig->runner_generation}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].peer != peer) continue;
+        close_slot(rows[i].line);
+        *rows[i].line = new_line(rig, peer, 0, ++*rows[i].generation);
+    }
+    if (peer != ROLE_FRONT) return;
+    rig->front_generation++;
+    for (uint32_t i = 0; i < RIG_FRONTS; i++) {
+        close_slot(&rig->front[i]);
+        rig->front[i] = new_line(rig, ROLE_FRONT, i, rig->front_generation);
+    }
+}
+
+static void begin_start(struct rig *rig)
+{
+    struct ctl_start start = {.start = clock_now()};
+    memcpy(start.instance, rig->instance, ID_BYTES);
+    spawn(rig);
+    int config = memory(rig->config, strlen(rig->config)), registry = memory(registry_text, strlen(registry_text));
+    give(rig, GIVE_CONFIG, config);
+    give(rig, GIVE_REGISTRY, registry);
+    give(rig, GIVE_DATA, rig->data);
+    close(config);
+    close(registry);
+    static const enum role_id all[] = {ROLE_FRONT, ROLE_DESK, ROLE_VAULT, ROLE_BROKER, ROLE_RUNNER};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) rig_replace(rig, all[i]);
+    rig_send(rig, rig->control, 0, CTL_START, 0, &start, sizeof start, NULL, 0);
+}
+
+static uint32_t show(struct rig *rig, int line, uint32_t generation, int *kept)
+{
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    rig_send(rig, line, generation, MSG_HELLO, ++rig->seq, NULL, 0, &ends[1], 1);
+    close(ends[1]);
+    *kept = ends[0];
+    const struct msg_hello_answer *answer = rig_take(rig, line, MSG_HELLO_ANSWER, NULL);
+    assert_int_equal(answer->status.kind, ERR_NONE);
+    return answer->principal;
+}
+
+void rig_start(struct rig *rig, bool fresh)
+{
+    if (fresh) id_new(rig->instance);
+    begin_start(rig);
+    struct msg_head head;
+    while (take_frame(rig, rig->control, &head, PATIENCE_S * 1000) && head.type != CTL_READY)
+        if (head.type == CTL_FAILED) fail_msg("%s", ((const struct ctl_failed *)body_of(rig))->status.text);
+    assert_int_equal(head.type, CTL_READY);
+    rig->principal = show(rig, rig->front[0], rig->front_generation, &rig->peers[0]);
+    rig->desk_principal = show(rig, rig->desk, rig->desk_generation, &rig->peers[1]);
+}
+
+const char *rig_start_failing(struct rig *rig)
+{
+    static char text[256];
+    struct msg_head head = {0};
+    begin_start(rig);
+    assert_true(take_frame(rig, rig->control, &head, PATIENCE_S * 1000));
+    assert_int_equal(head.type, CTL_FAILED);
+    snprintf(text, sizeof text, "%s", ((const struct ctl_failed *)body_of(rig))->status.text);
+    waitpid(rig->pid, NULL, 0);
+    rig->pid = 0;
+    close_lines(rig);
+    return text;
+}
+
+void rig_kill(struct rig *rig)
+{
+    if (rig->pid <= 0) return;
+    kill(rig->pid, SIGKILL);
+    waitpid(rig->pid, NULL, 0);
+    rig->pid = 0;
+    close_lines(rig);
+}
+
+/* The ledger ends by itself when its parent's line is closed; until then its last checkpoint is signed. */
+void rig_stop(struct rig *rig)
+{
+    int status = 0;
+    if (rig->pid <= 0) return;
+    close_slot(&rig->control);
+    for (int i = 0; i < 400 && waitpid(rig->pid, &status, WNOHANG) == 0; i++) {
+        struct pollfd one = {.fd = rig->vault, .events = POLLIN};
+        poll(&one, 1, 50);
+        serve_vault(rig);
+    }
+    rig->pid = 0;
+    close_lines(rig);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+void rig_init(struct rig *rig, const char *config)
+{
+    memset(rig, 0, sizeof *rig);
+    rig->control = rig->desk = rig->vault = rig->broker = rig->runner = rig->peers[0] = rig->peers[1] = -1;
+    for (int i = 0; i < RIG_FRONTS; i++) rig->front[i] = -1;
+    snprintf(rig->config, sizeof rig->config, "%s", config ? config : "{\"reserve_mb\":0}");
+    snprintf(rig->path, sizeof rig->path, "/tmp/caisson-ledger-XXXXXX");
+    assert_non_null(mkdtemp(rig->path));
+    rig->data = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(rig->data >= 0 && sodium_init() >= 0);
+    crypto_sign_keypair(rig->sign_public, rig->sign_secret);
+}
+
+void rig_clear(struct rig *rig)
+{
+    rig_kill(rig);
+    wire_drop(&rig->frame);
+    DIR *folder = fdopendir(rig->data);
+    for (struct dirent *one; folder && (one = readdir(folder));) unlinkat(dirfd(folder), one->d_name, 0);
+    if (folder) closedir(folder);
+    rmdir(rig->path);
+}
+
+int rig_setup(void **state)
+{
+    struct rig *rig = malloc(sizeof *rig);
+    *state = rig;
+    rig_init(rig, NULL);
+    rig_start(rig, true);
+    return 0;
+}
+
+int rig_teardown(void **state)
+{
+    rig_clear(*state);
+    free(*state);
+    return 0;
+}
+
+void rig_nothing(struct rig *rig, int line)
+{
+    struct pollfd one = {.fd = line, .events = POLLIN};
+    uint32_t kind;
+    json_decref(rig_query(rig, MSG_HEALTH, json_object(), &kind)); /* answered after everything before it */
+    assert_int_equal(kind, ERR_NONE);
+    assert_int_equal(poll(&one, 1, 0), 0);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tree against RFC 6962 probes that nobody on this project wrote, and against itself at every size. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "runtime/ledger/tree.h"
+
+/* ── the probes ────────────────────────────────────────────────────────────────────────────────────── */
+
+struct probe {
+    uint64_t first, second;
+    tree_hash root, other;
+    tree_hash proof[TREE_PROOF];
+    unsigned count;
+    bool whole; /* every hash has its 32 bytes: else no proof of ours could even hold it */
+};
+
+static bool read_hash(const json_t *value, tree_hash out)
+{
+    size_t length = 0;
+    const char *text = json_string_value(value);
+    unsigned char bytes[256];
+    if (!text ||
+        sodium_base642bin(bytes, sizeof bytes, text, strlen(text), NULL, &length, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
+        length != HASH_BYTES)
+        return false;
+    memcpy(out, bytes, HASH_BYTES);
+    return true;
+}
+
+static void read_proof(const json_t *list, struct probe *probe)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (probe->count == TREE_PROOF || !read_hash(json_array_get(list, i), probe->proof[probe->count]))
+            probe->whole = false;
+        else
+            probe->count++;
+    }
+}
+
+/* Some are larger than jansson's numbers: taken from the text itself. */
+static uint64_t number_in(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+    assert_non_null(at);
+    return strtoull(at + strcspn(at, ":") + 1, NULL, 10);
+}
+
+static bool check(const char *kind, const char *text, const json_t *object)
+{
+    struct probe probe = {.whole = true};
+    bool inclusion = strcmp(kind, "inclusion") == 0;
+    probe.first = number_in(text, inclusion ? "\"leafIdx\"" : "\"size1\"");
+    probe.second = number_in(text, inclusion ? "\"treeSize\"" : "\"size2\"");
+    probe.whole = read_hash(json_object_get(object, inclusion ? "leafHash" : "root1"), probe.other) &&
+                  read_hash(json_object_get(object, inclusion ? "root" : "root2"), probe.root);
+    read_proof(json_object_get(object, "proof"), &probe);
+    if (!probe.whole) return false;
+    return inclusion
+               ? tree_check_inclusion(probe.first, probe.second, probe.other, probe.proof, probe.count, probe.root)
+               : tree_check_consistency(probe.first, probe.second, probe.other, probe.root, probe.proof, probe.count);
+}
+
+static unsigned walk_folder(const char *kind, const char *folder, unsigned *good)
+{
+    unsigned count = 0;
+    char path[4096];
+    DIR *files = opendir(folder);
+    for (struct dirent *one; files && (one = readdir(files));) {
+        if (one->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/%s", folder, one->d_name);
+        if (one->d_type == DT_DIR) {
+            count += walk_folder(kind, path, good);
+            continue;
+        }
+        char text[16384] = "";
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+        fclose(file);
+        json_t *object = json_loads(text, JSON_DECODE_INT_AS_REAL, NULL);
+        assert_non_null(object);
+        bool wrong = json_is_true(json_object_get(object, "wantErr"));
+        if (check(kind, text, object) == wrong) fail_msg("%s: %s", path, wrong ? "accepted" : "refused");
+        *good += !wrong;
+        count++;
+        json_decref(object);
+    }
+    if (files) closedir(files);
+    return count;
+}
+
+static void test_probes(void **state)
+{
+    char path[2048];
+    unsigned count = 0, good = 0;
+    const char *data = getenv("CAISSON_TEST_DATA");
+    for (int i = 0; i < 2; i++) {
+        const char *kind = i ? "consistency" : "inclusion";
+        snprintf(path, sizeof path, "%s/vectors/merkle-rfc6962/%s", data ? data : SOURCE_ROOT "/../shared", kind);
+        count += walk_folder(kind, path, &good);
+    }
+    if (count == 0) {
+        print_message("skipped: no vectors/merkle-rfc6962 below CAISSON_TEST_DATA\n");
+        skip();
+    }
+    assert_int_equal(count, 196);
+    assert_int_equal(good, 12);
+}
+
+/* ── against itself ────────────────────────────────────────────────────────────────────────────────── */
+
+enum { SIZES = 70000 };
+static struct tree tree, loaded;
+static uint8_t tiles[3][SIZES / 256 + 1][TILE_BYTES];
+static tree_hash leaves[SIZES];
+
+static bool sink(void *context, unsigned level, uint64_t n, const uint8_t *hashes)
+{
+    memcpy(tiles[level][n], hashes, TILE_BYTES);
+    return true;
+}
+
+static bool source(void *context, unsigned level, uint64_t n, uint8_t *hashes)
+{
+    if (level > 2 || n >= tree.size >> (8 * (level + 1))) return false;
+    memcpy(hashes, tiles[level][n], TILE_BYTES);
+    return true;
+}
+
+static bool leaf_source(void *context, uint64_t from, unsigned count, tree_hash *out)
+{
+    memcpy(out, leaves[from], count * sizeof *out);
+    return true;
+}
+
+static void grow(uint64_t to)
+{
+    while (tree.size < to) {
+        uint64_t index = tree.size;
+        tree_leaf(&index, sizeof index, leaves[index]);
+        assert_true(tree_append(&tree, leaves[index], sink, NULL));
+    }
+}
+
+/* RFC 6962 §2.1, word for word and slowly. */
+static void slow_root(uint64_t from, uint64_t to, tree_hash out)
+{
+    tree_hash pair[2];
+    uint64_t half = 1;
+    if (to == from) return sha256("", 0, out);
+    if (to - from == 1) return (void)memcpy(out, leaves[from], HASH_BYTES);
+    while (half * 2 < to - from) half *= 2;
+    slow_root(from, from + half, pair[0]);
+    slow_root(from + half, to, pair[1]);
+    sha256_three("\1", 1, pair, sizeof pair, NULL, 0, out);
+}
+
+static void test_roots(void **state)
+{
+    static const uint64_t sizes[] = {0,   1,   2,   3,   4,   5,   7,     8,     9,     255,
+                                     256, 257, 300, 511, 512, 513, 65535, 65536, 65537, 70000};
+    tree_hash fast, slow, later;
+    memset(&tree, 0, sizeof tree);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        grow(sizes[i]);
+        tree_root(&tree, fast);
+        slow_root(0, sizes[i], slow);
+        assert_memory_equal(fast, slow, HASH_BYTES);
+        assert_true(tree_load(&loaded, sizes[i], source, leaf_source, NULL));
+        tree_root(&loaded, fast);
+        assert_memory_equal(fast, slow, HASH_BYTES);
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        assert_true(tree_root_at(&tree, sizes[i], source, NULL, later));
+        slow_root(0, sizes[i], slow);
+        assert_memory_equal(later, slow, HASH_BYTES);
+    }
+    assert_false(tree_root_at(&tree, 70001, source, NULL, later));
+}
+
+/* A loaded tree goes on exactly as the one that it was loaded from. */
+static void test_load_and_go_on(void **state)
+{
+    tree_hash first, second;
+    memset(&tree, 0, sizeof tree);
+    grow(65000);
+    assert_true(tree_load(&loaded, tree.size, source, leaf_source, NULL));
+    uint64_t from = tree.size;
+    grow(66000);
+    for (uint64_t i = from; i < 66000; i++) assert_true(tree_append(&loaded, leaves[i], NULL, NULL));
+    tree_root(&tree, first);
+    tree_root(&loaded, second);
+    assert_memory_equal(first, second, HASH_BYTES);
+    assert_memory_equal(tree.edge_count, loaded.edge_count, sizeof tree.edge_count);
+}
+
+static void test_proofs(void **state)
+{
+    tree_hash proof[TREE_PROOF], root, old_root;
+    unsigned count;
+    memset(&tree, 0, sizeof tree);
+    grow(66000);
+    for (uint64_t size = 1; size <= 66000; size += size < 40 ? 1 : 977) {
+        assert_true(tree_root_at(&tree, size, source, NULL, root));
+        for (uint64_t index = 0; index < size; index += size < 40 ? 1 : 4099) {
+            assert_true(tree_inclusion(&tree, index, size, source, NULL, proof, &count));
+            assert_true(tree_check_inclusion(index, size, leaves[index], proof, count, root));
+            assert_false(tree_check_inclusion(index, size, leaves[index], proof, count + 1, root));
+            if (count) assert_false(tree_check_inclusion(index, size, leaves[index], proof, count - 1, root));
+        }
+        for (uint64_t old = 0; old <= size; old += size < 40 ? 1 : 4099) {
+            assert_true(tree_root_at(&tree, old, source, NULL, old_root));
+            assert_true(tree_consistency(&tree, old, size, source, NULL, proof, &count));
+            assert_true(tree_check_consistency(old, size, old_root, root, proof, count));
+            if (old == 0 || old == size) continue;
+            old_root[0] ^= 1;
+            assert_false(tree_check_consistency(old, size, old_root, root, proof, count));
+        }
+    }
+    assert_false(tree_inclusion(&tree, 5, 5, source, NULL, proof, &count));
+    assert_false(tree_consistency(&tree, 6, 5, source, NULL, proof, &count));
+    assert_false(tree_consistency(&tree, 5, 66001, source, NULL, proof, &count));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_probes), cmocka_unit_test(test_roots),
+                                       cmocka_unit_test(test_load_and_go_on), cmocka_unit_test(test_proofs)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
