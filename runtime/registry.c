@@ -220,10 +220,16 @@ static const char **read_texts(const json_t *object, const char *key, size_t mos
     return texts;
 }
 
+static bool read_workspaces(const json_t *object, struct entry *entry, struct err *err)
+{
+    entry->workspaces = read_texts(object, "workspaces", WORKSPACES_MAX, &entry->workspace_count, err);
+    return entry->workspaces != NULL;
+}
+
 static bool read_lists(const json_t *object, struct entry *entry, struct err *err)
 {
-    return (entry->ranges = read_texts(object, "ranges", RANGES_MAX, &entry->range_count, err)) &&
-           (entry->workspaces = read_texts(object, "workspaces", WORKSPACES_MAX, &entry->workspace_count, err));
+    entry->ranges = read_texts(object, "ranges", RANGES_MAX, &entry->range_count, err);
+    return entry->ranges && read_workspaces(object, entry, err);
 }
 
 static bool read_limits(const json_t *object, struct entry *entry, struct err *err)
@@ -282,7 +288,8 @@ static bool read_body(const json_t *object, struct entry *entry, struct err *err
            read_lists(object, entry, err);
 }
 
-/* Only an enabled entry must be whole: of the others, name and problem are all that anyone may use. */
+/* Only an enabled entry must be whole: of the others, name, problem and workspaces (who may hear of the problem) are
+ * all that anyone may use. */
 static bool read_entry(const json_t *object, uint32_t index, struct entry *entry, struct err *err)
 {
     static const char *const states[] = {"enabled", "disabled", "changed", "invalid", NULL};
@@ -295,7 +302,7 @@ static bool read_entry(const json_t *object, uint32_t index, struct entry *entry
     if (!get_name(object, "name", entry->name, err)) return false;
     if (entry->state == ENTRY_ENABLED) return read_body(object, entry, err);
     if (!entry->problem) entry->problem = "This connector is not enabled.";
-    return true;
+    return !json_object_get(object, "workspaces") || read_workspaces(object, entry, err);
 }
 
 /* ── the whole ─────────────────────────────────────────────────────────────────────────────────────── */

@@ -257,7 +257,8 @@ static json_t *failed_json(const char *file, const struct dropin *dropin, const 
     char name[NAME_BYTES];
     snprintf(name, sizeof name, "%s", dropin->name);
     if (!name[0]) name_from_file(file, name);
-    return json_pack("{s:s, s:s, s:s, s:s}", "file", file, "name", name, "state", state, "problem", problem);
+    return json_pack("{s:s, s:s, s:s, s:s, s:O*}", "file", file, "name", name, "state", state, "problem", problem,
+                     "workspaces", dropin->workspaces);
 }
 
 static bool name_taken(const json_t *entries, const char *name)

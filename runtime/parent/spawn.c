@@ -104,9 +104,7 @@ static void plain_signals(void)
 
 static _Noreturn void run_child(const char *path, enum role_id role, struct identity who, int control)
 {
-    char name[24] = "caisson-";
-    strcat(name, role_name(role));
-    char *const arguments[] = {name, (char *)role_name(role), NULL}, *const environment[] = {NULL};
+    char *const arguments[] = {strrchr(path, '/') + 1, (char *)role_name(role), NULL}, *const environment[] = {NULL};
     setsid();
     plain_signals();
     if (arrange(control) && become(who)) execve(path, arguments, environment);
