@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/wire.h"
 #include "cell_state.h"
+#include "limits.h"
 
 /* What an event is about: the worker's slot and which of its descriptors. */
 enum watched { WATCH_CHANNEL, WATCH_CARRIER, WATCH_LISTENER, WATCH_DEATH };
@@ -223,7 +224,7 @@ static void on_carrier(struct cell *cell, struct cell_worker *worker)
 {
     worker->listener = take_listener(worker->carrier);
     unwatch(cell, &worker->carrier);
-    if (worker->listener < 0) {
+    if (worker->listener < 0 || (policy_has(WALL_LIMITS) && !limits_descriptors(worker->pid))) {
         kill_worker(worker, ENDED_ITSELF);
         return;
     }

@@ -51,6 +51,12 @@ bool limits_cell(uint32_t memory_mb, struct err *err)
 
 bool limits_worker(uint32_t cpu_s)
 {
-    return set(RLIMIT_NOFILE, POLICY_FILES, POLICY_FILES) && set(RLIMIT_NPROC, 0, 0) &&
-           (!cpu_s || set(RLIMIT_CPU, cpu_s, cpu_s + 1)) && setpriority(PRIO_PROCESS, 0, POLICY_NICE) == 0;
+    return set(RLIMIT_NPROC, 0, 0) && (!cpu_s || set(RLIMIT_CPU, cpu_s, cpu_s + 1)) &&
+           setpriority(PRIO_PROCESS, 0, POLICY_NICE) == 0;
+}
+
+bool limits_descriptors(pid_t worker)
+{
+    struct rlimit limit = {POLICY_FILES, POLICY_FILES};
+    return prlimit(worker, RLIMIT_NOFILE, &limit, NULL) == 0;
 }

@@ -122,8 +122,8 @@ bool notify_answer(struct cell *cell, struct cell_worker *worker)
         worker->code_left--;
         return respond(worker, asked.id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
     }
-    if (!policy_has(WALL_CODE) && asked.data.nr == SYS_mmap)
-        return respond(worker, asked.id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+    bool no_wall = asked.data.nr == SYS_mmap ? !policy_has(WALL_CODE) : !policy_has(WALL_FILTER_L) && !worker->loading;
+    if (no_wall) return respond(worker, asked.id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
     if (is_mark(&asked.data) && worker->state == WORKER_LOADING) return loaded(worker, &asked);
     return refuse(worker, &asked);
 }

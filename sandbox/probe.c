@@ -104,19 +104,16 @@ bool probe_judge(const struct probe_results *found, bool lowered, uint32_t *with
         return err_set(err, ERR_MISSING_LAYER,
                        "this kernel does not filter system calls (seccomp with user notification): "
                        "no connector can be run here, and nothing lowers this");
-    if (found->landlock && found->namespaces) return true;
-    if (!found->landlock && !found->namespaces)
-        return err_set(err, ERR_MISSING_LAYER, "neither Landlock nor namespaces work here: no connector can be run");
-    if (!lowered && !found->namespaces)
-        return err_set(
-            err, ERR_MISSING_LAYER,
-            "namespaces do not work here (look at the settings user.max_user_namespaces, "
-            "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns, or run as root); "
-            "MinimumIsolation=lowered in caisson.conf does without them");
+    if (!found->landlock)
+        return err_set(err, ERR_MISSING_LAYER,
+                       "Landlock does not work here (it needs Linux 5.13, and landlock in the kernel's lsm= list): the "
+                       "daemon's own processes need it, and nothing lowers this");
+    if (found->namespaces) return true;
     if (!lowered)
         return err_set(err, ERR_MISSING_LAYER,
-                       "Landlock does not work here (Linux 5.13, and landlock in lsm=); "
-                       "MinimumIsolation=lowered in caisson.conf does without it");
-    *without = found->namespaces ? 1u << WALL_LANDLOCK : 1u << WALL_NAMESPACES | 1u << WALL_ROOT;
+                       "namespaces do not work here (look at the settings user.max_user_namespaces, "
+                       "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns, or run as "
+                       "root); MinimumIsolation=lowered in caisson.conf does without them");
+    *without = 1u << WALL_NAMESPACES | 1u << WALL_ROOT;
     return true;
 }

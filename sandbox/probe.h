@@ -15,6 +15,6 @@ struct probe_results {
 
 /* privileged: namespaces without a user namespace. */
 void probe_walls(bool privileged, struct probe_results *found);
-/* Refuses what may not be done without. lowered: the administrator allows one of Landlock and namespaces to be missing;
+/* Refuses what may not be done without. lowered: the administrator does without namespaces where there are none;
  * without: the walls (bit per enum wall) that cells then do not put up. */
 bool probe_judge(const struct probe_results *found, bool lowered, uint32_t *without, struct err *err);

@@ -147,18 +147,23 @@ static bool die_with_runner(struct cell *cell, struct err *err)
     return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 || err_sys(err, ERR_IO, "the cell would outlive its runner");
 }
 
-/* The listener is needed for loading, whatever stands of the wall. */
-static bool worker_list(struct cell *cell, struct err *err)
+/* In place of a list that is missing (policy.h): what loading needs, and no wall. */
+static bool no_list(unsigned list, struct sock_filter *code, unsigned *length)
 {
     static const struct call_row loader_only[] = {{SYS_openat, 1 << LIST_L, SECCOMP_RET_USER_NOTIF, {{0}}, "loading"}};
-    if (policy_has(WALL_FILTER_L)) return seccomp_make(LIST_L, cell->list_l, &cell->list_l_length, err);
-    return bpf_make(loader_only, 1, LIST_L, SECCOMP_RET_ALLOW, cell->list_l, &cell->list_l_length);
+    return bpf_make(loader_only, 1, list, SECCOMP_RET_ALLOW, code, length);
+}
+
+static bool one_list(enum wall wall, unsigned list, struct sock_filter *code, unsigned *length, struct err *err)
+{
+    return policy_has(wall) ? seccomp_make(list, code, length, err) : no_list(list, code, length);
 }
 
 static bool filters(struct cell *cell, struct err *err)
 {
-    if (!seccomp_make(LIST_A, cell->list_a, &cell->list_a_length, err) || !worker_list(cell, err)) return false;
-    return !policy_has(WALL_FILTER_A) || seccomp_install(cell->list_a, cell->list_a_length, err);
+    return one_list(WALL_FILTER_A, LIST_A, cell->list_a, &cell->list_a_length, err) &&
+           one_list(WALL_FILTER_L, LIST_L, cell->list_l, &cell->list_l_length, err) &&
+           seccomp_install(cell->list_a, cell->list_a_length, err);
 }
 
 static bool out_of_memory_first(struct cell *cell, struct err *err)

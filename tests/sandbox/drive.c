@@ -238,7 +238,8 @@ static void give_all(struct drive *drive, const struct drive_how *how)
 
 static _Noreturn void become_runner(int line, const struct drive_how *how)
 {
-    char *arguments[] = {(char *)RUNNER_PROGRAM, NULL}, *environment[] = {NULL};
+    const char *program = how->runner ? how->runner : RUNNER_PROGRAM;
+    char *arguments[] = {(char *)program, NULL}, *environment[] = {NULL};
     if (line == ROLE_CONTROL_FD)
         fcntl(line, F_SETFD, 0);
     else
@@ -248,7 +249,7 @@ static _Noreturn void become_runner(int line, const struct drive_how *how)
         (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
         _exit(99);
     if (how->before) how->before();
-    execve(RUNNER_PROGRAM, arguments, environment);
+    execve(program, arguments, environment);
     _exit(98);
 }
 

@@ -52,6 +52,7 @@ struct drive {
 
 /* How the runner is started; zeroed: as it is installed. */
 struct drive_how {
+    const char *runner;       /* another runner program */
     const char *cell;         /* another cell program */
     bool as_nobody;           /* when this test runs as root: become uid 65534 first */
     bool lowered;             /* MinimumIsolation=lowered */
