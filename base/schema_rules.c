@@ -85,9 +85,16 @@ struct nearest {
     struct err err;
 };
 
+static size_t steps_of(const char *pointer)
+{
+    size_t steps = 0;
+    for (; *pointer; pointer++) steps += *pointer == '/';
+    return steps;
+}
+
 static void keep_nearest(const struct schema_run *run, struct nearest *nearest)
 {
-    size_t depth = strlen(run->pointer) + 1;
+    size_t depth = steps_of(run->pointer) + 1;
     if (depth <= nearest->depth) return;
     nearest->depth = depth;
     memcpy(nearest->pointer, run->pointer, sizeof nearest->pointer);
@@ -117,7 +124,7 @@ static bool refuse_nearest(struct schema_run *run, const struct schema_test *tes
 {
     char own[SCHEMA_POINTER] = "";
     schema_pointer(own, test->spot);
-    if (nearest->depth <= strlen(own) + 1)
+    if (nearest->depth <= steps_of(own) + 1)
         return schema_refuse(run, test->spot, "fits none of the %zu allowed forms", json_array_size(test->rule));
     memcpy(run->pointer, nearest->pointer, sizeof nearest->pointer);
     *run->err = nearest->err;

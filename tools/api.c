@@ -64,7 +64,9 @@ const json_t *api_problem(void)
 /* Whether something may have left already is the first thing that one wants to know of a failed call. */
 static void add_outcome(const json_t *problem, struct err *err)
 {
+    static const char urn[] = "urn:uuid:";
     const char *call = json_string_value(json_object_get(problem, "instance"));
+    if (call && strncmp(call, urn, sizeof urn - 1) == 0) call += sizeof urn - 1;
     const char *sent = json_string_value(json_object_get(problem, "sent"));
     if (call && sent)
         err_in(err, "call %.60s (sent: %.10s)", call, sent);

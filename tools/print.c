@@ -59,6 +59,12 @@ void print_tame(const char *text, FILE *out)
 static const json_t *member_of(const json_t *object, const char *path)
 {
     char name[64];
+    const char *bar = strchr(path, '|');
+    if (bar) {
+        snprintf(name, sizeof name, "%.*s", (int)(bar - path), path);
+        const json_t *first = json_object_get(object, name);
+        return first ? first : member_of(object, bar + 1);
+    }
     for (const char *slash; (slash = strchr(path, '/')); path = slash + 1) {
         snprintf(name, sizeof name, "%.*s", (int)(slash - path), path);
         object = json_object_get(object, name);

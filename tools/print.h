@@ -9,7 +9,8 @@
 
 #include "base/err.h"
 
-/* A column or line: its title and the member that it shows; "a/b" looks inside a. */
+/* A column or line: its title and the member that it shows; "a/b" looks inside a, "a|b" takes b where there
+ * is no a. */
 struct print_field {
     const char *title, *member;
 };

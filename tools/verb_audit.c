@@ -11,9 +11,10 @@
 bool verb_audit_tail(struct cli *cli, struct err *err)
 {
     static const struct print_field fields[] = {
-        {"INDEX", "index"}, {"TIME", "time"},           {"KIND", "kind"},     {"ACTOR", "actor"},
-        {"CALL", "call"},   {"CONNECTOR", "connector"}, {"ACTION", "action"}, {"CLASS", "class"},
-        {"SENT", "sent"},   {"WORKSPACE", "workspace"}, {NULL, NULL}};
+        {"INDEX", "index"},         {"TIME", "time"},   {"KIND", "kind"},
+        {"ACTOR", "actor"},         {"CALL", "call"},   {"CONNECTOR", "connector"},
+        {"ACTION", "action|act"},   {"CLASS", "class"}, {"SENT", "sent"},
+        {"WORKSPACE", "workspace"}, {NULL, NULL}};
     const char *limit = cli_value(cli, "limit");
     JSON_AUTO *answer = NULL;
     char path[API_PATH];

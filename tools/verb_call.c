@@ -100,11 +100,22 @@ bool verb_calls_list(struct cli *cli, struct err *err)
 
 bool verb_calls_show(struct cli *cli, struct err *err)
 {
+    static const struct print_field fields[] = {{"call", "call_id"},          {"workspace", "workspace"},
+                                                {"connector", "connector"},   {"action", "action"},
+                                                {"credential", "credential"}, {NULL, NULL}};
+    static const struct print_field columns[] = {
+        {"ATTEMPT", "attempt"}, {"STATE", "state"}, {"CLASS", "class"},   {"SENT", "sent"},       {"REASON", "reason"},
+        {"BEGUN", "begun"},     {"ENDED", "ended"}, {"INTENT", "intent"}, {"OUTCOME", "outcome"}, {NULL, NULL}};
     JSON_AUTO *answer = NULL;
     char path[API_PATH];
     api_path(path, "/v1/calls/", cli->arguments[0]);
     if (!api_get(&cli->home, API_DESK, path, &answer, err)) return false;
-    print_json(answer);
+    if (cli->json) {
+        print_json(answer);
+        return true;
+    }
+    print_fields(answer, fields);
+    print_rows(json_object_get(answer, "attempts"), columns, "No attempts.");
     return true;
 }
 

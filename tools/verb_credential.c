@@ -89,9 +89,9 @@ static bool take_value(const json_t *field, const char *name, const char *text, 
     }
     if (secret(field))
         return err_set(err, ERR_USAGE,
-                       "%s is secret, and the command line is seen by others and kept by the shell: give it as "
-                       "%s=@FILE or %s=-, or leave it out to be asked; treat what was typed as known",
-                       name, name, name);
+                       "it is secret, and the command line is seen by others and kept by the shell: give %s=@FILE or "
+                       "%s=-, or leave it out to be asked; treat what was typed as known",
+                       name, name);
     return buf_text(value, text) || err_set(err, ERR_TOO_LARGE, "%s is too long", name);
 }
 
@@ -104,7 +104,7 @@ static bool add_field(struct filling *filling, const char *name, const char *tex
         return err_set(err, ERR_BAD_INPUT, "the connector %s has no credential field %.63s",
                        filling->submission->connector, name);
     if (!take_value(field, name, text, &value, err)) return err_in(err, "%s", name);
-    if (value.used == 0) return err_set(err, ERR_BAD_INPUT, "%s is empty", name);
+    if (value.used == 0) return err_set(err, ERR_BAD_INPUT, "the field %s is empty", name);
     return keys_add_field(filling->submission, name, value.bytes, value.used, err);
 }
 
@@ -261,9 +261,22 @@ bool verb_credential_list(struct cli *cli, struct err *err)
 
 bool verb_credential_show(struct cli *cli, struct err *err)
 {
+    static const struct print_field fields[] = {{"name", "name"},
+                                                {"connector", "connector"},
+                                                {"workspace", "workspace"},
+                                                {"version", "version"},
+                                                {"fields", "fields"},
+                                                {"audience", "audience"},
+                                                {"created", "created"},
+                                                {"changed", "changed"},
+                                                {"id", "id"},
+                                                {NULL, NULL}};
     JSON_AUTO *answer = NULL;
     if (!get_credential(cli, &answer, err)) return false;
-    print_json(answer);
+    if (cli->json)
+        print_json(answer);
+    else
+        print_fields(answer, fields);
     return true;
 }
 

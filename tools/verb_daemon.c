@@ -30,33 +30,36 @@ bool verb_confirm(const char *question)
     return strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0;
 }
 
-static void print_members(const json_t *object, const char *before)
+static void print_members(const json_t *object, const char *before, const char *but)
 {
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)object, name, value)
     {
-        if (json_is_object(value)) {
-            printf("%s", before);
-            print_tame(name, stdout);
-            puts(":");
-            print_members(value, "  ");
+        struct print_field field[] = {{name, name}, {NULL, NULL}};
+        if (but && strcmp(name, but) == 0) continue;
+        fputs(before, stdout);
+        if (!json_is_object(value)) {
+            print_fields(object, field);
             continue;
         }
-        struct print_field field[] = {{name, name}, {NULL, NULL}};
-        fputs(before, stdout);
-        print_fields(object, field);
+        print_tame(name, stdout);
+        puts(":");
+        print_members(value, "  ", NULL);
     }
 }
 
 bool verb_status(struct cli *cli, struct err *err)
 {
+    static const struct print_field first[] = {{"status", "status"}, {NULL, NULL}};
     JSON_AUTO *answer = NULL;
     if (!api_get(&cli->home, API_DESK, "/v1/health", &answer, err)) return false;
-    if (cli->json)
+    if (cli->json) {
         print_json(answer);
-    else
-        print_members(answer, "");
+        return true;
+    }
+    print_fields(answer, first);
+    print_members(answer, "", "status");
     return true;
 }
 
