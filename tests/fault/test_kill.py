@@ -36,7 +36,7 @@ class Load:
         while not self.stopping.is_set():
             key = "kill-" + uuid.uuid4().hex
             try:
-                answer = daemon.call("webhook", "post", {"url": url, "body": {"marker": key}}, key=key, credential="hook",
+                answer = daemon.call("webhook", "post", {"url": url, "data": {"marker": key}}, key=key, credential="hook",
                                      timeout_ms=5000)
                 self.answers[key] = answer.status
             except OSError:
@@ -118,7 +118,7 @@ if __name__ == "__main__":
             daemon.start()
             daemon.enable("webhook", "--egress", f"tls://hooks.demo.example:{peer.port}", "--ranges", "127.0.0.0/8",
                           "--ca", ca + "/ca.pem")
-            daemon.credential("hook", "webhook", {"secrets": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"})
+            daemon.credential("hook", "webhook", {"secret": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"})
             cases = []
             for role in ROLES:
                 case = lambda role=role: round_of(role)  # noqa: E731

@@ -35,10 +35,10 @@ def test_mail_read_back():
     answer = daemon.call("email", "send", {
         "from": {"address": "sender@demo.example", "name": "Sénder"},
         "to": [{"address": "to@demo.example", "name": "Zoë Größe"}], "cc": [{"address": "cc@demo.example"}],
-        "bcc": [{"address": "bcc@demo.example"}], "reply_to": [{"address": "reply@demo.example"}],
+        "bcc": [{"address": "bcc@demo.example"}], "reply_to": {"address": "reply@demo.example"},
         "subject": "Grüße ☃ " + "lang " * 30, "text": "Zeile eins\n.führender Punkt\n", "html": "<p>Zeile ü</p>",
         "headers": {"X-Own": "yes"},
-        "attachments": [{"filename": "daten ü.bin", "content_type": "application/octet-stream",
+        "attachments": [{"name": "daten ü.bin", "type": "application/octet-stream",
                          "content": base64.b64encode(blob).decode()}]}, credential="mail")
     assert answer.status == 200, answer
     message = email.message_from_bytes(arrived("mail"), policy=email.policy.default)
@@ -57,7 +57,7 @@ def test_mail_read_back():
 
 def test_webhook_verified_by_standardwebhooks():
     answer = daemon.call("webhook", "post", {"url": f"https://hooks.demo.example:{https.port}/hook",
-                                             "body": {"hello": "wörld"}}, credential="hook")
+                                             "data": {"hello": "wörld"}}, credential="hook")
     assert answer.status == 200, answer
     got = arrived("webhook")
     for secret in SECRETS:
@@ -71,8 +71,8 @@ def test_webhook_verified_by_standardwebhooks():
 def test_webhook_parsed_by_cloudevents():
     for mode in ("binary", "structured"):
         answer = daemon.call("webhook", "post", {
-            "url": f"https://hooks.demo.example:{https.port}/hook", "body": {"n": 1},
-            "cloudevent": {"mode": mode, "type": "demo.thing.made", "source": "/demo"}}, credential="hook")
+            "url": f"https://hooks.demo.example:{https.port}/hook", "data": {"n": 1},
+            "event": {"mode": mode, "type": "demo.thing.made", "source": "/demo"}}, credential="hook")
         assert answer.status == 200, answer
         said = json.loads(node("""import {HTTP} from "cloudevents"; const got = JSON.parse(process.argv[1]);
             const headers = Object.fromEntries(Object.entries(got.headers).map(([k, v]) => [k.toLowerCase(), v]));
@@ -113,7 +113,7 @@ if __name__ == "__main__":
             daemon.enable("webhook", "--egress", f"tls://hooks.demo.example:{https.port}", *common)
             daemon.credential("mail", "email", {"username": "demo", "password": "demo-password"})
             daemon.credential("phone", "sms", {"account_sid": "AC" + "0" * 31 + "1", "auth_token": "not-a-real-token"})
-            daemon.credential("hook", "webhook", {"secrets": " ".join(SECRETS)})
+            daemon.credential("hook", "webhook", {"secret": " ".join(SECRETS)})
             only = sys.argv[1:]
             run([case for name, case in list(globals().items())
                  if name.startswith("test_") and (not only or any(word in name for word in only))])

@@ -19,7 +19,7 @@ def deliveries(marker):
 
 
 def post(marker, key, **more):
-    return daemon.call("webhook", "post", {"url": url, "body": {"marker": marker}}, key=key, credential="hook", **more)
+    return daemon.call("webhook", "post", {"url": url, "data": {"marker": marker}}, key=key, credential="hook", **more)
 
 
 def test_fifty_clients_one_delivery():
@@ -45,9 +45,9 @@ def test_same_key_other_payload():
 
 def test_not_sent_releases_the_key():
     key = uuid.uuid4().hex
-    first = daemon.call("webhook", "post", {"url": "https://refused.example:1/x", "body": {}}, key=key, credential="hook")
+    first = daemon.call("webhook", "post", {"url": "https://refused.example:1/x", "data": {}}, key=key, credential="hook")
     assert first.status != 200, first
-    second = daemon.call("webhook", "post", {"url": "https://refused.example:1/x", "body": {}}, key=key, credential="hook")
+    second = daemon.call("webhook", "post", {"url": "https://refused.example:1/x", "data": {}}, key=key, credential="hook")
     assert second.json["instance"] == first.json["instance"], "another call, not another attempt"
     shown = daemon.http("GET", "/v1/calls/" + second.json["instance"].removeprefix("urn:uuid:")).json
     assert shown["attempt"] == 2 or len(shown.get("attempts", [])) == 2, shown
@@ -65,7 +65,8 @@ def test_across_kill_of_the_daemon():
         daemon.start()
         answer = post(marker, "kill-" + marker)
         shown = deliveries(marker)
-        assert shown == 1, f"{shown} deliveries under one key; the last answer: {answer}"
+        uncertain = answer.status == 409 and "outcome-uncertain" in answer.json["type"]
+        assert shown == 1 or (shown == 0 and uncertain), f"{shown} deliveries under one key; the last answer: {answer}"
     daemon.cli("audit", "verify")
 
 
@@ -80,7 +81,7 @@ if __name__ == "__main__":
             daemon.start()
             daemon.enable("webhook", "--egress", f"tls://hooks.demo.example:{peer.port}", "--egress", "tls://refused.example:1",
                           "--ranges", "127.0.0.0/8", "--ca", ca + "/ca.pem")
-            daemon.credential("hook", "webhook", {"secrets": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"})
+            daemon.credential("hook", "webhook", {"secret": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"})
             only = sys.argv[1:]
             run([case for name, case in list(globals().items())
                  if name.startswith("test_") and (not only or any(word in name for word in only))])

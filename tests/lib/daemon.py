@@ -141,7 +141,9 @@ class Daemon:
 
     def http(self, method, path, body=None, headers=None, door="api", timeout=60):
         connection = UnixHTTP(os.path.join(self.home, "run", door + ".sock"), timeout)
-        data = body if isinstance(body, (bytes, str)) or body is None else json.dumps(body)
+        data = body.encode() if isinstance(body, str) else body
+        if not isinstance(data, (bytes, type(None))):
+            data = json.dumps(data).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else headers or {}
         try:
             connection.request(method, path, data, sent)
