@@ -135,7 +135,7 @@ static int finish(struct csn_call *call, int got, const struct csn_http_response
     if (!csn_http_success(got, response)) return fail(call, got, response);
     const char *sid = csn_http_json(response, "/sid"), *status = csn_http_json(response, "/status");
     const char *segments = csn_http_json(response, "/num_segments");
-    if (!sid || !status)
+    if (!sid || !status || strcmp(sid, "null") == 0)
         return csn_fail(call, CSN_UNKNOWN,
                         "the SMS service said yes but named no message: look there before sending again");
     csn_set(call, "/sid", sid);

@@ -20,7 +20,7 @@ enum {
 /* The exchange that runs or was last. */
 static struct exchange {
     struct csn_call *call;
-    bool sent, truncated;
+    bool truncated;
     int status, retry_after;
     char *body;
     size_t body_size, body_room, body_max, header_bytes;
@@ -136,13 +136,13 @@ static size_t take_body(char *bytes, size_t unit, size_t count, void *own)
 
 /* ── what goes out ────────────────────────────────────────────────────────────────────────────────────*/
 
-/* The connection stands and the request is next. A second time means that curl wants to send it again, because a
- * kept connection broke: nobody knows whether the first one arrived, so it is not sent twice. */
+/* The connection stands and the request is next. When a kept connection breaks under a request, curl would send it
+ * again on a new one; nobody knows whether the first one arrived, so from here on there is no other connection. */
 static int before_request(void *own, char *peer, char *local, int peer_port, int local_port)
 {
     (void)own, (void)peer, (void)local, (void)peer_port, (void)local_port;
-    if (exchange.sent) return CURL_PREREQFUNC_ABORT;
-    exchange.sent = true;
+    if (transport.sent) return CURL_PREREQFUNC_ABORT;
+    transport.sent = true;
     csn_commit(exchange.call);
     return CURL_PREREQFUNC_OK;
 }
@@ -332,8 +332,11 @@ static int verdict(struct csn_call *call, CURLcode code)
     curl_easy_getinfo(transport.easy, CURLINFO_RESPONSE_CODE, &status);
     exchange.status = (int)status;
     if (code == CURLE_OK || (exchange.truncated && status)) return 1;
-    if (!transport.dial_failed) explain(call, "%s", transport_error(code));
-    return exchange.sent ? -1 : 0;
+    if (transport.sent && code == CURLE_COULDNT_CONNECT)
+        explain(call, "the kept connection broke");
+    else if (!transport.dial_failed)
+        explain(call, "%s", transport_error(code));
+    return transport.sent ? -1 : 0;
 }
 
 /* The next part of a JSON Pointer, unescaped; false at the end. */

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "mime.h"
 
@@ -55,10 +56,13 @@ static void saw_command(const char *line, size_t size)
     }
 }
 
+/* After a failure curl says QUIT and would wait for the answer longer than the deadline allows: it need not. */
 static int watch(CURL *easy, curl_infotype type, char *bytes, size_t size, void *own)
 {
     (void)easy, (void)own;
-    if (type == CURLINFO_HEADER_OUT && session.stage != CSN_MAIL_DATA) saw_command(bytes, size);
+    if (type != CURLINFO_HEADER_OUT) return 0;
+    if (session.stage != CSN_MAIL_DATA) saw_command(bytes, size);
+    if (size == 6 && memcmp(bytes, "QUIT\r\n", 6) == 0 && transport.fd >= 0) shutdown(transport.fd, SHUT_RDWR);
     return 0;
 }
 
@@ -247,13 +251,13 @@ static int verdict(struct csn_call *call, CURLcode code)
     return session.data_code >= 400 ? 0 : -1;
 }
 
+/* Will the same message meet the same end later? A reply code decides before curl's own reading of the failure. */
 static bool refused(CURLcode code)
 {
-    if (session.stage == CSN_MAIL_SECURE && session.code == 0 && code != CURLE_USE_SSL_FAILED)
-        return transport_refused(code);
     bool mixed = false; /* one 4xx among refused recipients makes the whole worth another attempt */
     for (size_t i = 0; i < session.asked; i++) mixed |= session.recipients[i].code / 100 == 4;
-    return transport_refused(code) || (session.code / 100 == 5 && !mixed);
+    if (session.code >= 400) return session.code >= 500 && !mixed;
+    return transport_refused(code) || code == CURLE_LOGIN_DENIED || code == CURLE_ABORTED_BY_CALLBACK;
 }
 
 static void hand_over(struct csn_mail_result *result, bool is_refused)

@@ -182,7 +182,13 @@ static bool step_send(struct peer *peer, const char *text)
 
 static bool step_body(struct peer *peer, const char *text)
 {
-    return put(peer, text, strlen(text));
+    char bytes[LINE];
+    size_t used = 0;
+    for (; *text && used < sizeof bytes; text++) {
+        bool escape = *text == '\\' && text[1] && strchr("rn\\", text[1]);
+        bytes[used++] = !escape ? *text : *++text == 'r' ? '\r' : *text == 'n' ? '\n' : '\\';
+    }
+    return put(peer, bytes, used);
 }
 
 static bool step_fill(struct peer *peer, const char *text)

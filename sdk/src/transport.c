@@ -71,10 +71,11 @@ bool transport_host_valid(const char *host)
 static curl_socket_t open_socket(void *own, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)own, (void)address;
-    if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKET_BAD;
+    if (purpose != CURLSOCKTYPE_IPCXN || transport.sent) return CURL_SOCKET_BAD;
     transport.dials++;
     errno = 0;
     int fd = csn_dial(transport.call, transport.host, transport.port);
+    transport.fd = fd;
     transport.dial_failed = fd < 0;
     transport.denied = fd < 0 && errno == EACCES;
     return fd < 0 ? CURL_SOCKET_BAD : fd;
@@ -119,6 +120,7 @@ static bool set_common(CURL *easy, long timeout)
            !curl_easy_setopt(easy, CURLOPT_IPRESOLVE, (long)CURL_IPRESOLVE_V4) &&
            !curl_easy_setopt(easy, CURLOPT_MAXCONNECTS, 4L) && !curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout) &&
            !curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout) &&
+           !curl_easy_setopt(easy, CURLOPT_SERVER_RESPONSE_TIMEOUT, (timeout + 999) / 1000) &&
            !curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
            !curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transport.error);
 }
@@ -132,7 +134,7 @@ bool transport_begin(struct csn_call *call, const char *host, uint16_t port, int
     transport.call = call;
     transport.port = port;
     transport.dials = 0;
-    transport.dial_failed = transport.denied = false;
+    transport.dial_failed = transport.denied = transport.sent = false;
     transport.error[0] = 0;
     snprintf(transport.host, sizeof transport.host, "%s", host);
     if (!set_common(transport.easy, timeout)) return explain(call, "the HTTP and mail client cannot be set up");

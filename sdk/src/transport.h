@@ -19,7 +19,9 @@ struct transport {
     char host[TRANSPORT_HOST]; /* what the next dial asks for */
     uint16_t port;
     int dials; /* of this exchange */
+    int fd;    /* the last stream dialled; curl owns it */
     bool dial_failed, denied;
+    bool sent; /* the request is out: no further dial, curl must not start over */
     char error[CURL_ERROR_SIZE];
 };
 extern struct transport transport;

@@ -76,7 +76,7 @@ void csn_test_lease(struct csn_test *test, int on);
  *   request        reads one HTTP request: head, and body by its Content-Length
  *   message        reads a mail message, up to and with the line of one dot
  *   send TEXT      writes TEXT and CR LF
- *   body TEXT      writes TEXT without a line end
+ *   body TEXT      writes TEXT at once without a line end; \r, \n and \\ in it stand for CR, LF and a backslash
  *   fill NUMBER    writes that many bytes 'x'
  *   close          closes the connection, without a TLS alert; so does the end of the script
  *   hang           reads nothing more until the other side closes
