@@ -149,7 +149,10 @@ void on_end(struct role *role, struct role_line *line, const struct role_message
     run->asked = line;
     run->asked_generation = message->head.generation;
     run->asked_seq = message->head.seq;
-    if (run->has_end) return;
+    /* It ended without the front already: only a reply that did come says more than that. */
+    bool replied = end->class == CLASS_OK || end->class == CLASS_REJECTED || end->class == CLASS_RETRYABLE ||
+                   end->class == CLASS_BAD_INPUT;
+    if (run->has_end || (run->state != RUN_OPEN && !replied)) return;
     keep_end(run, end);
     start_closing(ledger, run);
 }

@@ -271,9 +271,8 @@ bool tree_check_inclusion(uint64_t index, uint64_t size, const tree_hash leaf, c
 bool tree_check_consistency(uint64_t old_size, uint64_t size, const tree_hash old_root, const tree_hash root,
                             const tree_hash *proof, unsigned count)
 {
-    if (old_size > size) return false;
+    if (old_size == 0 || old_size > size) return false; /* everything extends nothing: there is nothing to prove */
     if (old_size == size) return count == 0 && memcmp(old_root, root, HASH_BYTES) == 0;
-    if (old_size == 0) return count == 0;
 
     tree_hash old_hash, hash;
     unsigned used = 0;

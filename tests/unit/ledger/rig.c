@@ -3,6 +3,7 @@
 #include "rig.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -76,8 +77,9 @@ static void sign(struct rig *rig, const struct msg_sign *ask, struct msg_sign_an
     char text[512], root[64];
     answer->last_size = rig->signed_size;
     memcpy(answer->last_root, rig->signed_root, HASH_BYTES);
-    if (ask->old_size != rig->signed_size ||
-        !tree_check_consistency(ask->old_size, ask->size, rig->signed_root, ask->root, ask->proof, ask->proof_count)) {
+    if (ask->old_size != rig->signed_size || ask->size < ask->old_size ||
+        (ask->old_size && !tree_check_consistency(ask->old_size, ask->size, rig->signed_root, ask->root, ask->proof,
+                                                  ask->proof_count))) {
         answer->status.kind = ERR_STATE;
         return;
     }

@@ -142,6 +142,9 @@ static sqlite3 *open_file(struct rig *rig, const char *file, int flags)
     snprintf(path, sizeof path, "%s/%s", rig->path, file);
     assert_int_equal(sqlite3_open_v2(path, &db, flags, NULL), SQLITE_OK);
     sqlite3_busy_timeout(db, 5000);
+    /* A reader that checkpoints beside the ledger would be a second writer. */
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, flags == SQLITE_OPEN_READWRITE, NULL);
+    sqlite3_exec(db, "PRAGMA wal_autocheckpoint = 0", NULL, NULL, NULL);
     return db;
 }
 
@@ -149,7 +152,7 @@ int64_t rig_number(struct rig *rig, const char *sql)
 {
     sqlite3 *db = open_file(rig, "audit.db", SQLITE_OPEN_READWRITE);
     sqlite3_stmt *row;
-    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &row, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(row), SQLITE_ROW);
     int64_t number = sqlite3_column_int64(row, 0);
@@ -201,7 +204,7 @@ json_t *rig_entry(struct rig *rig, int kind, const struct call_ref *call)
     sqlite3 *db = open_file(rig, "audit.db", SQLITE_OPEN_READWRITE);
     sqlite3_stmt *row;
     json_t *body = NULL;
-    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+
     assert_int_equal(sqlite3_prepare_v2(db,
                                         "SELECT body FROM entry WHERE kind = ? AND (? IS NULL OR (call = ? AND attempt"
                                         " = ?)) ORDER BY idx DESC LIMIT 1",
