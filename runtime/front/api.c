@@ -17,8 +17,6 @@
 #include "problem.h"
 #include "seal.h"
 
-enum { COST_OF_BAD_TOKEN = 20 }; /* requests: guessing tokens uses up the share of an address */
-
 /* ── the head ──────────────────────────────────────────────────────────────────────────────────────── */
 
 static bool refuse(unsigned kind, const char *detail, uint32_t retry_after, struct http_reply *reply)
@@ -34,14 +32,22 @@ static bool allowed_origin(const struct front_config *config, const char *origin
     return false;
 }
 
+/* Whose share of requests this counts against. */
+static uint64_t caller_of(const struct http_request *request)
+{
+    return request->conn->owner << 1 | request->conn->tcp;
+}
+
 static bool check_share(struct http_request *request, struct http_reply *reply)
 {
     struct conn *conn = request->conn;
     uint32_t wait_s = 0;
     reply->close = conn->over;
     if (conn->over) return refuse(ERR_RATE, "too many connections are open for this caller", 1, reply);
-    if (!rate_take(&request->front->rates, conn->owner << 1 | conn->tcp, 1, &wait_s))
+    if (!rate_take(&request->front->rates, caller_of(request), 1, &wait_s))
         return refuse(ERR_RATE, "this caller has made too many requests", wait_s, reply);
+    if (request->header(request, "Authorization") && !rate_left(&request->front->failures, caller_of(request), &wait_s))
+        return refuse(ERR_RATE, "too many tokens that nobody issued came from here", wait_s, reply);
     return true;
 }
 
@@ -118,12 +124,12 @@ static struct who who_of(const struct http_request *request)
     return who;
 }
 
-/* A token that nobody issued costs its address more than a request. */
+/* Guessing tokens locks an address out: twenty at once, then one a second. */
 static void note_failure(const struct http_request *request, const struct who *who, const struct err *err)
 {
     uint32_t ignored;
     if (err->kind == ERR_NO_IDENTITY && who->kind == WHO_TOKEN)
-        rate_take(&request->front->rates, request->conn->owner << 1 | request->conn->tcp, COST_OF_BAD_TOKEN, &ignored);
+        rate_take(&request->front->failures, caller_of(request), 1, &ignored);
 }
 
 /* ── calls ─────────────────────────────────────────────────────────────────────────────────────────── */

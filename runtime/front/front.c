@@ -17,7 +17,7 @@
 #include "sandbox/enter.h"
 #include "seal.h"
 
-enum { PEM_MAX = 256 * 1024, FLUSH_MS = 300, DRAIN_STEP_MS = 10, ARENAS = 4 };
+enum { PEM_MAX = 256 * 1024, FLUSH_MS = 300, DRAIN_STEP_MS = 10, ARENAS = 4, BAD_TOKENS = 20 };
 
 /* ── memory of its own ─────────────────────────────────────────────────────────────────────────────── */
 
@@ -85,6 +85,7 @@ static void apply_config(struct front *front)
 {
     const struct front_config *config = &front->config;
     rates_init(&front->rates, config->rate, config->burst);
+    rates_init(&front->failures, 1, BAD_TOKENS);
     front->conns.per_uid = config->connections_per_uid;
     front->conns.per_ip = config->connections_per_ip;
     front->conns.idle = config->idle_s * CLOCK_S;

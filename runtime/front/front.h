@@ -20,7 +20,7 @@ struct front {
     struct lines ledger, runner;
     struct snapshots registry;
     struct conns conns;
-    struct rates rates;
+    struct rates rates, failures; /* requests; tokens that nobody issued */
     struct metrics metrics;
     _Atomic unsigned calls;    /* running */
     _Atomic unsigned requests; /* between the first header and the last byte of the reply */

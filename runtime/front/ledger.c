@@ -177,7 +177,10 @@ bool ledger_begin(struct front *front, struct call *call, struct err *err)
         sealed.used = 0;
         snapshots_await(&front->registry, call->registry->registry.number, in_ms(REGISTRY_PATIENCE_MS));
     }
-    return take_begun(&begun, &sealed, call, err);
+    bool begun_well = take_begun(&begun, &sealed, call, err);
+    json_decref(call->request.value); /* checked; the worker gets the bytes */
+    call->request.value = NULL;
+    return begun_well;
 }
 
 /* ── end ───────────────────────────────────────────────────────────────────────────────────────────── */
@@ -258,6 +261,7 @@ void ledger_end(struct front *front, struct call *call)
     struct msg_end end;
     struct msg_ended ended;
     struct err err = {0};
+    char id[ID_TEXT];
     uint64_t until = in_ms(END_PATIENCE_MS);
     buf_init(&sealed, ANSWER_MAX);
     fill_end(call, &end, &sealed);
@@ -271,7 +275,9 @@ void ledger_end(struct front *front, struct call *call)
     }
     call->unrecorded = true;
     call->sent = SENT_MAYBE;
-    log_failure("outcome-not-recorded", &err);
+    id_text(call->ref.id, id);
+    log_event(LOG_LEVEL_ERROR, "outcome-not-recorded", log_text("call", id), log_number("attempt", call->ref.attempt),
+              log_text("class", class_name(call->class)), log_text("error", err.text), log_text("detail", err.detail));
 }
 
 /* ── queries ───────────────────────────────────────────────────────────────────────────────────────── */

@@ -93,6 +93,8 @@ static const struct attempt {
     {run_program, "run a program"},
 };
 
+enum { ATTEMPTS = sizeof attempts / sizeof *attempts };
+
 /* ── running them ──────────────────────────────────────────────────────────────────────────────────── */
 
 static int try_one(const struct attempt *attempt, enum wall_role role, const struct target *target)
@@ -112,16 +114,31 @@ static bool judge(const struct attempt *attempt, int status, struct err *err)
     return err_set(err, ERR_MISSING_LAYER, "it could not be tried whether this role could %s", attempt->what);
 }
 
-static bool run_attempt(const struct attempt *attempt, enum wall_role role, const struct target *target,
-                        struct err *err)
+/* All at the same time: each is a new set of walls, and the daemon waits for them. */
+static unsigned start_attempts(enum wall_role role, const struct target *target, pid_t children[ATTEMPTS])
 {
-    int status;
-    pid_t child = fork();
-    if (child < 0) return err_sys(err, ERR_IO, "cannot start the probe of the walls");
-    if (child == 0) _exit(try_one(attempt, role, target));
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return err_sys(err, ERR_IO, "the probe of the walls was lost");
-    return judge(attempt, status, err);
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
+        children[i] = fork();
+        if (children[i] < 0) return i;
+        if (children[i] == 0) _exit(try_one(&attempts[i], role, target));
+    }
+    return ATTEMPTS;
+}
+
+static bool run_attempts(enum wall_role role, const struct target *target, struct err *err)
+{
+    pid_t children[ATTEMPTS];
+    unsigned started = start_attempts(role, target, children);
+    bool held = started == ATTEMPTS || err_sys(err, ERR_IO, "cannot start the probe of the walls");
+    for (unsigned i = 0; i < started; i++) {
+        int status = 0;
+        pid_t ended;
+        do ended = waitpid(children[i], &status, 0);
+        while (ended < 0 && errno == EINTR);
+        if (ended < 0) status = NO_WALLS << 8;
+        held = held && judge(&attempts[i], status, err);
+    }
+    return held;
 }
 
 static bool read_target(int fd, struct target *target, struct err *err)
@@ -145,9 +162,7 @@ static bool read_target(int fd, struct target *target, struct err *err)
 bool probe_walls(enum wall_role role, int fd, struct err *err)
 {
     struct target target = {0};
-    bool held = read_target(fd, &target, err);
-    for (unsigned i = 0; held && i < sizeof attempts / sizeof *attempts; i++)
-        held = run_attempt(&attempts[i], role, &target, err);
+    bool held = read_target(fd, &target, err) && run_attempts(role, &target, err);
     json_decref(target.document);
     return held;
 }

@@ -45,18 +45,29 @@ static void refill(const struct rates *rates, struct rate_bucket *bucket, uint64
     bucket->at += passed_ms * CLOCK_MS;
 }
 
-bool rate_take(struct rates *rates, uint64_t caller, unsigned cost, uint32_t *wait_s)
+/* Takes cost if at least want are there. */
+static bool take_if(struct rates *rates, uint64_t caller, unsigned want, unsigned cost, uint32_t *wait_s)
 {
     if (!rates->rate) return true;
-    uint64_t now = clock_now(), want = (uint64_t)cost * PART;
+    uint64_t now = clock_now(), need = (uint64_t)want * PART;
     pthread_mutex_lock(&rates->lock);
     struct rate_bucket *bucket = bucket_of(rates, caller, now);
     refill(rates, bucket, now);
-    bool enough = bucket->tokens >= want;
+    bool enough = bucket->tokens >= need;
     if (enough)
-        bucket->tokens -= want;
+        bucket->tokens -= (uint64_t)cost * PART;
     else
-        *wait_s = (uint32_t)((want - bucket->tokens) / ((uint64_t)rates->rate * PART)) + 1;
+        *wait_s = (uint32_t)((need - bucket->tokens) / ((uint64_t)rates->rate * PART)) + 1;
     pthread_mutex_unlock(&rates->lock);
     return enough;
+}
+
+bool rate_take(struct rates *rates, uint64_t caller, unsigned cost, uint32_t *wait_s)
+{
+    return take_if(rates, caller, cost, cost, wait_s);
+}
+
+bool rate_left(struct rates *rates, uint64_t caller, uint32_t *wait_s)
+{
+    return take_if(rates, caller, 1, 0, wait_s);
 }

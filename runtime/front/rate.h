@@ -20,3 +20,5 @@ struct rates {
 void rates_init(struct rates *rates, uint32_t rate, uint32_t burst);
 /* Takes cost requests from the caller's share. false: not now; *wait_s says when to come again. */
 bool rate_take(struct rates *rates, uint64_t caller, unsigned cost, uint32_t *wait_s);
+/* The same without taking: is there a share left? */
+bool rate_left(struct rates *rates, uint64_t caller, uint32_t *wait_s);

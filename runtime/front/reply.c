@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "seal.h"
+#include "weigh.h"
 
 enum { FLOOD_EXTRA = 1024 * 1024 }; /* of log that is read and thrown away before the call is ended for it */
 
@@ -199,6 +200,7 @@ bool reply_parse(const struct reply_reader *reader, struct worker_reply *reply, 
     if (reader->state != REPLY_WHOLE) return refuse(err, "it is not complete");
     sha256(reader->body.bytes, reader->body.used, reply->digest);
     reply->size = reader->body.used;
+    if (!json_affordable(reader->body.bytes, reader->body.used)) return refuse(err, "it has too many values");
     if (!json_read(reader->body.bytes, reader->body.used, FRAME_WORKER_MAX, &object, err)) {
         err->kind = ERR_PROTOCOL;
         return err_in(err, "the connector's reply");

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "weigh.h"
 
 /* ── the body ──────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -76,6 +77,8 @@ bool request_read(const char *bytes, size_t length, struct call_request *request
 {
     JSON_AUTO *body = NULL;
     buf_init(&request->input, FRAME_CALL_MAX - sizeof(struct frame_call));
+    if (!json_affordable(bytes, length))
+        return err_set(err, ERR_TOO_LARGE, "the body has more than %d values", JSON_VALUES_MOST);
     if (!json_read(bytes, length, CALL_BODY_MAX, &body, err)) return err_in(err, "the body");
     if (!json_is_object(body)) return err_set(err, ERR_MALFORMED, "the body must be a JSON object");
     return only_known(body, request, err) &&

@@ -327,6 +327,25 @@ static void test_rate(void **state)
     assert_true(refused >= 1);
 }
 
+/* Guessing tokens locks the address out, for tokens only. */
+static void test_token_guessing(void **state)
+{
+    unsigned refused = 0;
+    play_script(&play, &(struct play_script){.begin_kind = ERR_NO_IDENTITY, .begin_text = "nobody issued this token"});
+    for (int i = 0; i < 40; i++) {
+        struct http_got got = play_http(
+            &play, &(struct http_ask){.path = "/v1/calls", .body = GOOD, .tcp = true, .headers = {TOKEN}});
+        refused += got.status == 429;
+        assert_true(got.status == 429 || got.status == 401);
+        http_got_clear(&got);
+    }
+    assert_true(refused > 0);
+    assert_true(play.begins < 40);
+    check(&(struct http_ask){.path = "/v1/health", .tcp = true}, 200, "");
+    play_script(&play, &(struct play_script){0});
+    check(&(struct http_ask){.path = "/v1/calls", .body = GOOD, .headers = {TOKEN}}, 200, ""); /* elsewhere */
+}
+
 /* ── the desk ──────────────────────────────────────────────────────────────────────────────────────── */
 
 static void test_desk(void **state)
@@ -452,6 +471,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest hasty[] = {cmocka_unit_test(test_slow_requests_end), cmocka_unit_test(test_garbage)};
     const struct CMUnitTest narrow[] = {cmocka_unit_test(test_connections_per_uid)};
     const struct CMUnitTest rated[] = {cmocka_unit_test(test_rate)};
+    const struct CMUnitTest guessed[] = {cmocka_unit_test(test_token_guessing)};
     const struct CMUnitTest desk[] = {cmocka_unit_test(test_desk)};
     const struct CMUnitTest own[] = {cmocka_unit_test(test_tls), cmocka_unit_test(test_bad_starts)};
     signal(SIGPIPE, SIG_IGN);
@@ -459,5 +479,6 @@ int main(int argc, char **argv)
     front_path = argv[1];
     return cmocka_run_group_tests(usual, start_usual, stop) + cmocka_run_group_tests(hasty, start_hasty, stop) +
            cmocka_run_group_tests(narrow, start_narrow, stop) + cmocka_run_group_tests(rated, start_rated, stop) +
-           cmocka_run_group_tests(desk, start_desk, stop) + cmocka_run_group_tests(own, NULL, NULL);
+           cmocka_run_group_tests(guessed, start_usual, stop) + cmocka_run_group_tests(desk, start_desk, stop) +
+           cmocka_run_group_tests(own, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include "runtime/front/problem.h"
 #include "runtime/front/rate.h"
 #include "runtime/front/request.h"
+#include "runtime/front/weigh.h"
 
 static void test_keys(void **state)
 {
@@ -268,6 +269,30 @@ static void test_config(void **state)
     }
 }
 
+/* Three bytes of text may cost hundreds of memory: counted before anything is made of them. */
+static void test_weight(void **state)
+{
+    size_t size = 4 * 1024 * 1024;
+    char *text = malloc(size + 1);
+    memset(text, '[', size);
+    assert_false(json_affordable(text, size));
+    for (size_t i = 0; i < size; i += 2) memcpy(text + i, "0,", 2);
+    assert_false(json_affordable(text, size));
+    memset(text, ',', size);
+    text[0] = text[size - 1] = '"';
+    assert_true(json_affordable(text, size)); /* one string, however long */
+    static const struct {
+        const char *middle;
+        bool one_string;
+    } rows[] = {{"\\\"", true}, {"\\\\\\\"", true}, {"a\\\\\"", false}, {"aaaa\"", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        memcpy(text + size / 2, rows[i].middle, strlen(rows[i].middle));
+        assert_true(json_affordable(text, size) == rows[i].one_string);
+        memset(text + size / 2, ',', 8);
+    }
+    free(text);
+}
+
 static void test_rates(void **state)
 {
     struct rates *rates = malloc(sizeof *rates);
@@ -299,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_problems),
         cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_weight),
         cmocka_unit_test(test_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
