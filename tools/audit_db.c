@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { APPLICATION_ID = 0x43534131, SCHEMA_VERSION = 1 };
+
 static bool fault(sqlite3 *db, struct err *err)
 {
     int code = sqlite3_errcode(db);
@@ -37,6 +39,33 @@ bool audit_db_number(sqlite3 *db, const char *sql, int64_t *number, struct err *
     return got >= 0;
 }
 
+bool audit_db_text(sqlite3 *db, const char *sql, char *text, size_t size, struct err *err)
+{
+    sqlite3_stmt *statement = NULL;
+    int got = audit_db_prepare(db, sql, &statement, err) ? audit_db_step(db, statement, err) : -1;
+    const char *found = got == 1 ? sqlite3_column_blob(statement, 0) : NULL;
+    snprintf(text, size, "%.*s", found ? sqlite3_column_bytes(statement, 0) : 0, found ? found : "");
+    sqlite3_finalize(statement);
+    return got >= 0;
+}
+
+/* Is this a log, and of a format that is read here? Its tables must be tables: a view could show anything. */
+static bool known(sqlite3 *db, struct err *err)
+{
+    int64_t id, version, tables;
+    if (!audit_db_number(db, "PRAGMA application_id", &id, err) ||
+        !audit_db_number(db, "PRAGMA user_version", &version, err) ||
+        !audit_db_number(db,
+                         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE TABLE %'"
+                         " AND name IN ('entry', 'tile', 'checkpoint')",
+                         &tables, err))
+        return false;
+    if (id != APPLICATION_ID || tables != 3)
+        return err_set(err, ERR_DAMAGED, "data/audit.db is not a log of caisson's");
+    return version == SCHEMA_VERSION || err_set(err, ERR_STATE, "the log has format %lld: this caisson reads format %d",
+                                                (long long)version, SCHEMA_VERSION);
+}
+
 static void harden(sqlite3 *db)
 {
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
@@ -60,5 +89,6 @@ bool audit_db_open(const char *folder, sqlite3 **db, struct err *err)
     harden(*db);
     static const char start[] = "PRAGMA query_only=1; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0;"
                                 "PRAGMA cell_size_check=1; BEGIN";
-    return sqlite3_exec(*db, start, NULL, NULL, NULL) == SQLITE_OK || fault(*db, err);
+    if (sqlite3_exec(*db, start, NULL, NULL, NULL) != SQLITE_OK) return fault(*db, err);
+    return known(*db, err);
 }

@@ -15,3 +15,5 @@ bool audit_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement, st
 int audit_db_step(sqlite3 *db, sqlite3_stmt *statement, struct err *err);
 /* The first column of the first row; 0 when there is none. */
 bool audit_db_number(sqlite3 *db, const char *sql, int64_t *number, struct err *err);
+/* The same as a text, cut to size; "" when there is none. */
+bool audit_db_text(sqlite3 *db, const char *sql, char *text, size_t size, struct err *err);

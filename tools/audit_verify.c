@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "keys.h"
 
-enum { APPLICATION_ID = 0x43534131, SCHEMA_VERSION = 1, SIGNATURES_SHORT = 64 };
+enum { SIGNATURES_SHORT = 64 }; /* how many signatures of the newest checkpoints are always checked */
 
 struct check {
     const struct audit_how *how;
@@ -40,23 +40,8 @@ struct check {
     int64_t last_at;
 };
 
-/* ── the database ──────────────────────────────────────────────────────────────────────────────────── */
-
-static bool db_known(struct check *check, struct err *err)
+static bool prepare_all(struct check *check, struct err *err)
 {
-    int64_t id, version, tables;
-    if (!audit_db_number(check->db, "PRAGMA application_id", &id, err) ||
-        !audit_db_number(check->db, "PRAGMA user_version", &version, err) ||
-        !audit_db_number(check->db,
-                         "SELECT count(*) FROM sqlite_schema WHERE type='table' AND sql LIKE 'CREATE TABLE %'"
-                         " AND name IN ('entry','tile','checkpoint')",
-                         &tables, err))
-        return false;
-    if (id != APPLICATION_ID || tables != 3)
-        return err_set(err, ERR_DAMAGED, "data/audit.db is not a log of caisson's");
-    if (version != SCHEMA_VERSION)
-        return err_set(err, ERR_STATE, "the log has format %lld: this caisson reads format %d", (long long)version,
-                       SCHEMA_VERSION);
     return audit_db_prepare(check->db, "SELECT idx, ts, kind, call, attempt, leaf, body FROM entry ORDER BY idx",
                             &check->entries, err) &&
            audit_db_prepare(check->db, "SELECT hashes FROM tile WHERE level=?1 AND n=?2", &check->tiles, err) &&
@@ -75,12 +60,11 @@ static bool pin(struct check *check, struct err *err)
     if (home < 0) return err_sys(err, ERR_NOT_FOUND, "there is no such folder");
     if (!keys_read_public(home, &public, err)) return false;
     memcpy(check->key, public.signing, KEY_BYTES);
-    memcpy(check->origin, public.origin, sizeof check->origin);
     return true;
 }
 
-/* Read before the database, which then can only be newer. The log's own name is the parent's to know, where nobody
- * pinned it by hand. */
+/* Read before the database, which then can only be newer. Who pins no name by hand gets the one that the parent, or
+ * else the last verification, knows. */
 static bool recall(struct check *check, struct err *err)
 {
     if (!audit_witness_read(check->how->folder, &check->witness, &check->witness_hidden, err) ||
@@ -89,7 +73,8 @@ static bool recall(struct check *check, struct err *err)
     if (check->witness.known && memcmp(check->witness.key, check->key, KEY_BYTES) != 0)
         return err_set(err, ERR_DAMAGED,
                        "the daemon's parent wrote down checkpoints of another key than the pinned one");
-    if (check->witness.known && !check->how->vkey) memcpy(check->origin, check->witness.origin, sizeof check->origin);
+    const char *known = check->witness.known ? check->witness.origin : check->state.known ? check->state.origin : "";
+    if (!check->how->vkey) snprintf(check->origin, sizeof check->origin, "%s", known);
     if (check->witness.known && strcmp(check->witness.origin, check->origin) != 0)
         return err_set(err, ERR_DAMAGED, "the daemon's parent wrote down checkpoints of the log %s, not of %s",
                        check->witness.origin, check->origin);
@@ -97,10 +82,19 @@ static bool recall(struct check *check, struct err *err)
         (memcmp(check->state.key, check->key, KEY_BYTES) != 0 || strcmp(check->state.origin, check->origin) != 0))
         return err_set(err, ERR_DAMAGED, "the last verification was of another log (%s) or under another key",
                        check->state.origin);
-    memcpy(check->report->origin, check->origin, sizeof check->origin);
     check->report->witnessed = check->witness.size;
     check->report->remembered = check->state.size;
     return true;
+}
+
+/* Nobody outside knows the log's name yet: its own word is taken this once, under the pinned key, and remembered. */
+static bool own_name(struct check *check, struct err *err)
+{
+    if (!*check->origin &&
+        !audit_db_text(check->db, "SELECT v FROM meta WHERE k = 'origin'", check->origin, sizeof check->origin, err))
+        return false;
+    memcpy(check->report->origin, check->origin, sizeof check->origin);
+    return *check->origin || err_set(err, ERR_DAMAGED, "the log does not say its name");
 }
 
 /* ── marks on the way ──────────────────────────────────────────────────────────────────────────────── */
@@ -335,9 +329,8 @@ static bool verify(struct check *check, struct err *err)
 {
     int64_t count;
     if (!pin(check, err) || !recall(check, err) || !audit_db_open(check->how->folder, &check->db, err) ||
-        !db_known(check, err))
-        return false;
-    if (!audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err))
+        !prepare_all(check, err) || !own_name(check, err) ||
+        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err))
         return false;
     check->checkpoint_count = (uint64_t)count;
     return all_entries(check, err) && not_shorter(check, err) && pruned_by_record(check, err) &&

@@ -12,7 +12,7 @@
 #include "base/auto.h"
 #include "base/clock.h"
 
-enum { PUBLIC_MAX = 1024 };
+enum { PUBLIC_MAX = 1024, CHECK_BYTES = 8 };
 static const char public_head[] = "caisson-vault-public-1";
 
 /* ── making ────────────────────────────────────────────────────────────────────────────────────────── */
@@ -46,19 +46,29 @@ static bool put_file(int folder, const char *name, mode_t mode, const char *text
     return good;
 }
 
+/* Ties the file's two keys together and notices what was mistyped or cut. */
+static void public_check(const uint8_t submission[KEY_BYTES], const uint8_t signing[KEY_BYTES],
+                         char digits[2 * CHECK_BYTES + 1])
+{
+    uint8_t both[2 * KEY_BYTES], hash[CHECK_BYTES];
+    memcpy(both, submission, KEY_BYTES);
+    memcpy(both + KEY_BYTES, signing, KEY_BYTES);
+    crypto_generichash(hash, sizeof hash, both, sizeof both, NULL, 0);
+    hex_text(hash, sizeof hash, digits);
+}
+
 static bool public_make(int folder, const uint8_t master[KEY_BYTES], struct err *err)
 {
-    uint8_t public[KEY_BYTES], id[KEY_ID_BYTES], secret[KEY_SIGN_SECRET];
-    char id_digits[2 * KEY_ID_BYTES + 1], digits[HASH_TEXT], vkey[VKEY_TEXT], text[PUBLIC_MAX];
-    key_submission(master, KEY_VERSION, public, secret);
-    key_id_public(public, id);
-    hex_text(id, sizeof id, id_digits);
-    hex_text(public, sizeof public, digits);
-    key_signing(master, KEY_VERSION, public, secret);
+    uint8_t submission[KEY_BYTES], signing[KEY_BYTES], secret[KEY_SIGN_SECRET];
+    char submission_digits[HASH_TEXT], signing_digits[HASH_TEXT], check[2 * CHECK_BYTES + 1], text[PUBLIC_MAX];
+    key_submission(master, KEY_VERSION, submission, secret);
+    key_signing(master, KEY_VERSION, signing, secret);
     sodium_memzero(secret, sizeof secret);
-    vkey_text(KEYS_ORIGIN, public, vkey);
-    int length = snprintf(text, sizeof text, "%s\nsubmission-id %s\nsubmission-key %s\nlog-vkey %s\n", public_head,
-                          id_digits, digits, vkey);
+    hex_text(submission, sizeof submission, submission_digits);
+    hex_text(signing, sizeof signing, signing_digits);
+    public_check(submission, signing, check);
+    int length = snprintf(text, sizeof text, "%s\nsubmission-key %s\nlog-key %s\ncheck %s\n", public_head,
+                          submission_digits, signing_digits, check);
     return put_file(folder, "vault.pub", 0644, text, (size_t)length, err);
 }
 
@@ -143,22 +153,20 @@ static bool next_value(char **text, const char *word, char **value)
 
 static bool public_parse(char *text, struct keys_public *public, struct err *err)
 {
-    char *id, *key, *vkey;
-    uint8_t expected[KEY_ID_BYTES];
+    char *submission, *signing, *said, check[2 * CHECK_BYTES + 1];
     size_t head = sizeof public_head - 1;
     if (strncmp(text, public_head, head) != 0 || text[head] != '\n')
         return err_set(err, ERR_MALFORMED, "it is not a public key file of this release");
     text += head + 1;
-    if (!next_value(&text, "submission-id", &id) || !next_value(&text, "submission-key", &key) ||
-        !next_value(&text, "log-vkey", &vkey) || *text != '\0' || strlen(vkey) >= VKEY_TEXT ||
-        !hex_parse(id, public->submission_id, KEY_ID_BYTES) || !hex_parse(key, public->submission, KEY_BYTES))
+    bool good = next_value(&text, "submission-key", &submission) && next_value(&text, "log-key", &signing) &&
+                next_value(&text, "check", &said) && *text == '\0' &&
+                hex_parse(submission, public->submission, KEY_BYTES) && hex_parse(signing, public->signing, KEY_BYTES);
+    if (good) public_check(public->submission, public->signing, check);
+    if (!good || strcmp(check, said) != 0)
         return err_set(err, ERR_MALFORMED, "it is damaged: delete it and run caisson init again");
-    key_id_public(public->submission, expected);
-    if (memcmp(expected, public->submission_id, sizeof expected) != 0)
-        return err_set(err, ERR_MALFORMED, "its key and its key's name differ: delete it and run caisson init again");
     public->version = KEY_VERSION;
-    snprintf(public->vkey, sizeof public->vkey, "%s", vkey);
-    return vkey_parse(vkey, public->origin, public->signing, err);
+    key_id_public(public->submission, public->submission_id);
+    return true;
 }
 
 bool keys_read_public(int home_dirfd, struct keys_public *public, struct err *err)

@@ -11,17 +11,13 @@
 #include "base/keyderive.h"
 #include "runtime/messages.h"
 
-/* keys/vault.pub: four lines of text. */
+/* keys/vault.pub: four lines of text. The log's verifier key is made of `signing` and the log's own name. */
 struct keys_public {
     uint32_t version;
     uint8_t submission[KEY_BYTES]; /* X25519: what keys_seal() seals to */
     uint8_t submission_id[KEY_ID_BYTES];
     uint8_t signing[KEY_BYTES]; /* Ed25519: who signs the log's checkpoints */
-    char origin[128], vkey[VKEY_TEXT];
 };
-
-/* The name of a log that nobody named otherwise: the key name in its verifier key and its checkpoints' first line. */
-#define KEYS_ORIGIN "caisson.local/1"
 
 /* Makes the folder keys (0755 as the key file guards itself), keys/master.key (0600) and keys/vault.pub (0644) below
  * the home folder; everything is on disk when it returns. ERR_EXISTS when there is a key already: it is never

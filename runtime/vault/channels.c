@@ -24,14 +24,14 @@ struct channel *channel_find(struct channels *channels, uint32_t number)
     return NULL;
 }
 
-struct channel *channel_add(struct channels *channels, uint32_t number, uint32_t entry, int fd)
+struct channel *channel_add(struct channels *channels, uint32_t number, int fd)
 {
     unsigned place = 0;
     if (channel_find(channels, number)) return NULL;
     while (place < channels->top && channels->list[place].fd >= 0) place++;
     if (place == CHANNELS) return NULL;
     if (place == channels->top) channels->top++;
-    channels->list[place] = (struct channel){.fd = fd, .number = number, .entry = entry};
+    channels->list[place] = (struct channel){.fd = fd, .number = number};
     return &channels->list[place];
 }
 

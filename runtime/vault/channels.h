@@ -19,8 +19,8 @@ struct channel_binding {
 };
 
 struct channel {
-    int fd;                 /* the pipe's write end, ours; -1: this place is free */
-    uint32_t number, entry; /* the runner's number of the worker */
+    int fd;          /* the pipe's write end, ours; -1: this place is free */
+    uint32_t number; /* the runner's number of the worker */
     bool bound;
     struct channel_binding binding;
 };
@@ -34,7 +34,7 @@ void channels_init(struct channels *channels);
 /* NULL: there is none of that number. */
 struct channel *channel_find(struct channels *channels, uint32_t number);
 /* Takes the descriptor over on success. NULL: no room, or the number is taken. */
-struct channel *channel_add(struct channels *channels, uint32_t number, uint32_t entry, int fd);
+struct channel *channel_add(struct channels *channels, uint32_t number, int fd);
 /* Closes the pipe: a worker that waits for a frame ends. */
 void channel_close(struct channel *channel);
 void channels_close_all(struct channels *channels);

@@ -320,7 +320,7 @@ static struct channel *channel_of(struct release *release, const struct msg_half
     struct err err;
     if (frame->fd_count == 0) return channel_find(&release->channels, half->channel);
     if (!pipe_usable(frame->fds[0], &err)) return NULL;
-    struct channel *channel = channel_add(&release->channels, half->channel, half->entry, frame->fds[0]);
+    struct channel *channel = channel_add(&release->channels, half->channel, frame->fds[0]);
     if (channel) take_fd(&frame->fds[0]);
     return channel;
 }
@@ -349,7 +349,7 @@ void vault_on_half(struct role *role, struct role_line *line, const struct role_
     if (half->call.attempt == 0) return worker_gone(release, half->channel);
     struct channel *channel = channel_of(release, half, message->frame);
     bool twice = find_half(release, &half->call) || find_half_of(release, half->channel);
-    if (!channel || twice || channel->entry != half->entry) {
+    if (!channel || twice) {
         role->bad_frames++;
         report(role, INCIDENT_BAD_FRAME, &half->call, half->entry, half->entry_digest);
         return worker_gone(release, half->channel);

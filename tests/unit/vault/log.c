@@ -62,6 +62,7 @@ static void db_open(struct log *log)
     log_sql(log, "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA application_id=%d; PRAGMA user_version=1",
             0x43534131);
     assert_int_equal(sqlite3_exec(log->db, schema_audit, NULL, NULL, NULL), SQLITE_OK);
+    log_sql(log, "INSERT INTO meta(k, v) VALUES('origin', CAST('%s' AS BLOB))", LOG_ORIGIN);
     log_sql(log, "DROP TRIGGER entry_keep; DROP TRIGGER entry_fixed"); /* they guard against mistakes, not attackers */
 }
 
@@ -183,12 +184,12 @@ void log_checkpoint(struct log *log, const uint8_t *secret)
     uint8_t root[HASH_BYTES], line[4 + 64];
     audit_tree_root(&log->tree, root);
     sodium_bin2base64(root64, sizeof root64, root, sizeof root, sodium_base64_VARIANT_ORIGINAL);
-    int length = snprintf(text, sizeof text, "%s\n%llu\n%s\n", KEYS_ORIGIN, (unsigned long long)log->size, root64);
-    vkey_hash(KEYS_ORIGIN, log->public, line);
+    int length = snprintf(text, sizeof text, "%s\n%llu\n%s\n", LOG_ORIGIN, (unsigned long long)log->size, root64);
+    vkey_hash(LOG_ORIGIN, log->public, line);
     crypto_sign_detached(line + 4, NULL, (const uint8_t *)text, (unsigned long long)length,
                          secret ? secret : log->secret);
     sodium_bin2base64(line64, sizeof line64, line, sizeof line, sodium_base64_VARIANT_ORIGINAL);
-    snprintf(text + length, sizeof text - (size_t)length, "\n\u2014 %s %s\n", KEYS_ORIGIN, line64);
+    snprintf(text + length, sizeof text - (size_t)length, "\n\u2014 %s %s\n", LOG_ORIGIN, line64);
     snprintf(sql, sizeof sql,
              "INSERT OR REPLACE INTO checkpoint(size, root, note, ts) VALUES(%llu, zeroblob(32), ?1, 1)",
              (unsigned long long)log->size);
@@ -199,7 +200,7 @@ void log_checkpoint(struct log *log, const uint8_t *secret)
 
 void log_witness(struct log *log)
 {
-    struct ctl_witness witness = {.origin = KEYS_ORIGIN, .size = log->size};
+    struct ctl_witness witness = {.origin = LOG_ORIGIN, .size = log->size};
     audit_tree_root(&log->tree, witness.root);
     memcpy(witness.key, log->public, sizeof witness.key);
     FD_AUTO fd = openat(log->home, "witness/checkpoint", O_WRONLY | O_CREAT | O_TRUNC, 0600);

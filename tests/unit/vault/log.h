@@ -16,6 +16,8 @@
 #include "tools/audit_tree.h"
 #include "tools/audit_verify.h"
 
+#define LOG_ORIGIN "caisson.local/0123456789abcdef/1"
+
 struct log {
     char path[64]; /* the state folder */
     int home;

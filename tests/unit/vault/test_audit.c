@@ -417,7 +417,7 @@ static void note_text_edited(void **state)
 {
     struct log *log = *state;
     static const char *const changes[][2] = {
-        {"local/1", "local/2"}, {"\n40\n", "\n040\n"}, {"\n\n", "\nmore\n\n"}, {"\n40\n", "\n41\n"}, {"\u2014", "-"}};
+        {"def/1", "def/2"}, {"\n40\n", "\n040\n"}, {"\n\n", "\nmore\n\n"}, {"\n40\n", "\n41\n"}, {"\u2014", "-"}};
     log_calls(log, 20, 0);
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         log_sql(log, "CREATE TABLE keep AS SELECT * FROM checkpoint");
@@ -467,7 +467,7 @@ static void pinned_by_hand(void **state)
     char vkey[VKEY_TEXT], state_path[128];
     log_calls(log, 20, 0);
     snprintf(state_path, sizeof state_path, "%s/data/copy.db", log->path);
-    vkey_text(KEYS_ORIGIN, log->public, vkey);
+    vkey_text(LOG_ORIGIN, log->public, vkey);
     struct audit_how how = {.folder = log->path, .vkey = vkey, .state = state_path};
     assert_true(audit_verify(&how, &report, &err));
     assert_true(report.remembers);
