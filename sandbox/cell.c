@@ -324,13 +324,18 @@ static bool open_events(struct cell *cell, struct err *err)
     return true;
 }
 
+bool cell_open(struct cell *cell, struct err *err)
+{
+    cell->channel = CELL_CHANNEL;
+    signal(SIGPIPE, SIG_IGN);
+    return read_spec(cell, err) && cell_set_up(cell, err) && open_events(cell, err);
+}
+
 int cell_main(void)
 {
     static struct cell cell;
     struct err err = {0};
-    cell.channel = CELL_CHANNEL;
-    signal(SIGPIPE, SIG_IGN);
-    bool good = read_spec(&cell, &err) && cell_set_up(&cell, &err) && open_events(&cell, &err);
+    bool good = cell_open(&cell, &err);
     struct cell_report report = {.event = good ? CELL_UP : CELL_REFUSED, .kind = (uint32_t)err.kind};
     snprintf(report.text, sizeof report.text, "%s", err.text);
     tell(&cell, &report, -1);

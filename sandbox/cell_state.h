@@ -41,6 +41,8 @@ struct cell {
     struct cell_worker workers[POLICY_WORKERS];
 };
 
+/* cell.c: everything up to the point where orders are taken. */
+bool cell_open(struct cell *cell, struct err *err);
 /* setup.c: every wall of the cell, in order. */
 bool cell_set_up(struct cell *cell, struct err *err);
 /* notify.c: answers one notification of a worker's listener. false: kill the worker (why is set). */

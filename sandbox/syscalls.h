@@ -136,7 +136,6 @@ static const struct call_row call_rows[] = {
 
     /* ── roles: lines, events, signals ── */
     CALL(sendmsg, LISTED, YES, "frames with descriptors"),
-    CALL(sendto, BROKER, YES, "name servers, relays"),
     CALL2(sendto, EVERY, YES, IS(4, 0), WITHIN(3, SEND_FLAGS), "streams it holds: an address or FASTOPEN would connect"),
     CALL(epoll_wait, LISTED, YES, "the one loop"),
     CALL(epoll_pwait, LISTED, YES, "likewise"),
@@ -171,7 +170,7 @@ static const struct call_row call_rows[] = {
     CALL3(socket, BROKER, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET6, STREAM"),
     CALL3(socket, BROKER, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET6, DGRAM"),
     CALL(connect, BROKER, YES, "to the address it has checked"),
-    CALL1(socketpair, BROKER, YES, IS32(0, 1), "a relay's two ends"),
+    CALL2(socketpair, BROKER, YES, IS32(0, 1), MASKED(1, SOCKET_TYPE, 1), "a relay's two ends; an end of a DGRAM pair could be connected elsewhere"),
     CALL2(setsockopt, BROKER, YES, IS32(1, 41), IS32(2, 26), "IPV6_V6ONLY"),
     CALL1(ioctl, BROKER, YES, IS32(1, 0x5421), "FIONBIO"),
     CALL1(ioctl, BROKER | VAULT, YES, IS32(1, 0x541b), "FIONREAD; the vault: is a credential pipe empty?"),

@@ -379,7 +379,10 @@ static void write_secret(struct drive *drive, struct drive_call *call, int slot,
     int *fd = &drive->channels[slot].secret;
     if (!call->skip_secret && write(*fd, &out, out.frame.size) != (ssize_t)out.frame.size && errno != EPIPE)
         die("secret");
-    if (!keep_open) close(*fd), *fd = -1;
+    if (keep_open) return;
+    close(*fd);
+    *fd = -1;
+    if (drive->channels[slot].egress < 0) drive->channels[slot].number = 0;
 }
 
 static void write_call(struct drive_call *call)
@@ -459,12 +462,24 @@ void drive_done(struct drive *drive, struct drive_call *call, bool ok)
     drive_send(drive, DRIVE_FRONT, MSG_DONE, &done, sizeof done, -1);
 }
 
+/* What is left of a call's channels, when nothing is leased. */
+static void drop_channel(struct drive *drive, const struct drive_call *call)
+{
+    for (int i = 0; i < DRIVE_CHANNELS; i++) {
+        if (drive->channels[i].number != call->channel || drive->entries[call->entry].lease) continue;
+        if (drive->channels[i].egress >= 0) close(drive->channels[i].egress);
+        drive->channels[i].number = 0;
+        drive->channels[i].egress = -1;
+    }
+}
+
 void drive_call(struct drive *drive, struct drive_call *call)
 {
     drive_begin(drive, call);
     if (drive_feed(drive, call)) {
         drive_replies(drive, call);
         if (!call->no_done) drive_done(drive, call, call->replied);
+        drop_channel(drive, call);
     }
     if (call->replied) return;
     struct drive_frame *ended = drive_expect(drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &call->ref, 10000);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a call costs on the worker's side: one-shot, with a spare, leased; against fork and exit of the cell. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "drive.h"
+
+enum { ROUNDS = 400 };
+
+static int by_size(const void *a, const void *b)
+{
+    uint64_t one = *(const uint64_t *)a, two = *(const uint64_t *)b;
+    return (one > two) - (one < two);
+}
+
+static double median_us(uint64_t *times)
+{
+    qsort(times, ROUNDS, sizeof *times, by_size);
+    return (double)times[ROUNDS / 2] / 1000;
+}
+
+static double measure(const char *name, const struct drive_entry *entry, bool nobody, unsigned pause_us)
+{
+    static uint64_t times[ROUNDS];
+    struct drive drive;
+    struct drive_how how = {.as_nobody = nobody, .helpers = HELPERS, .ca = CA_FILE};
+    char why[256] = "";
+    if (!drive_start(&drive, entry, 1, &how, why)) return fprintf(stderr, "%s\n", why), 0;
+    for (int i = -20; i < ROUNDS; i++) {
+        struct drive_call call = {.workspace = 1};
+        uint64_t before = clock_now();
+        drive_call(&drive, &call);
+        uint64_t took = clock_now() - before;
+        if (!call.replied) fprintf(stderr, "%s: no reply\n", name), exit(1);
+        if (i >= 0) times[i] = took;
+        drive_call_clear(&call);
+        if (pause_us) usleep(pause_us);
+    }
+    drive_stop(&drive);
+    double result = median_us(times);
+    printf("%-28s %8.0f us\n", name, result);
+    return result;
+}
+
+/* The cell says it in the text of its refusal, which the runner writes to standard error. */
+static void floor_of(const struct drive_entry *entry, bool nobody)
+{
+    struct drive drive;
+    struct drive_how how = {.cell = CELLS "/cell-fork", .as_nobody = nobody, .helpers = HELPERS, .ca = CA_FILE};
+    struct drive_call call = {0};
+    char why[256];
+    if (drive_start(&drive, entry, 1, &how, why)) drive_call(&drive, &call);
+    drive_stop(&drive);
+}
+
+int main(int argc, char **argv)
+{
+    bool nobody = argc > 1 && strcmp(argv[1], "nobody") == 0;
+    const struct drive_entry shot = {.plugin = PLUGINS "/odd.so"},
+                             egress = {.plugin = PLUGINS "/odd.so", .egress = true};
+    const struct drive_entry spare = {.plugin = PLUGINS "/odd.so", .spares = 2};
+    const struct drive_entry lease = {.plugin = PLUGINS "/odd.so", .lease = true, .calls = 1000000};
+    floor_of(&shot, nobody);
+    floor_of(&egress, nobody);
+    measure("one-shot", &shot, nobody, 0);
+    measure("one-shot, helpers loaded", &egress, nobody, 0);
+    measure("with a spare (1 pause of 5 ms)", &spare, nobody, 5000);
+    measure("leased", &lease, nobody, 0);
+    return 0;
+}
