@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/auto.h"
 #include "base/auto_json.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "sandbox/elf_check.h"
 
 #include "files.h"
 #include "grant.h"
@@ -116,6 +118,18 @@ static bool check_approved(const struct making *making, struct err *err)
 {
     return (manifest_same(making) && memcmp(making->so_digest, making->dropin.digest, HASH_BYTES) == 0) ||
            not_approved(making, err);
+}
+
+/* What would not load in a cell is said here, where the administrator looks. */
+static bool check_elf(const struct making *making, struct err *err)
+{
+    off_t size = lseek(making->plugin, 0, SEEK_END);
+    void *bytes = size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, making->plugin, 0) : MAP_FAILED;
+    if (bytes == MAP_FAILED) return err_set(err, ERR_LOAD, "the shared object is empty");
+    struct elf_facts facts = elf_check(bytes, (size_t)size);
+    munmap(bytes, (size_t)size);
+    return facts.problem == ELF_FINE ||
+           err_set(err, ERR_LOAD, "%s.so %s", making->manifest.name, elf_text(facts.problem));
 }
 
 static bool load_ca(const struct loader *loader, struct making *making, struct err *err)
@@ -237,7 +251,7 @@ static bool make_enabled(struct loader *loader, struct making *making, struct er
     if (!open_folder(loader, making->dropin.path, &folder, err) || !load_manifest(loader, folder, making, err))
         return false;
     if (!load_plugin(loader, folder, making, err)) return manifest_same(making) ? false : not_approved(making, err);
-    return check_approved(making, err) && load_ca(loader, making, err) &&
+    return check_approved(making, err) && check_elf(making, err) && load_ca(loader, making, err) &&
            grant_limits(&making->manifest, &making->dropin, &making->limits, err) &&
            grant_settings(&making->manifest, &making->dropin, &making->settings, err) &&
            grant_egress(&making->manifest, &making->dropin, making->settings, &making->egress, err);

@@ -256,6 +256,8 @@ static const struct row rows[] = {
     NUMBER("Limits", "Calls", ROLE_FRONT, "calls", 1, 1024),
     NUMBER("Limits", "Rate", ROLE_FRONT, "rate", 0, 1000000),
     NUMBER("Limits", "Burst", ROLE_FRONT, "burst", 0, 1000000),
+    NUMBER("Limits", "CallRate", ROLE_LEDGER, "per_second", 0, 1000000),
+    NUMBER("Limits", "CallBurst", ROLE_LEDGER, "burst", 0, 1000000),
     NUMBER("Limits", "IdleSeconds", ROLE_FRONT, "idle_s", 1, 3600),
     NUMBER("Limits", "RequestSeconds", ROLE_FRONT, "request_s", 1, 3600),
     NUMBER("Limits", "BodiesMegabytes", ROLE_FRONT, "bodies_mb", 33, 16384),
@@ -267,10 +269,12 @@ static const struct row rows[] = {
     NUMBER("Resolver", "ConnectSeconds", ROLE_BROKER, "connect_s", 1, 300),
     NUMBER("Resolver", "IdleSeconds", ROLE_BROKER, "idle_s", 1, 3600),
     NUMBER("Resolver", "RelaysPerCall", ROLE_BROKER, "relays_per_call", 1, 256),
+    NUMBER("Resolver", "LookupsPerCall", ROLE_BROKER, "lookups_per_call", 1, 4096),
     NUMBER("Resolver", "RelaysPerConnector", ROLE_BROKER, "relays_per_entry", 1, 1024),
     {"Audit", "Origin", take_text, .most = 120, .role = ROLE_LEDGER, .name = "origin"},
     NUMBER("Audit", "AnswerHours", ROLE_LEDGER, "answer_hours", 1, 8760),
-    NUMBER("Audit", "RetentionDays", ROLE_LEDGER, "retention_days", 1, 36500),
+    NUMBER("Audit", "KeyHours", ROLE_LEDGER, "key_hours", 1, 87600),
+    NUMBER("Audit", "ReserveMegabytes", ROLE_LEDGER, "reserve_mb", 1, 1 << 20),
     {"Plugins", "Directory", take_directory, .many = true},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -362,6 +366,29 @@ bool config_read(const char *bytes, size_t length, const char *label, uint32_t o
     }
     config_clear(&fresh);
     return false;
+}
+
+static bool same_tcp(const struct config *a, const struct config *b)
+{
+    if (a->tcp_count != b->tcp_count) return false;
+    for (unsigned i = 0; i < a->tcp_count; i++)
+        if (strcmp(a->tcp[i].text, b->tcp[i].text) != 0) return false;
+    return true;
+}
+
+bool config_keep(const struct config *old, struct config *fresh)
+{
+    bool same = same_tcp(old, fresh) && old->uid_base == fresh->uid_base && old->uid_range == fresh->uid_range &&
+                old->lowered == fresh->lowered && old->api_mode == fresh->api_mode &&
+                old->desk_mode == fresh->desk_mode && old->desk_gid == fresh->desk_gid &&
+                strcmp(old->api_socket, fresh->api_socket) == 0 && strcmp(old->desk_socket, fresh->desk_socket) == 0 &&
+                strcmp(old->certificate, fresh->certificate) == 0 && strcmp(old->key, fresh->key) == 0;
+    fresh->uid_base = old->uid_base;
+    fresh->uid_range = old->uid_range;
+    fresh->lowered = old->lowered;
+    json_decref(fresh->parts[ROLE_RUNNER]); /* it names the uids */
+    fresh->parts[ROLE_RUNNER] = json_incref(old->parts[ROLE_RUNNER]);
+    return !same;
 }
 
 void config_clear(struct config *config)

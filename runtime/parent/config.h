@@ -42,6 +42,8 @@ struct config {
 /* bytes: the file; none = the defaults. label: how errors name it. owner: the uid that the daemon runs as. */
 bool config_read(const char *bytes, size_t length, const char *label, uint32_t owner, struct config *config,
                  struct err *err);
+/* Puts what cannot change while the daemon runs from one that is in force into a fresh one; true: it had changed. */
+bool config_keep(const struct config *old, struct config *fresh);
 /* Can only this machine reach it? */
 bool config_loopback(const struct sockaddr_storage *address);
 /* The key in that row of the table, NULL past the last; for comparing it with the manual page. */

@@ -65,7 +65,10 @@ static void on_failed(const struct arrival *in)
 {
     const struct ctl_failed *body = in->body;
     size_t length = strnlen(body->status.text, sizeof in->child->last_words - 1);
-    memcpy(in->child->last_words, body->status.text, length);
+    for (size_t i = 0; i < length; i++) {
+        char c = body->status.text[i];
+        in->child->last_words[i] = c < 0x20 || c > 0x7e ? '?' : c; /* it may end on a terminal */
+    }
     in->child->last_words[length] = '\0';
 }
 

@@ -49,7 +49,7 @@ static bool bind_unix(const char *path, struct sockaddr_un *address, int fd, str
 }
 
 static bool open_unix(const struct home *home, const char *wanted, uint32_t mode, uint32_t group, int *fd,
-                      struct err *err)
+                      char made[LISTEN_PATH], struct err *err)
 {
     char path[2 * CONFIG_PATH];
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -62,6 +62,7 @@ static bool open_unix(const struct home *home, const char *wanted, uint32_t mode
     if (!make_room(path, err) || !bind_unix(path, &address, socket_fd, err) || !set_owner(path, mode, group, err))
         return false;
     if (listen(socket_fd, BACKLOG) < 0) return err_sys(err, ERR_IO, "nothing can listen on %s", path);
+    snprintf(made, LISTEN_PATH, "%s", path);
     *fd = take_fd(&socket_fd);
     return true;
 }
@@ -137,10 +138,10 @@ static bool open_all(const struct config *config, const struct home *home, struc
         return false;
     for (unsigned i = 0; i < config->tcp_count && !handed_tcp; i++)
         if (!open_tcp(&config->tcp[i], &listeners->tcp[listeners->tcp_count++], err)) return false;
-    return (listeners->api >= 0 ||
-            open_unix(home, config->api_socket, config->api_mode, UINT32_MAX, &listeners->api, err)) &&
-           (listeners->desk >= 0 ||
-            open_unix(home, config->desk_socket, config->desk_mode, config->desk_gid, &listeners->desk, err));
+    return (listeners->api >= 0 || open_unix(home, config->api_socket, config->api_mode, UINT32_MAX, &listeners->api,
+                                             listeners->api_path, err)) &&
+           (listeners->desk >= 0 || open_unix(home, config->desk_socket, config->desk_mode, config->desk_gid,
+                                              &listeners->desk, listeners->desk_path, err));
 }
 
 /* Sockets of systemd's choice are as reachable as those of the file: without TLS only this machine may come in. */
@@ -174,6 +175,8 @@ bool listen_open(const struct config *config, const struct home *home, struct li
 
 void listen_close(struct listeners *listeners)
 {
+    if (listeners->api_path[0]) unlink(listeners->api_path);
+    if (listeners->desk_path[0]) unlink(listeners->desk_path);
     close_fd(&listeners->api);
     close_fd(&listeners->desk);
     close_fd(&listeners->certificate);

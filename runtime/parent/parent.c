@@ -3,6 +3,8 @@
 #include "run.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +48,18 @@ static void init(struct parent *parent)
         parent->children[i] = (struct child){.role = (enum role_id)i, .pidfd = -1, .control = -1};
 }
 
+/* A descriptor that a service manager left closed must not become a database or a socket. */
+static bool fill_standard(struct err *err)
+{
+    for (;;) {
+        int fd = open("/dev/null", O_RDWR);
+        if (fd < 0) return err_sys(err, ERR_IO, "/dev/null cannot be opened");
+        if (fd <= 2) continue;
+        close(fd);
+        return true;
+    }
+}
+
 /* Nothing of this process in a core file or another process's hands; nothing it starts gains rights by exec. */
 static bool harden(struct err *err)
 {
@@ -60,35 +74,22 @@ static bool harden(struct err *err)
     return true;
 }
 
-static bool read_config(const struct run *run, struct parent *parent, struct err *err)
-{
-    FREE_AUTO char *text = NULL;
-    size_t length = 0;
-    const char *file = run->config ? run->config : "caisson.conf";
-    if (!home_text(&parent->home, file, CONFIG_BYTES, &text, &length, err) &&
-        (run->config || err->kind != ERR_NOT_FOUND))
-        return false;
-    return config_read(text ? text : "", length, "caisson.conf", geteuid(), &parent->config, err);
-}
-
 /* Without Directory=: home/plugins and where "make install" puts ours, as far as they are there. */
-static void default_folders(struct parent *parent)
+static void default_folders(const struct parent *parent, struct config *config)
 {
-    struct config *config = &parent->config;
     struct stat status;
     char path[CONFIG_PATH + 16];
     snprintf(path, sizeof path, "%s/plugins", parent->home.path);
     const char *const usual[] = {path, CAISSON_PLUGINS};
-    for (size_t i = 0; i < 2 && strlen(path) < CONFIG_PATH; i++)
-        if (stat(usual[i], &status) == 0 && S_ISDIR(status.st_mode))
+    for (size_t i = 0; i < 2; i++)
+        if (strlen(usual[i]) < CONFIG_PATH && stat(usual[i], &status) == 0 && S_ISDIR(status.st_mode))
             strcpy(config->dirs[config->dir_count++], usual[i]);
 }
 
 /* Makes relative folders absolute, so that a drop-in may name its folder either way. */
-static bool plugin_folders(struct parent *parent, struct err *err)
+static bool plugin_folders(const struct parent *parent, struct config *config, struct err *err)
 {
-    struct config *config = &parent->config;
-    if (config->dir_count == 0) default_folders(parent);
+    if (config->dir_count == 0) default_folders(parent, config);
     for (unsigned i = 0; i < config->dir_count; i++) {
         char path[2 * CONFIG_PATH];
         bool absolute = config->dirs[i][0] == '/';
@@ -99,6 +100,31 @@ static bool plugin_folders(struct parent *parent, struct err *err)
     return true;
 }
 
+static bool read_config(const struct parent *parent, struct config *config, struct err *err)
+{
+    FREE_AUTO char *text = NULL;
+    size_t length = 0;
+    const char *file = parent->config_file ? parent->config_file : "caisson.conf";
+    if (!home_text(&parent->home, file, CONFIG_BYTES, &text, &length, err) &&
+        (parent->config_file || err->kind != ERR_NOT_FOUND))
+        return false;
+    return config_read(text ? text : "", length, "caisson.conf", geteuid(), config, err) &&
+           (plugin_folders(parent, config, err) || (config_clear(config), false));
+}
+
+bool parent_configure(struct parent *parent, struct err *err)
+{
+    struct config fresh;
+    if (!read_config(parent, &fresh, err)) return false;
+    if (parent->configured && config_keep(&parent->config, &fresh))
+        log_event(LOG_LEVEL_WARNING, "restart-needed", log_text("for", "changes in [Daemon] or [Listen]"));
+    config_clear(&parent->config);
+    parent->config = fresh;
+    parent->configured = true;
+    log_level(fresh.log_level);
+    return true;
+}
+
 static uid_t ledger_uid(const struct parent *parent)
 {
     return geteuid() == 0 ? parent->config.uid_base + ROLE_LEDGER : geteuid();
@@ -106,9 +132,12 @@ static uid_t ledger_uid(const struct parent *parent)
 
 static bool prepare(const struct run *run, struct parent *parent, struct err *err)
 {
+    static char config[PATH_MAX];
+    if (run->config && !realpath(run->config, config))
+        return err_set(err, ERR_NOT_FOUND, "there is no configuration %s", run->config);
+    parent->config_file = run->config ? config : NULL;
     return layout_find(&parent->layout, err) && home_open(run->home, run->wait_s, &parent->home, err) &&
-           read_config(run, parent, err) && plugin_folders(parent, err) &&
-           home_check(&parent->home, ledger_uid(parent), err);
+           parent_configure(parent, err) && home_check(&parent->home, ledger_uid(parent), err);
 }
 
 static bool open_signals(struct parent *parent, struct err *err)
@@ -232,7 +261,6 @@ static bool serve(struct parent *parent, struct err *err)
     if (!listen_open(&parent->config, &parent->home, &parent->listeners, err) || !harden(err) ||
         !open_loop(parent, err))
         return false;
-    log_level(parent->config.log_level);
     say_lowered(parent);
     parent->start.start = clock_now();
     id_new(parent->start.instance);
@@ -247,7 +275,7 @@ bool parent_run(const struct run *run, struct err *err)
     static struct parent parent;
     log_role("parent");
     init(&parent);
-    bool good = prepare(run, &parent, err) && (run->check || serve(&parent, err));
+    bool good = fill_standard(err) && prepare(run, &parent, err) && (run->check || serve(&parent, err));
     clear(&parent);
     return good;
 }

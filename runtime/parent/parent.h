@@ -51,7 +51,9 @@ struct seen {
 };
 
 struct parent {
+    const char *config_file; /* NULL: caisson.conf in the home folder */
     struct config config;
+    bool configured;
     struct home home;
     struct layout layout;
     struct listeners listeners;
@@ -72,6 +74,8 @@ struct parent {
 };
 
 struct child *parent_child(struct parent *parent, enum role_id role);
+/* Reads caisson.conf; from the second time on, what cannot change while the daemon runs stays as it is. */
+bool parent_configure(struct parent *parent, struct err *err);
 /* The daemon ends because of this. Always returns false. */
 bool parent_fail(struct parent *parent, const struct err *err);
 
@@ -103,6 +107,8 @@ bool roles_spawn(struct parent *parent, enum role_id role, struct err *err);
 
 /* Makes all of this child's lines to living peers anew, both ends. */
 bool wiring_lines(struct parent *parent, struct child *child, struct err *err);
+/* Gives that role its part of the configuration once more. */
+bool wiring_give_config(struct parent *parent, struct child *child);
 /* Gives a starting child everything its role needs. */
 bool wiring_give(struct parent *parent, struct child *child, struct err *err);
 

@@ -56,7 +56,8 @@ static void finish(struct parent *parent, const struct err *err)
 
 static void fail(struct parent *parent, struct err *err)
 {
-    if (parent->registry < 0) parent_fail(parent, err); /* the first one: nothing can run without it */
+    /* The first one: nothing can run without it. */
+    if (parent->registry < 0 && !parent->stopping) parent_fail(parent, err);
     finish(parent, err);
 }
 
@@ -70,7 +71,7 @@ static void begin(struct parent *parent)
     reload->step = 0;
     reload->number = parent->number + 1;
     reload->due = clock_now() + LOADER_SECONDS * CLOCK_S;
-    if (!roles_spawn(parent, ROLE_LOADER, &err)) fail(parent, &err);
+    if (!parent_configure(parent, &err) || !roles_spawn(parent, ROLE_LOADER, &err)) fail(parent, &err);
 }
 
 static void remember(struct asked *asked, const uint32_t *seq)
@@ -150,10 +151,11 @@ void reload_loader_gone(struct parent *parent, struct child *child)
 
 /* ── the round ─────────────────────────────────────────────────────────────────────────────────────── */
 
-/* The runner has the plugins before it learns what they are. */
+/* The runner has the plugins before it learns what they are, and everybody the configuration of the same time. */
 static bool send_registry(struct parent *parent, struct child *child)
 {
     struct ctl_registry body = {.number = parent->number};
+    if (!wiring_give_config(parent, child)) return false;
     if (child->role == ROLE_RUNNER)
         for (uint32_t i = 0; i < PLUGINS_MOST; i++)
             if (!control_give(parent, child, GIVE_PLUGIN, i, parent->plugins[i])) return false;

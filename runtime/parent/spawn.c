@@ -107,7 +107,7 @@ static _Noreturn void run_child(const char *path, enum role_id role, struct iden
     char *const arguments[] = {strrchr(path, '/') + 1, (char *)role_name(role), NULL}, *const environment[] = {NULL};
     setsid();
     plain_signals();
-    if (arrange(control) && become(who)) execve(path, arguments, environment);
+    if (arrange(control) && chdir("/") == 0 && become(who)) execve(path, arguments, environment);
     const char *why = strerrordesc_np(errno);
     static const char text[] = "caissond: a role cannot be started: ";
     if (write(2, text, sizeof text - 1) < 0 || write(2, why, strlen(why)) < 0 || write(2, "\n", 1) < 0) _exit(126);

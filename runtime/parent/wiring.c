@@ -86,6 +86,12 @@ static bool give_config(struct parent *parent, struct child *child, struct err *
     return give_json(parent, child, GIVE_CONFIG, parent->config.parts[child->role], err);
 }
 
+bool wiring_give_config(struct parent *parent, struct child *child)
+{
+    struct err err = {0};
+    return give_config(parent, child, &err);
+}
+
 /* The loader's part is made of what the parent found, not of the file. */
 static bool give_loader_config(struct parent *parent, struct child *child, struct err *err)
 {

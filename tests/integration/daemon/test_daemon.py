@@ -170,6 +170,24 @@ def test_loader_failure_keeps_the_registry():
         daemon.cli("reload")
 
 
+def test_reload_refuses_a_broken_configuration():
+    path = os.path.join(daemon.home, "caisson.conf")
+    with open(path, encoding="utf-8") as file:
+        kept = file.read()
+    before = registry()
+    try:
+        with open(path, "a", encoding="utf-8") as out:
+            out.write("\n[Limits]\nCalls=none\n")
+        done = daemon.cli("reload", check=False)
+        assert done.returncode != 0 and "Calls=" in done.stderr and "caisson.conf:" in done.stderr, done
+        assert registry() == before and greets()
+    finally:
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(kept)
+        daemon.cli("reload")
+    assert registry() > before
+
+
 def test_freeze_survives_a_restart():
     with fresh_home() as other:
         other.start()
@@ -366,6 +384,20 @@ def test_stops_in_order():
         with open(other.log, encoding="utf-8") as log:
             text = log.read()
         assert "role-late" not in text and "role-ended" not in text, text
+        assert not glob.glob(os.path.join(other.home, "run", "*.sock"))
+
+
+def test_stops_while_it_starts():
+    """SIGTERM at any moment of the start ends it cleanly."""
+    with fresh_home() as other:
+        for lines in range(0, 9, 2):
+            process = subprocess.Popen([CAISSOND, "--home", other.home, "--wait", "30"], stderr=subprocess.PIPE,
+                                       stdout=subprocess.DEVNULL)
+            for _ in range(lines):
+                process.stderr.readline()
+            process.terminate()
+            rest = process.communicate(timeout=60)[1].decode()
+            assert process.returncode in ((0, -signal.SIGTERM) if lines == 0 else (0,)), (lines, process.returncode, rest)
 
 
 def test_notify_and_handed_sockets():

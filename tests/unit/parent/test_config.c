@@ -48,8 +48,8 @@ static void parts(void **state)
          "{\"access\":{\"*\":{\"admin\":[\"uid:0\"]},\"default\":{\"admin\":[\"uid:5\",\"gid:6\"],\"invoker\":[\"any\"]"
          "},"
          "\"other\":{\"admin\":[\"uid:7\"]}}}"},
-        {"[Audit]\nOrigin=audit.example.org/a/1\nRetentionDays=90\n", 0, ROLE_LEDGER,
-         "{\"access\":{\"*\":{\"admin\":[\"uid:0\"]}},\"origin\":\"audit.example.org/a/1\",\"retention_days\":90}"},
+        {"[Audit]\nOrigin=audit.example.org/a/1\nKeyHours=90\n", 0, ROLE_LEDGER,
+         "{\"access\":{\"*\":{\"admin\":[\"uid:0\"]}},\"key_hours\":90,\"origin\":\"audit.example.org/a/1\"}"},
         {"[Resolver]\nNameservers=127.0.0.1:5353 [::1]:53\nHost=mail.example.com 127.0.0.1\nRefuse=192.0.2.1\n", 0,
          ROLE_BROKER,
          "{\"hosts\":[[\"mail.example.com\",\"127.0.0.1\"]],\"nameservers\":[\"127.0.0.1:5353\",\"[::1]:53\"],"
