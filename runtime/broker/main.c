@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker.h"
+#include "runtime/reach.h"
 #include "sandbox/enter.h"
 
 enum { TEXT_MAX = 256 * 1024 };
@@ -78,7 +79,7 @@ static bool open_broker(struct role *role, struct err *err)
 
 static bool confine(struct role *role, struct err *err)
 {
-    return enter_role(WALL_BROKER, NULL, 0, err);
+    return reach_prove(role, WALL_BROKER, NULL, 0, err) && enter_role(WALL_BROKER, NULL, 0, err);
 }
 
 /* A runner's numbers begin anew with it, and its workers are dead. */
