@@ -72,15 +72,15 @@ static int text_file(const char *text, struct err *err)
 /* Only calls that are safe after a bare clone: this process shares nothing, but libc has not been told of it. */
 static _Noreturn void become_cell(const struct runner *runner, const int from[CELL_FDS])
 {
-    enum { ASIDE = 64 };
     char name[] = "caisson-cell", *arguments[] = {name, NULL}, *environment[] = {NULL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    int aside[CELL_FDS]; /* free numbers: a fixed one may be the source of the next */
     for (int i = 0; i < CELL_FDS; i++)
-        if (dup3(from[i] < 0 ? runner->nothing : from[i], ASIDE + i, O_CLOEXEC) < 0) _exit(126);
+        if ((aside[i] = fcntl(from[i] < 0 ? runner->nothing : from[i], F_DUPFD_CLOEXEC, CELL_FDS)) < 0) _exit(126);
     for (int i = 0; i < CELL_FDS; i++)
-        if (dup2(ASIDE + i, i) < 0) _exit(126);
+        if (dup2(aside[i], i) < 0) _exit(126);
     if (syscall(SYS_close_range, CELL_FDS, ~0u, 0) < 0) _exit(126);
     bool namespaces = !(runner->without >> WALL_NAMESPACES & 1);
     if (!runner->privileged && namespaces && !privileges_keep_for_runner(NULL)) _exit(125);
