@@ -13,6 +13,8 @@
 
 #include "base/auto.h"
 
+enum { CTRL_C = 3 };
+
 static bool take_all(int fd, const char *what, struct buf *buf, struct err *err)
 {
     char piece[4096];
@@ -40,10 +42,9 @@ bool source_read(const char *from, struct buf *buf, struct err *err)
     return take_all(fd, from + 1, buf, err);
 }
 
-/* One line. Signals by keyboard are off, so that the echo is always put back: Ctrl-C comes as a byte. */
+/* One line. Signals by keyboard are off, so that the echo is always put back: Ctrl-C ends the line as a byte of it. */
 static bool take_line(int terminal, struct buf *buf, struct err *err)
 {
-    enum { CTRL_C = 3 };
     for (;;) {
         char c;
         ssize_t got = read(terminal, &c, 1);
@@ -62,6 +63,7 @@ bool source_prompt(const char *question, bool secret, struct buf *buf, struct er
         return err_set(err, ERR_USAGE, "there is no terminal to ask on: give it as FIELD=@FILE or FIELD=-");
     struct termios quiet = before;
     quiet.c_lflag &= ~(tcflag_t)(ISIG | (secret ? ECHO : 0));
+    quiet.c_cc[VEOL] = CTRL_C;
     if (tcsetattr(terminal, TCSAFLUSH, &quiet) < 0) return err_sys(err, ERR_IO, "cannot set the terminal up");
     dprintf(terminal, "%s: ", question);
     bool good = take_line(terminal, buf, err);
