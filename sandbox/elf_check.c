@@ -36,11 +36,12 @@ static const char *const texts[ELF_PROBLEMS] = {
     [ELF_AUDIT] = "asks for an audit, filter or auxiliary library",
     [ELF_LIBRARY] = "needs a library that is not offered (offered: libc, libm, libgcc_s, libstdc++)"};
 
-static const char *const libraries[ELF_LIBRARIES] = {[ELF_LIBC] = "libc.so.6",
-                                                     [ELF_LD] = "ld-linux-x86-64.so.2",
-                                                     [ELF_LIBM] = "libm.so.6",
-                                                     [ELF_LIBGCC] = "libgcc_s.so.1",
-                                                     [ELF_LIBSTDCXX] = "libstdc++.so.6"};
+static const char *const libraries[ELF_LIBRARIES] = {
+    [ELF_LIBC] = "libc.so.6",       [ELF_LD] = "ld-linux-x86-64.so.2", [ELF_LIBM] = "libm.so.6",
+#ifdef CAISSON_SANITIZED
+    [ELF_LIBASAN] = "libasan.so.8", [ELF_LIBUBSAN] = "libubsan.so.1",
+#endif
+    [ELF_LIBGCC] = "libgcc_s.so.1", [ELF_LIBSTDCXX] = "libstdc++.so.6"};
 
 const char *elf_text(unsigned problem)
 {

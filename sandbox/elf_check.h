@@ -26,7 +26,18 @@ enum elf_problem {
 };
 
 /* Libraries that a plugin may need and that the cell loads beforehand when it does. */
-enum elf_library { ELF_LIBC, ELF_LD, ELF_LIBM, ELF_LIBGCC, ELF_LIBSTDCXX, ELF_LIBRARIES };
+enum elf_library {
+    ELF_LIBC,
+    ELF_LD,
+    ELF_LIBM,
+    ELF_LIBGCC,
+    ELF_LIBSTDCXX,
+#ifdef CAISSON_SANITIZED
+    ELF_LIBASAN,
+    ELF_LIBUBSAN,
+#endif
+    ELF_LIBRARIES
+};
 
 struct elf_facts {
     uint32_t problem;       /* enum elf_problem */

@@ -39,12 +39,15 @@ static uint64_t mapped_now(void)
 
 bool limits_cell(uint32_t memory_mb, struct err *err)
 {
-    uint64_t room = mapped_now();
+    rlim_t room = mapped_now();
     if (!room) return err_set(err, ERR_IO, "the address space cannot be measured: is /proc mounted?");
     room += (uint64_t)(memory_mb ? memory_mb : 64) << 20;
     static const int nothing[] = {RLIMIT_CORE, RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE};
     for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++)
         if (!set(nothing[i], 0, 0)) return err_sys(err, ERR_MISSING_LAYER, "a resource limit cannot be set");
+#ifdef CAISSON_SANITIZED
+    room = RLIM_INFINITY; /* shadow memory is most of the address space */
+#endif
     if (!set(RLIMIT_AS, room, room)) return err_sys(err, ERR_MISSING_LAYER, "a resource limit cannot be set");
     return true;
 }

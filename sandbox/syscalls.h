@@ -6,7 +6,7 @@
  * no descriptors of other processes, no new sockets; pointers cannot be looked into, so tests are on numbers only.
  * Several rows of one call are alternatives; the first whose tests all hold decides; if none does, the call gets the
  * list's default: EPERM for roles, allow for A and the runner, the listener for L. Rows for sanitised builds only
- * stand at the end. */
+ * stand first. */
 #pragma once
 
 #include <asm/unistd_64.h>
@@ -56,6 +56,21 @@ enum {
 #define FUTEX_OP ~UINT64_C(0xffffffff00000180) /* without PRIVATE and CLOCK_REALTIME; int */
 
 static const struct call_row call_rows[] = {
+#ifdef CAISSON_SANITIZED
+    /* Sanitised builds only: their run-time looks at its own stack, maps and terminal, and ends by signal. */
+    CALL(sigaltstack, L, YES, "sanitiser"),
+    CALL(sched_getaffinity, L, YES, "sanitiser"),
+    CALL(prctl, L | LISTED, YES, "sanitiser"),
+    CALL(madvise, L, YES, "sanitiser"),
+    CALL2(mmap, L, YES, WITHIN(2, PROT_RW), WITHIN(3, MAP_OWN | 0x4000 | 0x100000), "sanitiser"),
+    CALL(openat, LISTED, YES, "sanitiser"),
+    CALL(open, LISTED, YES, "sanitiser"),
+    CALL(readlink, LISTED, YES, "sanitiser"),
+    CALL(ioctl, LISTED, YES, "sanitiser"),
+    CALL(tgkill, LISTED, YES, "sanitiser"),
+    CALL(getppid, LISTED, YES, "sanitiser"),
+    CALL(pipe2, LISTED, YES, "sanitiser"),
+#endif
     /* ── every process: memory, time, its own descriptors ── */
     CALL(read, EVERY, YES, "lines, pipes, files it holds"),
     CALL(write, EVERY, YES, "likewise"),
@@ -316,17 +331,6 @@ static const struct call_row call_rows[] = {
     /* ── the runner's own: what makes cells stays, what never belongs to a runner goes ── */
     CALL(pidfd_getfd, RUNNER, KILL, "descriptors of other processes"),
 
-#ifdef CAISSON_SANITIZED
-    /* Sanitised builds only: their run-time reads its own maps, traces itself for leaks, and ends by signal. */
-    CALL(openat, LISTED, YES, "sanitiser"),
-    CALL(open, LISTED, YES, "sanitiser"),
-    CALL(readlink, LISTED, YES, "sanitiser"),
-    CALL(ioctl, LISTED, YES, "sanitiser"),
-    CALL(tgkill, LISTED, YES, "sanitiser"),
-    CALL(getppid, LISTED, YES, "sanitiser"),
-    CALL(prctl, LISTED, YES, "sanitiser"),
-    CALL(pipe2, LISTED, YES, "sanitiser"),
-#endif
 };
 
 /* clang-format on */

@@ -51,7 +51,6 @@ void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason)
     *class = CLASS_CRASHED;
     *reason = report->loading ? REASON_LOAD_FAILED : report->signal ? REASON_SIGNAL : REASON_EXIT;
     switch (report->why) {
-    case ENDED_KILLED: *class = CLASS_NONE, *reason = REASON_NONE; return; /* as told: nothing to add */
     case ENDED_DEADLINE: *class = CLASS_TIMEOUT, *reason = REASON_DEADLINE; return;
     case ENDED_LOAD_DEADLINE: *class = CLASS_TIMEOUT, *reason = REASON_LOAD_FAILED; return;
     case ENDED_ATTEMPTS: *class = CLASS_VIOLATION, *reason = REASON_SYSCALL; return;

@@ -290,7 +290,7 @@ static bool own_fault(const struct worker *worker, const struct cell_report *rep
 {
     uint32_t class, reason;
     judge(report, &class, &reason);
-    return worker->end_class == CLASS_NONE &&
+    return worker->end_class == CLASS_NONE && report->why != ENDED_KILLED &&
            (class == CLASS_CRASHED || class == CLASS_VIOLATION || reason == REASON_LOAD_FAILED);
 }
 
