@@ -218,7 +218,6 @@ static bool record_opening(struct ledger *ledger, struct begin *begin, struct er
     RECORD_AUTO record;
     RECORD_AUTO personal;
     uint64_t index;
-    if (!begin->has_answer) return true;
     record_init(&record);
     add_personal(&personal, begin);
     record_id(&record, "call", begin->begun.call.id);
@@ -237,7 +236,7 @@ static bool decide(struct ledger *ledger, struct begin *begin, struct err *err)
         if (begin->err.kind == ERR_AUDIT || !journal_undo(&ledger->journal, err)) return false;
         return refuse(ledger, begin, err);
     }
-    if (begin->what == BEGIN_REPLAYED && !record_opening(ledger, begin, err)) return false;
+    if (begin->what == BEGIN_REPLAYED && begin->has_answer && !record_opening(ledger, begin, err)) return false;
     if (begin->what == BEGIN_REFUSED && !refuse(ledger, begin, err)) return false;
     return journal_keep(&ledger->journal, err);
 }

@@ -2,6 +2,7 @@
 /* The ledger's part of a role: open, confine, serve; everything that waits is committed at once, then answered. */
 #include "ledger.h"
 
+#include <signal.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +27,7 @@ static bool ledger_open(struct role *role, struct err *err)
     ledger->role = role;
     log_role("ledger");
     umask(077);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk, not a death */
     if (sodium_init() < 0) return err_set(err, ERR_INTERNAL, "libsodium does not start");
     if (role->given[GIVE_DATA] < 0) return err_set(err, ERR_INTERNAL, "the data folder was not given");
     if (!principals_open(&ledger->principals, err) || !setup_config(ledger, err) || !setup_registry(ledger, err) ||

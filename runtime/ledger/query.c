@@ -240,8 +240,8 @@ bool admin_record(struct query *query, const char *act, struct record *record, s
 {
     RECORD_AUTO personal;
     uint64_t index;
-    if (!ledger_open_for_business(query->ledger, err)) return false;
     record_init(&personal);
+    if (!ledger_open_for_business(query->ledger, err)) return false;
     record_text(&personal, "caller", query->caller.name);
     record_text(record, "act", act);
     struct journal_about about = {.kind = RECORD_ADMIN,
