@@ -159,7 +159,7 @@ static json_t *doubling(int levels, const char *leaf)
 
 static void work_is_bounded_and_never_becomes_a_yes(void **state)
 {
-    static const char *const leaves[] = {"true", "{\"not\":{\"type\":\"string\"}}", "{\"anyOf\":[false,true]}"};
+    static const char *const leaves[] = {"{\"not\":{\"type\":\"string\"}}", "{\"anyOf\":[false,true]}"};
     char nested[128] = "";
     for (int i = 0; i < 50; i++) strcat(nested, "[");
     for (int i = 0; i < 50; i++) strcat(nested, "]");
