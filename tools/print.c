@@ -177,9 +177,30 @@ const json_t *print_list(const json_t *answer)
     return NULL;
 }
 
+/* A character of a JSON text, all of them below U+10000, as its escape. */
+static void put_escape(const char *at, size_t length)
+{
+    const unsigned char *c = (const unsigned char *)at;
+    unsigned point = c[0];
+    if (length == 2) point = (c[0] & 0x1fu) << 6 | (c[1] & 0x3fu);
+    if (length == 3) point = (c[0] & 0x0fu) << 12 | (c[1] & 0x3fu) << 6 | (c[2] & 0x3fu);
+    printf("\\u%04X", point);
+}
+
 void print_json(const json_t *value)
 {
-    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    FREE_AUTO char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    size_t left = text ? strlen(text) : 0;
+    for (const char *at = text; left;) {
+        size_t step = utf8_step(at, left);
+        step = step ? step : 1;
+        if (*at != '\n' && tricky(at, step))
+            put_escape(at, step);
+        else
+            fwrite(at, 1, step, stdout);
+        at += step;
+        left -= step;
+    }
     putchar('\n');
 }
 

@@ -21,7 +21,7 @@ void print_rows(const json_t *rows, const struct print_field *fields, const char
 void print_fields(const json_t *object, const struct print_field *fields);
 /* The first array among the members, or the array itself; NULL: none. */
 const json_t *print_list(const json_t *answer);
-/* Pretty, keys as they came, and a newline. */
+/* Pretty, keys as they came, and a newline; what could play tricks on a terminal stands as \uXXXX. */
 void print_json(const json_t *value);
 /* The text without what could play tricks on a terminal. print_tamed: a copy to free(), NULL without memory. */
 char *print_tamed(const char *text);

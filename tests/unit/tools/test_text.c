@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the command shows and asks for: tamed texts, audiences, paths of the API. */
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../base/unit.h"
 #include "base/auto.h"
@@ -34,6 +36,33 @@ static void texts_are_tamed(void **state)
         FREE_AUTO char *tame = print_tamed(cases[i].text);
         assert_string_equal(tame, cases[i].tame);
     }
+}
+
+/* What print_json writes, taken from a pipe in the place of standard output. */
+static void printed(const json_t *value, char *text, size_t size)
+{
+    int ends[2], before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDOUT_FILENO);
+    print_json(value);
+    fflush(stdout);
+    dup2(before, STDOUT_FILENO);
+    ssize_t got = read(ends[0], text, size - 1);
+    text[got > 0 ? got : 0] = '\0';
+    close(ends[0]);
+    close(ends[1]);
+    close(before);
+}
+
+static void json_stays_json_without_tricks(void **state)
+{
+    char text[400];
+    JSON_AUTO *value = json_pack("{s:s}", "\xc3\xa9", "\x1b\x7f\xc2\x9b\xe2\x80\xae\xf0\x9f\x98\x80");
+    printed(value, text, sizeof text);
+    assert_string_equal(text, "{\n  \"\xc3\xa9\": \"\\u001B\\u007F\\u009B\\u202E\xf0\x9f\x98\x80\"\n}\n");
+    JSON_AUTO *again = json_loads(text, 0, NULL);
+    assert_true(json_equal(value, again));
 }
 
 static void audiences_have_one_form(void **state)
@@ -115,11 +144,9 @@ static void one_line_break_is_taken_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_are_tamed),
-        cmocka_unit_test(audiences_have_one_form),
-        cmocka_unit_test(audiences_read_back),
-        cmocka_unit_test(paths_are_encoded),
-        cmocka_unit_test(one_line_break_is_taken_off),
+        cmocka_unit_test(texts_are_tamed),         cmocka_unit_test(json_stays_json_without_tricks),
+        cmocka_unit_test(audiences_have_one_form), cmocka_unit_test(audiences_read_back),
+        cmocka_unit_test(paths_are_encoded),       cmocka_unit_test(one_line_break_is_taken_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
