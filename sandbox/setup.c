@@ -52,13 +52,21 @@ static bool load_libraries(const struct elf_facts *facts, struct err *err)
     return true;
 }
 
+static int open_copy(const struct cell *cell)
+{
+    return without(cell) ? memory_open_copy(cell->copy) : namespace_open_copy(cell->copy);
+}
+
+/* The copy first, then the look at its headers: what is checked is what will be loaded. */
 static bool plugin(struct cell *cell, struct err *err)
 {
     struct elf_facts facts;
-    if (!elf_check_apart(CELL_PLUGIN, &facts, err) || !load_libraries(&facts, err)) return false;
-    cell->code_segments = facts.code_segments;
     bool (*copy)(int, const uint8_t *, int *, struct err *) = without(cell) ? memory_copy : namespace_copy;
     if (!copy(CELL_PLUGIN, cell->spec.so_digest, &cell->copy, err)) return false;
+    FD_AUTO file = open_copy(cell);
+    if (file < 0) return err_sys(err, ERR_LOAD, "the plugin's copy cannot be read");
+    if (!elf_check_apart(file, &facts, err) || !load_libraries(&facts, err)) return false;
+    cell->code_segments = facts.code_segments;
     close(CELL_PLUGIN);
     return true;
 }

@@ -126,6 +126,8 @@ void worker_answered(struct runner *runner, struct worker *worker);
 void worker_free(struct worker *worker);
 /* Sends the front its ends when it has asked and the worker is ready. */
 void worker_hand_out(struct runner *runner, struct call *call);
+/* Takes a lease that waits off its cell's clock in time; returns when to look again, 0: never. */
+uint64_t lease_rests(struct worker *worker, uint64_t now);
 void spares_refill(struct runner *runner, struct home *home);
 /* Ends spares and idle leases, of one home or (NULL) of all. */
 void spares_end(struct runner *runner, struct home *home);

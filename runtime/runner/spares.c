@@ -43,7 +43,7 @@ static uint64_t end_of_wait(const struct worker *worker)
 }
 
 /* A lease that waits is taken off its cell's clock shortly before that would end it. */
-static uint64_t watch_lease(struct worker *worker, uint64_t now)
+uint64_t lease_rests(struct worker *worker, uint64_t now)
 {
     if (worker->state != HELD_LEASE || !worker->cell_deadline) return 0;
     if (worker->cell_deadline > now + CLOCK_S) return worker->cell_deadline - CLOCK_S;
@@ -54,7 +54,7 @@ static uint64_t watch_lease(struct worker *worker, uint64_t now)
 
 static uint64_t watch_one(struct runner *runner, struct worker *worker, uint64_t now)
 {
-    uint64_t when = 0, lease = watch_lease(worker, now);
+    uint64_t when = 0, lease = lease_rests(worker, now);
     if (worker->state == HELD_BUSY && worker->bound && worker->call) {
         when = worker->call->start.deadline + POLICY_GRACE_MS * CLOCK_MS;
         if (when <= now) worker_end(runner, worker, CLASS_TIMEOUT, REASON_DEADLINE);

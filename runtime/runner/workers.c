@@ -77,6 +77,7 @@ struct worker *worker_make(struct runner *runner, struct home *home, struct call
     bool made = make_channels(worker, theirs) &&
                 home_order(home, CELL_MAKE, worker->number, call ? call->start.deadline : 0, theirs);
     for (int i = 0; i < CHANNELS; i++) close_fd(&theirs[i]);
+    worker->cell_deadline = call ? call->start.deadline : 0;
     if (made) return worker;
     worker_free(worker);
     return err_set(err, ERR_BUSY, "a worker's channels cannot be made"), NULL;
@@ -262,6 +263,7 @@ void worker_answered(struct runner *runner, struct worker *worker)
     if (may_serve_on(runner, worker) && worker->state == HELD_BUSY) {
         worker->state = HELD_LEASE;
         worker->idle_since = clock_now();
+        role_wake_at(runner->role, lease_rests(worker, worker->idle_since));
         role_wake_at(runner->role, worker->idle_since + CLOCK_S);
     } else {
         worker_end(runner, worker, CLASS_NONE, REASON_NONE);

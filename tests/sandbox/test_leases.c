@@ -90,6 +90,20 @@ static void halves_of_a_lease(void **state)
     drive_stop(&drive);
 }
 
+/* The deadline was the call's, not the worker's: a lease that waits outlives it. */
+static void lease_outlives_a_deadline(void **state)
+{
+    struct drive drive;
+    start(&drive, &leased, 1);
+    struct drive_call call = {.workspace = 1, .deadline_ms = 300};
+    drive_call(&drive, &call);
+    assert_int_equal(number(&call, "calls"), 1);
+    drive_call_clear(&call);
+    usleep(700 * 1000); /* past deadline and grace: what must not happen would have happened */
+    assert_int_equal(calls_seen(&drive, 1, 0), 2);
+    drive_stop(&drive);
+}
+
 static void lease_ends_on_an_error(void **state)
 {
     struct drive drive;
@@ -317,6 +331,7 @@ int main(int argc, char **argv)
     if (how.as_nobody && getuid() != 0) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lease_is_bound),
+        cmocka_unit_test(lease_outlives_a_deadline),
         cmocka_unit_test(halves_of_a_lease),
         cmocka_unit_test(lease_ends_on_an_error),
         cmocka_unit_test(leased_deadline),
