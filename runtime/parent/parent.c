@@ -64,6 +64,7 @@ static bool fill_standard(struct err *err)
 static bool harden(struct err *err)
 {
     struct rlimit none = {0, 0}, files;
+    umask(022);
     if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_sys(err, ERR_MISSING_LAYER, "this process cannot confine itself");
@@ -275,7 +276,7 @@ bool parent_run(const struct run *run, struct err *err)
     static struct parent parent;
     log_role("parent");
     init(&parent);
-    bool good = fill_standard(err) && prepare(run, &parent, err) && (run->check || serve(&parent, err));
+    bool good = fill_standard(err) && harden(err) && prepare(run, &parent, err) && (run->check || serve(&parent, err));
     clear(&parent);
     return good;
 }

@@ -45,10 +45,11 @@ void layout_helpers(const struct layout *layout, char path[LAYOUT_PATH])
 bool layout_find(struct layout *layout, struct err *err)
 {
     char program[LAYOUT_PATH];
-    ssize_t length = readlink("/proc/self/exe", layout->folder, sizeof layout->folder - 256);
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 256);
     if (length <= 0) return err_sys(err, ERR_IO, "this program cannot find its own place: is /proc mounted?");
-    layout->folder[length] = '\0';
-    *strrchr(layout->folder, '/') = '\0';
+    program[length] = '\0';
+    *strrchr(program, '/') = '\0';
+    memcpy(layout->folder, program, strlen(program) + 1);
     for (int i = 0; i < 2; i++) {
         layout->build_tree = i;
         layout_program(layout, ROLE_VAULT, program);

@@ -231,6 +231,26 @@ def test_each_role_is_its_own_user():
     assert len(set(others)) == len(others) and "0" not in others, uids
 
 
+def descriptors():
+    family = {"parent": daemon.process.pid, **{role: daemon.role(role) for role in ROLES}}
+    return {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in family.items()}
+
+
+def test_reloads_and_deaths_leave_no_descriptors():
+    if not ROOT:
+        return  # nobody else may look into an undumpable process
+    killed("front")
+    eventually("all roles", lambda: all(daemon.role(role) for role in ROLES))
+    daemon.cli("reload")
+    assert greets()
+    before = descriptors()
+    for _ in range(20):
+        daemon.cli("reload")
+    killed("front")
+    assert greets()
+    eventually(f"descriptors as before ({before})", lambda: descriptors() == before)
+
+
 def test_parent_is_undumpable():
     assert status(daemon.process.pid)["NoNewPrivs"] == "1"
     with open(f"/proc/{daemon.process.pid}/limits", encoding="ascii") as limits:

@@ -184,6 +184,7 @@ static void running_copy_is_unaffected(void **state)
     static char bytes[sizeof plugin_bytes];
     char path[256];
     JSON_AUTO *document = load_all();
+    assert_string_equal(text_of(document, 0, "state"), "enabled");
     path_of("plugins/sms/sms.so", path);
     FD_AUTO fd = open(path, O_WRONLY);
     assert_int_equal(pwrite(fd, "XXXX", 4, 0), 4);

@@ -153,7 +153,8 @@ static void many(const char *head, const char *before, const char *after, size_t
     struct manifest manifest = {0};
     struct err err = {0};
     assert_non_null(text);
-    used = (size_t)sprintf(text, "%s", head);
+    if (!text) return;
+    used = (size_t)snprintf(text, size, "%s", head);
     for (size_t i = 0; i < count; i++) used += (size_t)snprintf(text + used, size - used, "%s%zu%s", before, i, after);
     snprintf(text + used, size - used, "%s", tail);
     if (reads(text, &manifest, &err)) fail_msg("taken: %s", head);
