@@ -369,6 +369,12 @@ bool pipe_closed(int pipe)
     return read(pipe, &byte, 1) == 0;
 }
 
+bool pipe_closed_now(int pipe)
+{
+    char byte;
+    return read(pipe, &byte, 1) == 0;
+}
+
 const char *secret_field(const char *bytes, const char *name)
 {
     const struct frame_secret *frame = (const void *)bytes;

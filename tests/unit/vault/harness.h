@@ -93,4 +93,6 @@ void send_half_number(struct harness *h, const struct msg_half *half);
 /* Reads the pipe to its end, or to the end of one frame. Returns the frame's bytes, 0: closed without a frame. */
 size_t read_secret(int pipe, char bytes[FRAME_SECRET_MAX]);
 bool pipe_closed(int pipe);
+/* Closed by now, without waiting: for what the vault must have done before it answered the last barrier. */
+bool pipe_closed_now(int pipe);
 const char *secret_field(const char *bytes, const char *name);
