@@ -33,7 +33,8 @@ int main(void)
         times[i] = clock_now() - before;
     }
     qsort(times, ROUNDS, sizeof *times, by_size);
-    snprintf(report.text, sizeof report.text, "%.0f us%s", (double)times[ROUNDS / 2] / 1000, err.text);
+    snprintf(report.text, sizeof report.text, "fork+exit+wait: median %.0f us, least %.0f us%s",
+             (double)times[ROUNDS / 2] / 1000, (double)times[0] / 1000, err.text);
     struct iovec piece = {&report, sizeof report};
     wire_send(CELL_CHANNEL, &piece, 1, NULL, 0);
     return 0;
