@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Load for the benchmarks: CONCURRENCY threads post the same body over kept connections to a unix socket.
- * usage: load SOCKET CONCURRENCY CALLS BODY-FILE      prints one JSON line: p50_us, p99_us, per_second, failed */
+ * usage: load SOCKET CONCURRENCY CALLS BODY-FILE      prints one JSON line: p50_us, p99_us, per_second, failed, status of one that failed */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static struct {
     size_t length;
     int calls, threads;
     double *took;
-    _Atomic int next, failed;
+    _Atomic int next, failed, status; /* status: of one of those that failed */
 } load;
 
 static double now_us(void)
@@ -62,7 +62,10 @@ static void *caller(void *unused)
         double start = now_us();
         int status = write(fd, load.request, load.length) == (ssize_t)load.length ? read_response(fd) : 0;
         load.took[mine] = now_us() - start;
-        if (status != 200) load.failed++;
+        if (status != 200) {
+            load.failed++;
+            load.status = status;
+        }
         if (status == 0) {
             close(fd);
             fd = dial();
@@ -107,8 +110,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < load.threads; i++) pthread_join(threads[i], NULL);
     double took = now_us() - start;
     qsort(load.took, (size_t)load.calls, sizeof *load.took, by_size);
-    printf("{\"p50_us\": %.1f, \"p99_us\": %.1f, \"per_second\": %.1f, \"failed\": %d}\n", load.took[load.calls / 2],
-           load.took[load.calls * 99 / 100], load.calls / took * 1e6, load.failed);
+    printf("{\"p50_us\": %.1f, \"p99_us\": %.1f, \"per_second\": %.1f, \"failed\": %d, \"status\": %d}\n", load.took[load.calls / 2],
+           load.took[load.calls * 99 / 100], load.calls / took * 1e6, load.failed, load.status);
     free(load.took);
     free(threads);
     free(load.request);
