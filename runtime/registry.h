@@ -17,7 +17,8 @@ enum entry_state { ENTRY_ENABLED = 1, ENTRY_DISABLED, ENTRY_CHANGED, ENTRY_INVAL
 enum scheme { SCHEME_TLS = 1, SCHEME_STARTTLS, SCHEME_PLAIN };
 
 /* One host that this entry may reach: manifest ∩ grant, settings already filled in. host: canonical lower-case
- * A-label form, or "*.domain" for exactly one label in front; port 0 = any. */
+ * A-label form, "*.domain" for exactly one label in front, or "*" for any name (never for an address in digits);
+ * port 0 = any. */
 struct egress_rule {
     enum scheme scheme;
     char host[FRAME_HOST];
@@ -78,9 +79,10 @@ const struct entry *registry_find(const struct registry *registry, const char *n
 const struct entry *registry_entry(const struct registry *registry, uint32_t index);
 const struct entry_action *entry_action(const struct entry *entry, const char *name);
 
-/* The document, as the loader emits it (integers only, keys sorted, compact):
+/* The document, as the loader emits it (integers only, keys sorted, compact). Entries that are not enabled have
+ * "file", "name", "state", "problem" and, where the drop-in could be read, "workspaces" only:
  * {"registry": 7, "entries": [{
- *   "name", "plugin", "version", "summary", "state": "enabled|disabled|changed|invalid", "problem"?,
+ *   "file", "name", "plugin", "version", "summary", "state": "enabled|disabled|changed|invalid", "problem"?,
  *   "digest", "so_digest", "manifest_digest" (64 hex digits each),
  *   "isolation": "call|lease", "lease": {"calls", "age_s", "idle_s", "spares"},
  *   "actions": [{"name", "summary", "input": schema, "output"?: schema, "idempotent": bool, "fields": [name…]}],

@@ -340,6 +340,34 @@ def test_key_missing_or_damaged():
         refused(caissond(other.home), "master key")
 
 
+def test_damaged_witness():
+    """The vault says why it does not start, and the daemon ends with its words."""
+    with fresh_home() as other:
+        other.start()
+        other.stop()
+        with open(os.path.join(other.home, "witness", "checkpoint"), "r+b") as file:
+            file.truncate(10)
+        refused(caissond(other.home), "witness/checkpoint")
+
+
+def test_role_that_cannot_start_again_ends_the_daemon():
+    with fresh_home() as other:
+        other.start()
+        key = os.path.join(other.home, "keys", "master.key")
+        os.rename(key, key + ".away")
+        os.kill(other.role("vault"), signal.SIGKILL)
+        assert other.process.wait(60) != 0
+        with open(other.log, encoding="utf-8") as log:
+            assert "caissond: the vault does not start: there is no keys/master.key" in log.read()
+
+
+def test_lowered_isolation_is_said():
+    with fresh_home("[Daemon]\nMinimumIsolation=lowered") as other:
+        other.start()
+        with open(other.log, encoding="utf-8") as log:
+            assert "WARNING: MinimumIsolation=lowered" in log.read()
+
+
 def test_no_home():
     refused(caissond("/nonexistent"), "caisson init")
 
