@@ -3,7 +3,6 @@
 #ifndef CAISSON_HARNESS_H
 #define CAISSON_HARNESS_H
 
-#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +11,7 @@
 _Noreturn void harness_wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* authority.c: a server context for host; kind "" valid, "expired", "unknown", or another name to certify. */
-SSL_CTX *authority_context(const char *host, const char *kind);
+struct ssl_ctx_st *authority_context(const char *host, const char *kind);
 
 /* peer.c: the other sides of a test's dials. */
 struct peers {

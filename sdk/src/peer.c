@@ -2,6 +2,7 @@
 /* The other side of a dial: a thread that plays a script, or that carries bytes to a real server. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>

@@ -296,9 +296,9 @@ struct csn_connector {
 #endif
 
 #ifdef __cplusplus
-#define CSN_EXTERN_C extern "C"
+#define CSN_EXTERN extern "C"
 #else
-#define CSN_EXTERN_C
+#define CSN_EXTERN extern
 #endif
 
 /* Declares the connector. Use it once, after your functions:
@@ -308,8 +308,8 @@ struct csn_connector {
  * The symbol's name carries the major version, so that a host finds exactly the contract it knows. */
 #define CSN_CONNECTOR(connector_name, connector_version, ...)                                                          \
     static const struct csn_action csn_actions_[] = {__VA_ARGS__};                                                     \
-    CSN_EXTERN_C CSN_EXPORT extern const struct csn_connector csn_connector_1;                                         \
-    CSN_EXTERN_C CSN_EXPORT const struct csn_connector csn_connector_1 = {                                             \
+    CSN_EXTERN CSN_EXPORT const struct csn_connector csn_connector_1;                                                  \
+    const struct csn_connector csn_connector_1 = {                                                                     \
         CSN_ABI,                                                                                                       \
         (uint32_t)sizeof(struct csn_connector),                                                                        \
         (uint32_t)sizeof(struct csn_action),                                                                           \
