@@ -19,10 +19,6 @@ struct worker_call {
     struct csn_call call; /* first: the services get this pointer */
     struct cell *cell;
     struct csn_services services;
-    union {
-        struct frame_secret frame;
-        unsigned char bytes[FRAME_SECRET_MAX];
-    } secret;
     struct frame_call head;
     unsigned char *input_bytes;
     size_t input_length;
@@ -40,6 +36,10 @@ struct worker_call {
         bool any_case;
     } needles[NEEDLES];
     unsigned needle_count;
+    union {
+        struct frame_secret frame;
+        unsigned char bytes[FRAME_SECRET_MAX];
+    } secret;
 };
 
 /* services.c: fills the table. */
