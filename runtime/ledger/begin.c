@@ -197,19 +197,36 @@ static bool put_slot(struct ledger *ledger, const struct begin *begin, const str
     return store_slot_put(ledger->store, begin->slot, &slot, call->begun + ledger->limits.key_life, err);
 }
 
+/* An operator's word is good for one attempt: used up by the one that is let in. */
+static bool use_release(struct ledger *ledger, const struct begin *begin, struct err *err)
+{
+    return !begin->released || store_slot_retry(ledger->store, begin->slot, false, err);
+}
+
+/* All that can fail for want of room comes before the first write; from then on a failure is the whole transaction's.
+ */
 static bool take_in(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     struct store_call call;
     fill_call(ledger, begin, &call);
-    if (!add_intent(ledger, begin, &call, err) || !store_call_add(ledger->store, &call, err) ||
-        !put_slot(ledger, begin, &call, err))
-        return false;
     begin->run = calls_add(&ledger->calls, &call);
     if (!begin->run) return err_set(err, ERR_BUSY, "there is no memory for this call");
     begin->run->entry = begin->entry->index;
     begin->run->front = begin->line;
     begin->run->front_generation = begin->generation;
-    return true;
+    if (!add_intent(ledger, begin, &begin->run->call, err)) return false;
+    if (store_call_add(ledger->store, &begin->run->call, err) && put_slot(ledger, begin, &call, err) &&
+        use_release(ledger, begin, err))
+        return true;
+    err->kind = ERR_AUDIT;
+    return false;
+}
+
+static void take_back(struct ledger *ledger, struct begin *begin)
+{
+    if (begin->run) calls_remove(&ledger->calls, begin->run);
+    begin->run = NULL;
+    begin->what = BEGIN_REFUSED;
 }
 
 /* Opening a kept answer is recorded before it happens. */
@@ -226,19 +243,16 @@ static bool record_opening(struct ledger *ledger, struct begin *begin, struct er
     return journal_add(&ledger->journal, &about, &record, &index, err);
 }
 
-/* A refusal of its own making (no memory …) takes back what this BEGIN wrote, and only that. */
 static bool decide(struct ledger *ledger, struct begin *begin, struct err *err)
 {
-    if (!journal_mark(&ledger->journal, err) || !admit(ledger, begin, err)) return false;
+    if (!admit(ledger, begin, err)) return false;
     if (begin->what == BEGIN_ADMITTED && !take_in(ledger, begin, &begin->err)) {
-        begin->what = BEGIN_REFUSED;
+        take_back(ledger, begin);
         if (begin->err.kind == ERR_AUDIT) *err = begin->err;
-        if (begin->err.kind == ERR_AUDIT || !journal_undo(&ledger->journal, err)) return false;
-        return refuse(ledger, begin, err);
+        if (begin->err.kind == ERR_AUDIT) return false;
     }
-    if (begin->what == BEGIN_REPLAYED && begin->has_answer && !record_opening(ledger, begin, err)) return false;
-    if (begin->what == BEGIN_REFUSED && !refuse(ledger, begin, err)) return false;
-    return journal_keep(&ledger->journal, err);
+    if (begin->what == BEGIN_REPLAYED) return !begin->has_answer || record_opening(ledger, begin, err);
+    return begin->what == BEGIN_ADMITTED || refuse(ledger, begin, err);
 }
 
 bool begins_record(struct ledger *ledger, struct err *err)

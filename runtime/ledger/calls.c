@@ -2,6 +2,7 @@
 /* The calls that are running. */
 #include "calls.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,12 +14,46 @@ static unsigned bucket_of(const uint8_t id[ID_BYTES])
     return random % CALLS_BUCKETS;
 }
 
+static unsigned share_start(const char *connector)
+{
+    unsigned hash = 0;
+    for (const char *c = connector; *c; c++) hash = hash * 31 + (unsigned char)*c;
+    return hash % CALLS_BUCKETS;
+}
+
+/* At most half as many calls as shares run, so there is always one with count 0. A name may leave older places of
+ * its own behind that are empty: the search goes on until a place that was never used. */
+static struct share *share_of(const struct calls *calls, const char *connector, struct share **empty)
+{
+    unsigned at = share_start(connector);
+    *empty = NULL;
+    for (unsigned i = 0; i < CALLS_BUCKETS; i++, at = (at + 1) % CALLS_BUCKETS) {
+        struct share *share = (struct share *)&calls->shares[at];
+        if (share->count && strcmp(share->connector, connector) == 0) return share;
+        if (!share->count && !*empty) *empty = share;
+        if (!share->connector[0]) return NULL;
+    }
+    return NULL;
+}
+
+static struct share *take_share(struct calls *calls, const char *connector)
+{
+    struct share *empty, *share = share_of(calls, connector, &empty);
+    if (!share) {
+        share = empty;
+        snprintf(share->connector, sizeof share->connector, "%s", connector);
+    }
+    share->count++;
+    return share;
+}
+
 struct running *calls_add(struct calls *calls, const struct store_call *call)
 {
     if (calls->count >= CALLS_BUCKETS / 2) return NULL;
     struct running *run = calloc(1, sizeof *run);
     if (!run) return NULL;
     run->call = *call;
+    run->share = take_share(calls, call->connector);
     unsigned at = bucket_of(call->ref.id);
     while (calls->buckets[at]) at = (at + 1) % CALLS_BUCKETS;
     calls->buckets[at] = run;
@@ -65,6 +100,7 @@ void calls_remove(struct calls *calls, struct running *run)
         calls->first = run->next;
     if (run->next) run->next->previous = run->previous;
     calls->count--;
+    run->share->count--;
     free(run->answer);
     free(run);
 }
@@ -76,10 +112,9 @@ void calls_clear(struct calls *calls)
 
 unsigned calls_of_connector(const struct calls *calls, const char *connector)
 {
-    unsigned count = 0;
-    for (const struct running *run = calls->first; run; run = run->next)
-        count += !strcmp(run->call.connector, connector);
-    return count;
+    struct share *empty;
+    const struct share *share = share_of(calls, connector, &empty);
+    return share ? share->count : 0;
 }
 
 bool run_move(struct running *run, enum run_state to)

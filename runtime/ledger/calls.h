@@ -17,6 +17,7 @@ enum run_state {
 
 struct running {
     struct running *next, *previous; /* all of them */
+    struct share *share;             /* its connector's */
     struct store_call call;
     enum run_state state;
     uint32_t entry;
@@ -40,10 +41,17 @@ struct running {
     enum call_class front_class; /* what the front said, when another word decided */
 };
 
+/* How many calls of one connector run. */
+struct share {
+    char connector[NAME_BYTES];
+    unsigned count;
+};
+
 enum { CALLS_BUCKETS = 2048 };
 struct calls {
     struct running *first;
     unsigned count;
+    struct share shares[CALLS_BUCKETS];     /* open addressing by name; one whose count is 0 may be taken over */
     struct running *buckets[CALLS_BUCKETS]; /* open addressing by call id; at most half full */
 };
 

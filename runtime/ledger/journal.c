@@ -118,11 +118,11 @@ static bool sink_tile(void *context, unsigned level, uint64_t n, const uint8_t *
 bool journal_commit(struct journal *journal, struct err *err)
 {
     struct sinking sinking = {journal, err};
-    journal->next = journal->tree;
+    tree_copy(&journal->next, &journal->tree);
     for (unsigned i = 0; i < journal->leaf_count; i++)
         if (!tree_append(&journal->next, journal->leaves[i], sink_tile, &sinking)) return false;
     if (!store_commit(journal->store, err)) return false;
-    journal->tree = journal->next;
+    tree_copy(&journal->tree, &journal->next);
     journal->at = journal->next_at;
     journal->leaf_count = 0;
     return true;
@@ -133,25 +133,6 @@ void journal_rollback(struct journal *journal)
     store_rollback(journal->store);
     journal->leaf_count = 0;
     journal->next_at = journal->at;
-}
-
-bool journal_mark(struct journal *journal, struct err *err)
-{
-    journal->marked_count = journal->leaf_count;
-    journal->marked_at = journal->next_at;
-    return store_mark(journal->store, err);
-}
-
-bool journal_undo(struct journal *journal, struct err *err)
-{
-    journal->leaf_count = journal->marked_count;
-    journal->next_at = journal->marked_at;
-    return store_undo(journal->store, err);
-}
-
-bool journal_keep(struct journal *journal, struct err *err)
-{
-    return store_keep(journal->store, err);
 }
 
 /* ── adding ────────────────────────────────────────────────────────────────────────────────────────── */

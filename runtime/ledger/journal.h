@@ -14,8 +14,6 @@ struct journal {
     bool lowered;         /* MinimumIsolation lowered the plugin walls: every record says so */
     tree_hash *leaves;    /* of the transaction */
     unsigned leaf_count, leaf_room;
-    unsigned marked_count;
-    uint64_t marked_at;
 };
 
 /* Loads the tree and compares it with the newest checkpoint and with the bodies since: ERR_AUDIT names what is wrong.
@@ -27,18 +25,14 @@ bool journal_begin(struct journal *journal, struct err *err);
 /* false: undecided; the journal must be opened anew on a new store. */
 bool journal_commit(struct journal *journal, struct err *err);
 void journal_rollback(struct journal *journal);
-/* Inside a transaction: what is added after the mark can be taken back. */
-bool journal_mark(struct journal *journal, struct err *err);
-bool journal_undo(struct journal *journal, struct err *err);
-bool journal_keep(struct journal *journal, struct err *err);
-
 struct journal_about {
     enum record_kind kind;
     const struct call_ref *call; /* NULL: none */
     const uint8_t *workspace;    /* NULL: none */
     struct record *personal;     /* NULL: nothing personal; else it is kept beside the log, by commitment */
 };
-/* Adds one entry. The fields at, clock, kind, v, walls and personal are added here. */
+/* Adds one entry. When it fails with anything but ERR_AUDIT, nothing of it was written. The fields at, clock, kind, v,
+ * walls and personal are added here. */
 bool journal_add(struct journal *journal, const struct journal_about *about, struct record *record, uint64_t *index,
                  struct err *err);
 /* One entry in a transaction of its own: durable when this returns true. */

@@ -19,6 +19,7 @@ const char *record_kind_name(enum record_kind kind)
 void record_init(struct record *record)
 {
     buf_init(&record->values, RECORD_MAX);
+    buf_reserve(&record->values, RECORD_USUAL); /* should that fail, so will the first field, and be remembered */
     record->count = 0;
     record->broken = false;
 }
@@ -116,12 +117,12 @@ bool record_bytes(struct record *record, struct buf *out)
     unsigned char order[RECORD_FIELDS];
     if (record->broken) return false;
     sort_fields(record, order);
-    bool ok = buf_add(out, "{", 1);
+    bool ok = buf_reserve(out, record->values.used + RECORD_USUAL / 2) && buf_add(out, "{", 1);
     const char *last = NULL;
     for (unsigned i = 0; ok && i < record->count; i++) {
         const char *key = record->fields[order[i]].key;
         if (last && strcmp(last, key) == 0) return false;
-        ok = buf_print(out, "%s\"%s\":", last ? "," : "", key) &&
+        ok = buf_text(out, last ? ",\"" : "\"") && buf_text(out, key) && buf_text(out, "\":") &&
              buf_add(out, record->values.bytes + record->fields[order[i]].from, record->fields[order[i]].length);
         last = key;
     }

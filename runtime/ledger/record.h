@@ -27,7 +27,7 @@ enum record_kind {
     RECORD_KINDS
 };
 
-enum { RECORD_MAX = 65535, RECORD_FIELDS = 48 };
+enum { RECORD_MAX = 65535, RECORD_FIELDS = 48, RECORD_USUAL = 1000 };
 
 /* Fields in any order; they are sorted when the bytes are made. A fault (no room, a key twice) is remembered and
  * makes record_bytes fail, so that adding needs no check. Keys must outlive the record. */

@@ -27,11 +27,6 @@ void store_idle(struct store *store);
 bool store_begin(struct store *store, struct err *err);
 bool store_commit(struct store *store, struct err *err);
 void store_rollback(struct store *store);
-/* A mark inside the transaction; undo goes back to it, keep forgets it. false: the whole transaction is gone. */
-bool store_mark(struct store *store, struct err *err);
-bool store_undo(struct store *store, struct err *err);
-bool store_keep(struct store *store, struct err *err);
-
 /* Small values. value is "" when there is none. */
 bool store_meta(struct store *store, enum store_db db, const char *key, struct buf *value, struct err *err);
 bool store_meta_set(struct store *store, enum store_db db, const char *key, const char *value, struct err *err);

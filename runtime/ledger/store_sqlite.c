@@ -170,26 +170,6 @@ void store_rollback(struct store *store)
     if (!sqlite3_get_autocommit(store->db[STORE_AUDIT])) simple(store, &query, &ignored);
 }
 
-bool store_mark(struct store *store, struct err *err)
-{
-    static struct query query = {STORE_AUDIT, "SAVEPOINT one", 0};
-    return simple(store, &query, err);
-}
-
-bool store_keep(struct store *store, struct err *err)
-{
-    static struct query query = {STORE_AUDIT, "RELEASE one", 0};
-    return simple(store, &query, err);
-}
-
-/* Some errors end the whole transaction by themselves: then there is no mark to go back to. */
-bool store_undo(struct store *store, struct err *err)
-{
-    static struct query query = {STORE_AUDIT, "ROLLBACK TO one", 0};
-    if (sqlite3_get_autocommit(store->db[STORE_AUDIT])) return store_failed(store, STORE_AUDIT, err);
-    return simple(store, &query, err) && store_keep(store, err);
-}
-
 /* ── small values ──────────────────────────────────────────────────────────────────────────────────── */
 
 bool store_meta(struct store *store, enum store_db db, const char *key, struct buf *value, struct err *err)

@@ -6,12 +6,18 @@
 
 #include "store.h"
 
-enum { STORE_STATEMENTS = 80 };
+enum { STORE_STATEMENTS = 80, STORE_CACHE = 64 };
 
 struct store {
     sqlite3 *db[STORE_DBS];
     sqlite3_stmt *prepared[STORE_STATEMENTS];
     int wal_pages[STORE_DBS];
+    /* Workspaces and their keys are asked for at every call, and nobody else writes them. */
+    struct store_workspace workspaces[STORE_CACHE];
+    struct {
+        uint8_t workspace[ID_BYTES];
+        struct store_keys keys; /* version 0: none */
+    } keys[STORE_CACHE];
 };
 
 /* A statement: prepared at its first use, then kept. slot is filled in by itself. */

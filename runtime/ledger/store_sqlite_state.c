@@ -13,6 +13,14 @@ bool store_workspace_add(struct store *store, const struct store_workspace *work
                      (int64_t)workspace->created);
 }
 
+/* A slot of the cache: names spread over it by a small hash. */
+static struct store_workspace *cached(struct store *store, const char *name)
+{
+    unsigned hash = 0;
+    for (const char *c = name; *c; c++) hash = hash * 31 + (unsigned char)*c;
+    return &store->workspaces[hash % STORE_CACHE];
+}
+
 static void read_workspace(sqlite3_stmt *row, struct store_workspace *out)
 {
     column_bytes(row, 0, out->id, ID_BYTES);
@@ -35,7 +43,15 @@ bool store_workspace_named(struct store *store, const char *name, struct store_w
                            struct err *err)
 {
     static struct query query = {STORE_STATE, "SELECT id, name, lookup, created FROM workspace WHERE name = ?", 0};
-    return one_workspace(store, &query, store_query(store, &query, err, "t", name), out, found, err);
+    struct store_workspace *known = cached(store, name);
+    *found = known->created && strcmp(known->name, name) == 0;
+    if (*found) {
+        *out = *known;
+        return true;
+    }
+    if (!one_workspace(store, &query, store_query(store, &query, err, "t", name), out, found, err)) return false;
+    if (*found) *known = *out;
+    return true;
 }
 
 bool store_workspace_get(struct store *store, const uint8_t id[ID_BYTES], struct store_workspace *out, bool *found,

@@ -12,13 +12,13 @@ bool store_keys_add(struct store *store, const uint8_t workspace[ID_BYTES], cons
                                  "INSERT INTO workspace_key(workspace, version, wrapped, answer_secret, answer_public,"
                                  " created) VALUES(?,?,?,?,?,?)",
                                  0};
+    memset(store->keys, 0, sizeof store->keys);
     return store_run(store, &query, err, "dubbhi", workspace, keys->version, keys->workspace_key.bytes,
                      (size_t)WRAP_BYTES, keys->answer_secret.bytes, (size_t)WRAP_BYTES, keys->answer_public,
                      (int64_t)clock_wall());
 }
 
-bool store_keys_get(struct store *store, const uint8_t workspace[ID_BYTES], struct store_keys *out, bool *found,
-                    struct err *err)
+static bool read_keys(struct store *store, const uint8_t workspace[ID_BYTES], struct store_keys *out, struct err *err)
 {
     static struct query query = {STORE_VAULT,
                                  "SELECT version, wrapped, answer_secret, answer_public FROM workspace_key"
@@ -26,15 +26,31 @@ bool store_keys_get(struct store *store, const uint8_t workspace[ID_BYTES], stru
                                  0};
     sqlite3_stmt *row = store_query(store, &query, err, "d", workspace);
     int got = row ? store_step(store, &query, row, err) : -1;
+    out->version = 0;
     if (got == 1) {
         out->version = column_u32(row, 0);
         column_bytes(row, 1, out->workspace_key.bytes, WRAP_BYTES);
         column_bytes(row, 2, out->answer_secret.bytes, WRAP_BYTES);
         column_bytes(row, 3, out->answer_public, sizeof out->answer_public);
     }
-    if (got >= 0) *found = got == 1;
     store_done(row);
     return got >= 0;
+}
+
+bool store_keys_get(struct store *store, const uint8_t workspace[ID_BYTES], struct store_keys *out, bool *found,
+                    struct err *err)
+{
+    unsigned at = workspace[ID_BYTES - 1] % STORE_CACHE;
+    bool known = store->keys[at].keys.version && memcmp(store->keys[at].workspace, workspace, ID_BYTES) == 0;
+    if (known)
+        *out = store->keys[at].keys;
+    else if (!read_keys(store, workspace, out, err))
+        return false;
+    *found = out->version != 0;
+    if (known || !*found) return true;
+    memcpy(store->keys[at].workspace, workspace, ID_BYTES);
+    store->keys[at].keys = *out;
+    return true;
 }
 
 /* ── sealed fields ─────────────────────────────────────────────────────────────────────────────────── */

@@ -66,6 +66,15 @@ static void fold(const tree_hash *hashes, unsigned height, tree_hash out)
 
 /* ── the running state ─────────────────────────────────────────────────────────────────────────────── */
 
+void tree_copy(struct tree *to, const struct tree *from)
+{
+    to->size = from->size;
+    memcpy(to->peaks, from->peaks, sizeof to->peaks);
+    memcpy(to->edge_count, from->edge_count, sizeof to->edge_count);
+    for (unsigned level = 0; level < TREE_LEVELS; level++)
+        memcpy(to->edge[level], from->edge[level], from->edge_count[level] * sizeof(tree_hash));
+}
+
 static void add_peak(struct tree *tree, const tree_hash leaf)
 {
     tree_hash carry;

@@ -32,6 +32,8 @@ typedef bool tree_tile_sink(void *context, unsigned level, uint64_t n, const uin
 /* Gives a full tile's TILE_BYTES bytes; false when it cannot. */
 typedef bool tree_tile_source(void *context, unsigned level, uint64_t n, uint8_t *hashes);
 
+/* The same as an assignment, without the unused part of the edge. */
+void tree_copy(struct tree *to, const struct tree *from);
 bool tree_append(struct tree *tree, const tree_hash leaf, tree_tile_sink *sink, void *context);
 void tree_root(const struct tree *tree, tree_hash root);
 

@@ -348,7 +348,8 @@ void rig_init(struct rig *rig, const char *config)
     rig->control = rig->desk = rig->vault = rig->broker = rig->runner = rig->peers[0] = rig->peers[1] = -1;
     for (int i = 0; i < RIG_FRONTS; i++) rig->front[i] = -1;
     snprintf(rig->config, sizeof rig->config, "%s", config ? config : "{\"reserve_mb\":0}");
-    snprintf(rig->path, sizeof rig->path, "/tmp/caisson-ledger-XXXXXX");
+    const char *folder = getenv("TMPDIR");
+    snprintf(rig->path, sizeof rig->path, "%.30s/caisson-ledger-XXXXXX", folder && *folder ? folder : "/tmp");
     assert_non_null(mkdtemp(rig->path));
     rig->data = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(rig->data >= 0 && sodium_init() >= 0);
