@@ -37,6 +37,8 @@ void drive_send(struct drive *drive, enum drive_peer to, unsigned type, const vo
     if (failed && failed != EPIPE) die("sending %u: %s", type, strerror(failed));
 }
 
+static void forget_gone(struct drive *drive);
+
 static void keep(struct drive *drive, enum drive_peer from, struct wire_frame *frame)
 {
     for (int i = 0; i < DRIVE_INBOX; i++) {
@@ -52,7 +54,12 @@ static void keep(struct drive *drive, enum drive_peer from, struct wire_frame *f
         memcpy(slot->fds, frame->fds, sizeof slot->fds);
         return;
     }
-    die("the inbox is full");
+    static bool again;
+    if (again) die("the inbox is full");
+    forget_gone(drive);
+    again = true;
+    keep(drive, from, frame);
+    again = false;
 }
 
 static void pump(struct drive *drive, int ms)
@@ -340,9 +347,27 @@ void drive_begin(struct drive *drive, struct drive_call *call)
 }
 
 /* Keeps the ends that came with a half under its channel number. */
+static void forget_gone(struct drive *drive)
+{
+    for (int i = 0; i < DRIVE_INBOX; i++) {
+        struct drive_frame *frame = &drive->inbox[i];
+        const struct msg_half *half = (const void *)frame->body;
+        if (!frame->used || frame->head.type != MSG_HALF || half->call.attempt) continue;
+        for (int c = 0; frame->from == DRIVE_VAULT && c < DRIVE_CHANNELS; c++) {
+            if (drive->channels[c].number != half->channel) continue;
+            if (drive->channels[c].secret >= 0) close(drive->channels[c].secret);
+            if (drive->channels[c].egress >= 0) close(drive->channels[c].egress);
+            drive->channels[c].number = 0;
+            drive->channels[c].secret = drive->channels[c].egress = -1;
+        }
+        drive_drop(frame);
+    }
+}
+
 static int keep_half(struct drive *drive, struct drive_frame *frame, bool secret)
 {
     const struct msg_half *half = (const void *)frame->body;
+    forget_gone(drive);
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < DRIVE_CHANNELS; i++) {
             if (drive->channels[i].number != (pass ? 0 : half->channel)) continue;

@@ -268,6 +268,45 @@ static void concurrency(void **state)
     drive_stop(&drive);
 }
 
+/* Sixteen at once, in both modes, with spares, some crashing: every one ends, each with its own answer, none is left.
+ */
+static void crowd(void **state)
+{
+    enum { EACH = 16, ROUNDS = 6 };
+    for (int lease = 0; lease < 2; lease++) {
+        struct drive drive;
+        struct drive_entry entry = leased;
+        entry.lease = lease;
+        entry.spares = 3;
+        entry.concurrency = 12;
+        start(&drive, &entry, 1);
+        for (int round = 0; round < ROUNDS; round++) {
+            struct drive_call calls[EACH] = {{{{0}}}};
+            for (int i = 0; i < EACH; i++) {
+                calls[i].workspace = (uint8_t)(i % 5);
+                calls[i].action = i == 7 ? CRASH : RUN;
+                calls[i].deadline_ms = 20000;
+                drive_begin(&drive, &calls[i]);
+            }
+            for (int i = 0; i < EACH; i++) {
+                assert_true(drive_feed(&drive, &calls[i]));
+                drive_replies(&drive, &calls[i]);
+                assert_int_equal(calls[i].replied, i != 7);
+                drive_done(&drive, &calls[i], calls[i].replied);
+                drive_call_clear(&calls[i]);
+            }
+            struct drive_frame *ended = drive_expect(&drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &calls[7].ref, 5000);
+            assert_non_null(ended);
+            assert_int_equal(((struct msg_worker_ended *)ended->body)->class, CLASS_CRASHED);
+            drive_drop(ended);
+        }
+        struct ctl_freeze freeze = {1, 0};
+        drive_send(&drive, DRIVE_CONTROL, CTL_FREEZE, &freeze, sizeof freeze, -1);
+        workers_become(&drive, 0);
+        drive_stop(&drive);
+    }
+}
+
 /* The test as the broker: one answer, one relay. */
 static void answer_dial(int egress, uint32_t status, int relay, struct egress_request *request)
 {
@@ -341,6 +380,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(reload),
         cmocka_unit_test(concurrency),
         cmocka_unit_test(dial_and_commit),
+        cmocka_unit_test(crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
