@@ -3,20 +3,39 @@
 #include "audit_calls.h"
 
 #include <sodium.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { FIRST_ROOM = 4096 };
+enum { FIRST_ROOM = 4096, FIRST_ROOM_MOST = 1 << 22 };
 
-void audit_calls_init(struct audit_calls *calls)
+/* Large pages where the kernel has them: every look-up goes to another place. */
+static bool take_room(struct audit_calls *calls, uint64_t room, struct err *err)
 {
+    void *places = mmap(NULL, room * sizeof *calls->places, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (places == MAP_FAILED) return err_set(err, ERR_IO, "there is not enough memory for a log of this size");
+    madvise(places, room * sizeof *calls->places, MADV_HUGEPAGE);
+    calls->places = places;
+    calls->room = room;
+    return true;
+}
+
+static void give_room(struct audit_calls *calls)
+{
+    if (calls->places) munmap(calls->places, calls->room * sizeof *calls->places);
+}
+
+bool audit_calls_init(struct audit_calls *calls, uint64_t expected, struct err *err)
+{
+    uint64_t room = FIRST_ROOM;
     *calls = (struct audit_calls){0};
     randombytes_buf(calls->key, sizeof calls->key);
+    while (room < FIRST_ROOM_MOST && room * 3 < expected * 4) room *= 2;
+    return take_room(calls, room, err);
 }
 
 void audit_calls_clear(struct audit_calls *calls)
 {
-    free(calls->places);
+    give_room(calls);
     *calls = (struct audit_calls){0};
 }
 
@@ -29,7 +48,7 @@ static struct audit_call *place_of(const struct audit_calls *calls, const uint8_
     memcpy(name + ID_BYTES, &attempt, 4);
     crypto_shorthash(hash, name, sizeof name, calls->key);
     memcpy(&at, hash, sizeof at);
-    for (at %= calls->room;; at = (at + 1) % calls->room) {
+    for (at &= calls->room - 1;; at = (at + 1) & (calls->room - 1)) {
         struct audit_call *call = &calls->places[at];
         if (call->attempt == 0 || (call->attempt == attempt && memcmp(call->id, id, ID_BYTES) == 0)) return call;
     }
@@ -37,15 +56,13 @@ static struct audit_call *place_of(const struct audit_calls *calls, const uint8_
 
 static bool grow(struct audit_calls *calls, struct err *err)
 {
-    if (calls->room && calls->count * 4 < calls->room * 3) return true;
+    if (calls->count * 4 < calls->room * 3) return true;
     struct audit_calls bigger = *calls;
-    bigger.room = calls->room ? calls->room * 2 : FIRST_ROOM;
-    bigger.places = calloc(bigger.room, sizeof *bigger.places);
-    if (!bigger.places) return err_set(err, ERR_IO, "there is not enough memory for a log of this size");
+    if (!take_room(&bigger, calls->room * 2, err)) return false;
     for (uint64_t i = 0; i < calls->room; i++)
         if (calls->places[i].attempt)
             *place_of(&bigger, calls->places[i].id, calls->places[i].attempt) = calls->places[i];
-    free(calls->places);
+    give_room(calls);
     *calls = bigger;
     return true;
 }

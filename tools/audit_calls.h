@@ -15,11 +15,12 @@ struct audit_call {
 };
 struct audit_calls {
     uint8_t key[16];
-    uint64_t count, open, room;
+    uint64_t count, open, room; /* room: a power of two */
     struct audit_call *places;
 };
 
-void audit_calls_init(struct audit_calls *calls);
+/* expected: how many there may be, so that the table need not grow; a hint only. */
+bool audit_calls_init(struct audit_calls *calls, uint64_t expected, struct err *err);
 void audit_calls_clear(struct audit_calls *calls);
 bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
                         struct err *err);

@@ -327,10 +327,12 @@ static bool tiles_counted(struct check *check, struct err *err)
 
 static bool verify(struct check *check, struct err *err)
 {
-    int64_t count;
+    int64_t count, last;
     if (!pin(check, err) || !recall(check, err) || !audit_db_open(check->how->folder, &check->db, err) ||
         !prepare_all(check, err) || !own_name(check, err) ||
-        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err))
+        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err) ||
+        !audit_db_number(check->db, "SELECT max(idx) FROM entry", &last, err) ||
+        !audit_calls_init(&check->calls, last > 0 ? (uint64_t)last / 2 : 0, err))
         return false;
     check->checkpoint_count = (uint64_t)count;
     return all_entries(check, err) && not_shorter(check, err) && pruned_by_record(check, err) &&
@@ -371,7 +373,6 @@ bool audit_verify(const struct audit_how *how, struct audit_report *report, stru
     check->next_size = UINT64_MAX;
     check->tree.tile = tile_check;
     check->tree.context = check;
-    audit_calls_init(&check->calls);
     report->good = verify(check, err);
     report->entries = check->tree.size;
     report->calls = check->calls.count;

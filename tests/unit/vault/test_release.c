@@ -366,7 +366,7 @@ static void unsound_pipes(void **state)
         else
             assert_int_equal(pipe2(ends, how == 1 ? 0 : O_NONBLOCK), 0);
         if (how == 2) assert_int_equal(write(ends[1], "x", 1), 1);
-        if (how == 3) close(ends[1]), ends[1] = open("/dev/null", O_WRONLY | O_NONBLOCK);
+        if (how == 3) close(ends[1]), ends[1] = open(h->path, O_TMPFILE | O_WRONLY | O_NONBLOCK, 0600);
         int give = how == 4 ? ends[0] : ends[1]; /* 4: the read end */
         harness_send(h, h->runner, MSG_HALF, 0, &half, sizeof half, &give, 1);
         harness_incident(h, INCIDENT_BAD_FRAME, &order.call);
