@@ -137,6 +137,24 @@ static void hostile_inside(void **state)
     }
 }
 
+/* One field more than there is room for, made to look right where it would be read. */
+static void field_behind_the_last(void **state)
+{
+    struct harness *h = *state;
+    struct err err = {0};
+    char name[NAME_BYTES];
+    prepare(h);
+    submission.field_count = 0;
+    for (int i = 0; i < FRAME_FIELDS; i++) {
+        snprintf(name, sizeof name, "field%d", i);
+        assert_true(keys_add_field(&submission, name, "", 0, &err));
+    }
+    strcpy((char *)submission.bytes, "behind");
+    submission.field_count++;
+    harness_seal_request(h, &one, &submission, &request);
+    assert_refused(h, ERR_MALFORMED);
+}
+
 /* Names without an end: sealed by hand, for keys_seal() refuses them. */
 static void endless_names(void **state)
 {
@@ -240,9 +258,16 @@ static void answers(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        WITH_VAULT(sealed),        WITH_VAULT(audience),    WITH_VAULT(replayed),
-        WITH_VAULT(names_differ),  WITH_VAULT(out_of_time), WITH_VAULT(hostile_inside),
-        WITH_VAULT(endless_names), WITH_VAULT(box_wrong),   WITH_VAULT(workspace_key_wrong),
+        WITH_VAULT(sealed),
+        WITH_VAULT(audience),
+        WITH_VAULT(replayed),
+        WITH_VAULT(names_differ),
+        WITH_VAULT(out_of_time),
+        WITH_VAULT(hostile_inside),
+        WITH_VAULT(field_behind_the_last),
+        WITH_VAULT(endless_names),
+        WITH_VAULT(box_wrong),
+        WITH_VAULT(workspace_key_wrong),
         WITH_VAULT(answers),
     };
     if (argc < 2) return 2;
