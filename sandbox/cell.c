@@ -56,8 +56,7 @@ static void tell_ended(struct cell *cell, const struct cell_worker *worker, int 
 
 static void watch(struct cell *cell, struct cell_worker *worker, int fd, enum watched what)
 {
-    uint64_t slot = (uint64_t)(worker - cell->workers);
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = slot << 2 | what};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)worker->slot << 2 | what};
     epoll_ctl(cell->events, EPOLL_CTL_ADD, fd, &event);
 }
 
@@ -72,15 +71,33 @@ static void unwatch(struct cell *cell, int *fd)
 static struct cell_worker *worker_of(struct cell *cell, uint32_t number)
 {
     for (int i = 0; number && i < POLICY_WORKERS; i++)
-        if (cell->workers[i].state != WORKER_NONE && cell->workers[i].number == number) return &cell->workers[i];
+        if (cell->workers[i] && cell->workers[i]->number == number) return cell->workers[i];
     return NULL;
 }
 
-static struct cell_worker *free_slot(struct cell *cell)
+static struct cell_worker *new_worker(struct cell *cell)
 {
-    for (int i = 0; i < POLICY_WORKERS; i++)
-        if (cell->workers[i].state == WORKER_NONE) return &cell->workers[i];
-    return NULL;
+    uint32_t slot = 0;
+    while (slot < POLICY_WORKERS && cell->workers[slot]) slot++;
+    struct cell_worker *worker = slot < POLICY_WORKERS ? malloc(sizeof *worker) : NULL;
+    if (!worker) return NULL;
+    *worker = (struct cell_worker){.slot = slot,
+                                   .pidfd = -1,
+                                   .carrier = -1,
+                                   .listener = -1,
+                                   .code_fd = -1,
+                                   .loading = true,
+                                   .started = clock_now()};
+    return cell->workers[slot] = worker;
+}
+
+static void drop_worker(struct cell *cell, struct cell_worker *worker)
+{
+    unwatch(cell, &worker->carrier);
+    unwatch(cell, &worker->listener);
+    unwatch(cell, &worker->pidfd);
+    cell->workers[worker->slot] = NULL;
+    free(worker);
 }
 
 static void kill_worker(struct cell_worker *worker, uint32_t why)
@@ -98,10 +115,7 @@ static void reap(struct cell *cell, struct cell_worker *worker)
     struct rusage use = {0};
     if (wait4(worker->pid, &status, 0, &use) != worker->pid) return;
     tell_ended(cell, worker, status, &use);
-    unwatch(cell, &worker->carrier);
-    unwatch(cell, &worker->listener);
-    unwatch(cell, &worker->pidfd);
-    worker->state = WORKER_NONE;
+    drop_worker(cell, worker);
 }
 
 /* ── orders ──────────────────────────────────────────────────────────────────────────────────────────── */
@@ -136,21 +150,17 @@ static bool fork_worker(struct cell *cell, struct cell_worker *worker, const int
 
 static void on_make(struct cell *cell, const struct cell_request *request, const int channels[CHANNELS])
 {
-    struct cell_worker *worker = free_slot(cell);
-    if (!worker || worker_of(cell, request->worker) || !request->worker) {
+    bool good = request->worker && !worker_of(cell, request->worker);
+    struct cell_worker *worker = good ? new_worker(cell) : NULL;
+    if (!worker) {
         refuse_make(cell, request->worker);
         return;
     }
-    *worker = (struct cell_worker){.number = request->worker,
-                                   .pidfd = -1,
-                                   .carrier = -1,
-                                   .listener = -1,
-                                   .code_fd = -1,
-                                   .loading = true,
-                                   .started = clock_now(),
-                                   .deadline = request->deadline,
-                                   .load_deadline = load_deadline()};
+    worker->number = request->worker;
+    worker->deadline = request->deadline;
+    worker->load_deadline = load_deadline();
     if (!fork_worker(cell, worker, channels)) {
+        drop_worker(cell, worker);
         refuse_make(cell, request->worker);
         return;
     }
@@ -236,8 +246,8 @@ static void on_carrier(struct cell *cell, struct cell_worker *worker)
 
 static void on_event(struct cell *cell, const struct epoll_event *event)
 {
-    struct cell_worker *worker = &cell->workers[event->data.u64 >> 2];
-    if (worker->state == WORKER_NONE) return; /* reaped earlier in this turn */
+    struct cell_worker *worker = cell->workers[event->data.u64 >> 2 & (POLICY_WORKERS - 1)];
+    if (!worker) return; /* reaped earlier in this turn */
     switch ((enum watched)(event->data.u64 & 3)) {
     case WATCH_CARRIER:
         if (worker->carrier >= 0) on_carrier(cell, worker);
@@ -266,8 +276,8 @@ static int enforce(struct cell *cell)
 {
     uint64_t now = clock_now(), next = 0;
     for (int i = 0; i < POLICY_WORKERS; i++) {
-        struct cell_worker *worker = &cell->workers[i];
-        uint64_t when = worker->state == WORKER_NONE ? 0 : kill_time(worker);
+        struct cell_worker *worker = cell->workers[i];
+        uint64_t when = worker ? kill_time(worker) : 0;
         if (!when) continue;
         if (when <= now)
             kill_worker(worker, worker->load_deadline == when ? ENDED_LOAD_DEADLINE : ENDED_DEADLINE);

@@ -11,10 +11,10 @@
 #include "seccomp.h"
 
 /* A worker's way: forked → (its listener is here) confined → (runner's GO) loading → serving → dead. */
-enum worker_state { WORKER_NONE, WORKER_FORKED, WORKER_CONFINED, WORKER_LOADING, WORKER_SERVING, WORKER_DYING };
+enum worker_state { WORKER_FORKED, WORKER_CONFINED, WORKER_LOADING, WORKER_SERVING, WORKER_DYING };
 
 struct cell_worker {
-    uint32_t number;
+    uint32_t number, slot;
     enum worker_state state;
     pid_t pid;
     int pidfd, carrier, listener;
@@ -38,7 +38,7 @@ struct cell {
     uint32_t code_segments;
     struct sock_filter list_a[BPF_ROOM], list_l[BPF_ROOM];
     unsigned list_a_length, list_l_length;
-    struct cell_worker workers[POLICY_WORKERS];
+    struct cell_worker *workers[POLICY_WORKERS]; /* NULL: no worker; few are ever there, and every fork copies them */
 };
 
 /* cell.c: everything up to the point where orders are taken. */
