@@ -50,6 +50,7 @@ struct channel {
     int fd;               /* -1: the worker is gone; the rest lives until its relays end */
     bool keep;            /* a lease: lives on after the call */
     bool reported;        /* one incident a channel is enough */
+    bool early_commit;    /* the worker committed before its gate came */
     bool closing;         /* its call is ending: no new dial */
     unsigned holds;       /* somebody is still looking at it */
     struct call_ref call; /* the label */
@@ -78,7 +79,6 @@ struct broker {
     unsigned gate_count, kept_count;
     struct channel *channels;
     unsigned channel_count, relay_count, dial_count;
-    bool nameservers_given; /* by the configuration: resolv.conf then means nothing */
 };
 
 static inline struct broker *broker_of(struct role *role)

@@ -30,7 +30,7 @@ static struct channel *find_channel(struct broker *broker, uint32_t number)
 struct channel *channel_labelled(struct broker *broker, const struct call_ref *call)
 {
     struct channel *channel = broker->channels;
-    while (channel && (channel->gate || !channel->wait_until || channel->call.attempt != call->attempt ||
+    while (channel && (channel->gate || channel->fd < 0 || channel->call.attempt != call->attempt ||
                        memcmp(channel->call.id, call->id, ID_BYTES) != 0))
         channel = channel->next;
     return channel;
@@ -168,7 +168,10 @@ static void on_malformed(struct broker *broker, struct channel *channel, const s
 static void act(struct broker *broker, struct channel *channel, const struct egress_ask *ask, struct gate *gate)
 {
     if (ask->kind == EGRESS_ASK_COMMIT) {
-        if (gate) gate->counts.committed = 1;
+        if (gate)
+            gate->counts.committed = 1;
+        else
+            channel->early_commit = true;
     } else if (gate && gate == channel->gate && gate_is_open(gate) && !channel->closing) {
         dial_start(broker, channel, ask);
     } else {
@@ -266,6 +269,8 @@ void channel_join(struct broker *broker, struct channel *channel, struct gate *g
     gate->channel = channel;
     gate->counts.bytes_up += channel->carry;
     channel->carry = 0;
+    gate->counts.committed |= channel->early_commit;
+    channel->early_commit = false;
     resume_relays(broker, channel, gate);
     if (channel->has_ahead) {
         channel->has_ahead = false;
@@ -290,6 +295,7 @@ static void label(struct broker *broker, struct channel *channel, const struct m
 {
     if (channel->gate && same_call(&channel->call, &half->call)) return;
     end_former(broker, channel);
+    channel->early_commit = false;
     channel->call = half->call;
     channel->keep = half->keep;
     memcpy(channel->entry_digest, half->entry_digest, HASH_BYTES);
@@ -304,7 +310,7 @@ static void label(struct broker *broker, struct channel *channel, const struct m
     } else {
         role_unwatch(broker->role, channel->fd);
         channel->wait_until = clock_now() + JOIN_WAIT;
-        if (half->deadline < channel->wait_until) channel->wait_until = half->deadline;
+        if (half->deadline && half->deadline < channel->wait_until) channel->wait_until = half->deadline;
         role_wake_at(broker->role, channel->wait_until);
     }
 }

@@ -23,24 +23,34 @@
 
 enum { TEXT_MAX = 256 * 1024 };
 
+/* All of it or nothing: what is in force stays when the new part is wrong. */
 static bool read_config(struct broker *broker, struct err *err)
 {
     FREE_AUTO char *text = NULL;
+    FREE_AUTO struct config *fresh = malloc(sizeof *fresh);
     size_t length;
     int fd = broker->role->given[GIVE_CONFIG];
-    config_init(&broker->config);
-    if (fd < 0) return true;
-    return config_slurp(fd, TEXT_MAX, &text, &length, err) && config_read(text, length, &broker->config, err);
+    if (!fresh) return err_set(err, ERR_BUSY, "there is no memory for the configuration");
+    config_init(fresh);
+    if (fd >= 0 && (!config_slurp(fd, TEXT_MAX, &text, &length, err) || !config_read(text, length, fresh, err)))
+        return err_in(err, "reading [Resolver]");
+    broker->config = *fresh;
+    return true;
 }
 
-static void read_resolv(struct broker *broker)
+/* Those of the configuration, else those of resolv.conf. */
+static void choose_servers(struct broker *broker)
 {
     FREE_AUTO char *text = NULL;
     char servers[SERVERS_TEXT];
     struct err err = {0};
     size_t length;
     int fd = broker->role->given[GIVE_RESOLV];
-    if (broker->config.servers[0] || fd < 0) return;
+    if (broker->config.servers[0]) {
+        resolver_servers(&broker->resolver, broker->config.servers);
+        return;
+    }
+    if (fd < 0) return;
     if (!config_slurp(fd, TEXT_MAX, &text, &length, &err)) {
         log_failure("resolv-unreadable", &err);
         return;
@@ -70,10 +80,8 @@ static bool open_broker(struct role *role, struct err *err)
     if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_max < files.rlim_max)
         files.rlim_cur = files.rlim_max = now.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (!read_config(broker, err)) return err_in(err, "reading [Resolver]");
-    if (!resolver_open(&broker->resolver, role, &broker->config, err)) return false;
-    if (broker->config.servers[0]) resolver_servers(&broker->resolver, broker->config.servers);
-    read_resolv(broker);
+    if (!read_config(broker, err) || !resolver_open(&broker->resolver, role, &broker->config, err)) return false;
+    choose_servers(broker);
     return role->given[GIVE_REGISTRY] < 0 || read_registry(broker, err);
 }
 
@@ -90,7 +98,9 @@ static void on_line(struct role *role, struct role_line *line)
 
 static void on_given(struct role *role, enum give_kind kind, uint32_t index)
 {
-    if (kind == GIVE_RESOLV) read_resolv(broker_of(role));
+    struct err err = {0};
+    if (kind == GIVE_CONFIG && !read_config(broker_of(role), &err)) log_failure("configuration-refused", &err);
+    if (kind == GIVE_CONFIG || kind == GIVE_RESOLV) choose_servers(broker_of(role));
 }
 
 static uint32_t on_registry(struct role *role, uint32_t number)

@@ -234,7 +234,13 @@ static void test_no_gate(void **state)
     assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_CLOSED);
     assert_int_equal(close_gate(h, &worker).known, 0);
     assert_int_equal(echo.accepted, before);
-    close(worker.egress);
+    ask_commit(&worker, true);
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_CLOSED);
+    open_gate(h, &worker, ""); /* very late: the call goes on, and its commit is not forgotten */
+    harness_barrier(h);
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_OK);
+    close(fd);
+    assert_true(finish(&worker).committed);
 }
 
 static void test_gate_closes(void **state)
@@ -289,12 +295,33 @@ static void test_deadline(void **state)
     close(fd);
 }
 
+/* The half, the commit and the closing may all be unread at once: in whatever order they are read, it counts. */
 static void test_commit_alone(void **state)
 {
-    struct worker worker = start_call(h, OPEN, "");
+    for (int i = 0; i < 200; i++) {
+        struct worker worker = start_call(h, OPEN, "");
+        ask_commit(&worker, true);
+        struct msg_gate_closed closed = finish(&worker);
+        assert_true(closed.committed && closed.dials == 0 && closed.bytes_up == 0);
+    }
+}
+
+/* A commit behind more requests than are read in one turn. */
+static void test_commit_late_in_queue(void **state)
+{
+    struct worker worker = start_call(h, OPEN, ""), stranger = worker;
+    int fd;
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_OK);
+    close(fd);
+    stranger.egress = worker.egress;
+    next_call(&stranger);
+    for (int i = 0; i < 200; i++) ask_commit(&stranger, true); /* somebody else's: counts for nobody */
     ask_commit(&worker, true);
-    struct msg_gate_closed closed = finish(&worker);
-    assert_true(closed.committed && closed.dials == 0 && closed.bytes_up == 0);
+    assert_true(finish(&worker).committed);
+    worker = start_call(h, OPEN, "");
+    stranger.egress = worker.egress;
+    ask_commit(&stranger, true);
+    assert_false(finish(&worker).committed);
 }
 
 static void test_freeze_now(void **state)
@@ -644,6 +671,7 @@ int main(int argc, char **argv)
                                        cmocka_unit_test(test_gate_opens_once),
                                        cmocka_unit_test(test_deadline),
                                        cmocka_unit_test(test_commit_alone),
+                                       cmocka_unit_test(test_commit_late_in_queue),
                                        cmocka_unit_test(test_freeze_now),
                                        cmocka_unit_test(test_lines_replaced),
                                        cmocka_unit_test(test_registry_changes),
