@@ -244,7 +244,10 @@ bool admin_record(struct query *query, const char *act, struct record *record, s
     if (!ledger_open_for_business(query->ledger, err)) return false;
     record_text(&personal, "caller", query->caller.name);
     record_text(record, "act", act);
+    if (query->call) record_id(record, "call", query->call->id);
+    if (query->call) record_int(record, "attempt", query->call->attempt);
     struct journal_about about = {.kind = RECORD_ADMIN,
+                                  .call = query->call,
                                   .personal = &personal,
                                   .workspace = query->workspace.name[0] ? query->workspace.id : NULL};
     return journal_add_now(&query->ledger->journal, &about, record, &index, err);

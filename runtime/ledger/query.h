@@ -15,6 +15,7 @@ struct query {
     json_t *in; /* an object, also when the body was empty */
     struct caller caller;
     struct store_workspace workspace; /* the one that the query names, "default" when none */
+    const struct call_ref *call;      /* what an admin record is about, NULL: no call */
     bool later;                       /* the handler has taken over: it answers by itself */
 };
 

@@ -116,10 +116,10 @@ bool query_calls_get(struct query *query, json_t **out, struct err *err)
 
 /* ── acting ────────────────────────────────────────────────────────────────────────────────────────── */
 
-static void name_call(struct record *record, const struct query *query, const struct store_call *call)
+static void name_call(struct record *record, struct query *query, const struct store_call *call)
 {
+    query->call = &call->ref;
     record_init(record);
-    record_id(record, "call", call->ref.id);
     record_text(record, "connector", call->connector);
     record_text(record, "workspace", query->workspace.name);
 }

@@ -275,6 +275,7 @@ static void test_key_replay(void **state)
     check_record(rig, 12, NULL, "kind", "opened");
     assert_int_equal(rig_begin(rig, &other).status.kind, ERR_KEY_REUSED);
     rig_nothing(rig, rig->runner);
+    rig_verify(rig);
 }
 
 /* What was not sent frees the key: the next attempt is the same call's. */
@@ -311,6 +312,7 @@ static void test_key_uncertain(void **state)
     struct msg_ended third = rig_call(rig, &ask, CLASS_RETRYABLE, 100, true);
     assert_int_equal(third.call.attempt, 2);
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_UNCERTAIN);
+    rig_verify(rig);
 }
 
 /* Refusals never consume a key, and another caller's key is another key. */
@@ -387,6 +389,7 @@ static void test_crash_alone(void **state)
     tell_worker(rig, &begun.call, CLASS_VIOLATION, REASON_SYSCALL, 31);
     for (int i = 0; i < 1000 && rig_number(rig, "SELECT count(*) FROM entry WHERE kind = 4") == 0; i++) usleep(5000);
     check_record(rig, 4, NULL, "event", "late_end");
+    rig_verify(rig);
 }
 
 static void test_no_worker(void **state)
