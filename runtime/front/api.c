@@ -25,13 +25,6 @@ static bool refuse(unsigned kind, const char *detail, uint32_t retry_after, stru
     return false;
 }
 
-static bool allowed_origin(const struct front_config *config, const char *origin)
-{
-    for (unsigned i = 0; origin && i < config->origin_count; i++)
-        if (strcmp(config->origins[i], origin) == 0) return true;
-    return false;
-}
-
 /* Whose share of requests this counts against. */
 static uint64_t caller_of(const struct http_request *request)
 {
@@ -43,7 +36,7 @@ static bool check_share(struct http_request *request, struct http_reply *reply)
     struct conn *conn = request->conn;
     uint32_t wait_s = 0;
     reply->close = conn->over;
-    if (conn->over) return refuse(ERR_RATE, "too many connections are open for this caller", 1, reply);
+    if (conn->over) return refuse(ERR_RATE, "too many connections are open", 1, reply);
     if (!rate_take(&request->front->rates, caller_of(request), 1, &wait_s))
         return refuse(ERR_RATE, "this caller has made too many requests", wait_s, reply);
     if (request->header(request, "Authorization") && !rate_left(&request->front->failures, caller_of(request), &wait_s))
@@ -101,7 +94,7 @@ static bool check_body(const struct http_request *request, size_t length, struct
 bool api_head(struct http_request *request, size_t length, struct http_reply *reply)
 {
     const char *origin = request->header(request, "Origin");
-    if (allowed_origin(&request->front->config, origin)) reply->origin = origin;
+    if (config_allows(&request->front->config, origin)) reply->origin = origin;
     return check_share(request, reply) && find_route(request, reply) && check_transport(request, reply) &&
            check_body(request, length, reply);
 }

@@ -30,14 +30,15 @@ static const struct number {
 };
 enum { NUMBERS = sizeof numbers / sizeof *numbers };
 
-static uint32_t *slot(struct front_config *config, const struct number *row)
+static _Atomic uint32_t *slot(struct front_config *config, const struct number *row)
 {
-    return (uint32_t *)((char *)config + row->offset);
+    return (_Atomic uint32_t *)((char *)config + row->offset);
 }
 
 void config_defaults(struct front_config *config)
 {
     memset(config, 0, sizeof *config);
+    pthread_mutex_init(&config->lock, NULL);
     for (unsigned i = 0; i < NUMBERS; i++) *slot(config, &numbers[i]) = numbers[i].usual;
 }
 
@@ -56,9 +57,10 @@ static bool set_origins(const json_t *list, struct front_config *config, struct 
         return err_set(err, ERR_BAD_INPUT, "\"cors\" must be a list of at most %d origins", CORS_MOST);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *origin = json_string_value(json_array_get(list, i));
-        if (!origin || strlen(origin) >= ORIGIN_BYTES || !strstr(origin, "://") || strpbrk(origin, " \r\n*,"))
+        size_t length = origin ? strlen(origin) : ORIGIN_BYTES;
+        if (length >= ORIGIN_BYTES || !strstr(origin, "://") || strpbrk(origin, " \r\n*,"))
             return err_set(err, ERR_BAD_INPUT, "\"cors\" must hold whole origins, like https://console.example");
-        strcpy(config->origins[config->origin_count++], origin);
+        memcpy(config->origins[config->origin_count++], origin, length + 1);
     }
     return true;
 }
@@ -96,4 +98,24 @@ bool config_read(int fd, struct front_config *config, struct err *err)
     buf_init(&text, CONFIG_MAX);
     return read_text(fd, &text, err) && json_read(text.bytes, text.used, CONFIG_MAX, &object, err) &&
            apply(object, config, err);
+}
+
+void config_take(struct front_config *config, const struct front_config *fresh)
+{
+    for (unsigned i = 0; i < NUMBERS; i++)
+        *slot(config, &numbers[i]) = *slot((struct front_config *)fresh, &numbers[i]);
+    pthread_mutex_lock(&config->lock);
+    config->origin_count = fresh->origin_count;
+    memcpy(config->origins, fresh->origins, sizeof config->origins);
+    pthread_mutex_unlock(&config->lock);
+}
+
+bool config_allows(struct front_config *config, const char *origin)
+{
+    bool found = false;
+    if (!origin) return false;
+    pthread_mutex_lock(&config->lock);
+    for (unsigned i = 0; !found && i < config->origin_count; i++) found = strcmp(config->origins[i], origin) == 0;
+    pthread_mutex_unlock(&config->lock);
+    return found;
 }

@@ -63,14 +63,15 @@ struct conn *conn_add(struct conns *conns, int fd, bool tcp, bool tls, const str
 
     pthread_mutex_lock(&conns->lock);
     unsigned count = owned(conns, conn), share = tcp ? conns->per_ip : conns->per_uid;
-    conn->over = count >= share;
+    bool full = count >= share + OVER_EXTRA || conns->count >= conns->most + OVER_EXTRA;
+    conn->over = count >= share || conns->count >= conns->most;
     conn->must_by = clock_now() + (conn->over ? OVER_PATIENCE_S * CLOCK_S : conns->idle);
     conn->next = conns->first;
     if (conn->next) conn->next->before = conn;
     conns->first = conn;
     conns->count++;
     pthread_mutex_unlock(&conns->lock);
-    if (count >= share + OVER_EXTRA) shutdown(fd, SHUT_RDWR); /* not even a refusal is affordable */
+    if (full) shutdown(fd, SHUT_RDWR); /* not even a refusal is affordable */
     return conn;
 }
 

@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -12,10 +13,10 @@
 struct conn {
     struct conn *next, *before;
     int fd;
-    bool tcp, tls, local;      /* local: TCP from this machine */
-    bool over;                 /* over its owner's share: it gets one refusal and is closed */
-    uint64_t owner;            /* uid, or a number made from the address */
-    uint64_t must_by;          /* guarded: the request must be whole by then; 0 = no limit just now */
+    bool tcp, tls, local; /* local: TCP from this machine */
+    bool over;            /* over its owner's share, or over what all may hold: it gets one refusal and is closed */
+    uint64_t owner;       /* uid, or a number made from the address */
+    uint64_t must_by;     /* guarded: the request must be whole by then; 0 = no limit just now */
     uint32_t principal, epoch; /* the ledger's number, and when it was given (ledger.c); epoch 0: none */
 };
 
@@ -23,8 +24,9 @@ struct conns {
     pthread_mutex_t lock;
     struct conn *first;
     unsigned count;
-    unsigned per_uid, per_ip;
-    uint64_t idle, patience; /* ns: between requests; for a request once begun */
+    /* A reload changes these while connections come and go. */
+    _Atomic unsigned most, per_uid, per_ip;
+    _Atomic uint64_t idle, patience; /* ns: between requests; for a request once begun */
 };
 
 void conns_init(struct conns *conns);

@@ -53,6 +53,32 @@ static void on_line(struct role *role, struct role_line *line)
     if (lines) lines_put(lines, line->index, take_fd(&line->fd), line->generation);
 }
 
+static void apply_config(struct front *front)
+{
+    const struct front_config *config = &front->config;
+    rates_change(&front->rates, config->rate, config->burst);
+    front->conns.most = config->connections;
+    front->conns.per_uid = config->connections_per_uid;
+    front->conns.per_ip = config->connections_per_ip;
+    front->conns.idle = config->idle_s * CLOCK_S;
+    front->conns.patience = config->request_s * CLOCK_S;
+}
+
+/* Another caisson.conf: as a whole or not at all. */
+static void on_given(struct role *role, enum give_kind kind, uint32_t index)
+{
+    struct front *front = role->state;
+    struct front_config fresh;
+    struct err err = {0};
+    if (kind != GIVE_CONFIG) return;
+    if (!config_read(role->given[GIVE_CONFIG], &fresh, &err)) {
+        log_failure("configuration-refused", &err);
+        return;
+    }
+    config_take(&front->config, &fresh);
+    apply_config(front);
+}
+
 static uint32_t on_registry(struct role *role, uint32_t number)
 {
     struct front *front = role->state;
@@ -81,17 +107,6 @@ static bool take_tls(struct role *role, struct err *err)
     return front->key != NULL;
 }
 
-static void apply_config(struct front *front)
-{
-    const struct front_config *config = &front->config;
-    rates_init(&front->rates, config->rate, config->burst);
-    rates_init(&front->failures, 1, BAD_TOKENS);
-    front->conns.per_uid = config->connections_per_uid;
-    front->conns.per_ip = config->connections_per_ip;
-    front->conns.idle = config->idle_s * CLOCK_S;
-    front->conns.patience = config->request_s * CLOCK_S;
-}
-
 static bool open_front(struct role *role, struct err *err)
 {
     struct front *front = role->state;
@@ -99,6 +114,8 @@ static bool open_front(struct role *role, struct err *err)
     mallopt(M_ARENA_MAX, ARENAS); /* or every thread keeps the largest body it has seen */
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     if (!seal_init(err) || !config_read(role->given[GIVE_CONFIG], &front->config, err)) return false;
+    rates_init(&front->rates, 0, 0);
+    rates_init(&front->failures, 1, BAD_TOKENS);
     apply_config(front);
     if (role->given[GIVE_REGISTRY] >= 0 && !snapshots_put(&front->registry, role->given[GIVE_REGISTRY], err))
         return false;
@@ -160,7 +177,7 @@ static const struct role_handler no_handlers[] = {{MSG_NONE, NULL}};
 #define PART(id)                                                                                                       \
     {                                                                                                                  \
         .self = (id), .handlers = no_handlers, .open = open_front, .confine = confine_front, .line = on_line,          \
-        .registry = on_registry, .tick = tick_front, .close = drain_front, .lines_elsewhere = true                     \
+        .given = on_given, .registry = on_registry, .tick = tick_front, .close = drain_front, .lines_elsewhere = true  \
     }
 
 const struct role_part *front_part(enum role_id self)

@@ -16,6 +16,7 @@
 enum {
     CONNECTION_MEMORY = 64 * 1024, /* of the library: the request's head and a piece of its body */
     THREAD_STACK = 512 * 1024,
+    CONNECTIONS_MOST = 4096,         /* of one listener, for ever; conns.c counts against what the configuration says */
     THREAD_IDLE_S = 120,             /* without a byte; the sweep of conns.c is stricter */
     SURPLUS = 1024 * 1024,           /* of a body that nobody wants, read and dropped so that its sender hears why */
     SURPLUS_LARGE = 64 * 1024 * 1024 /* the same when its size is what is wrong with it */
@@ -244,7 +245,6 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 
 static struct MHD_Daemon *start_daemon(struct http_listener *listener, int fd, const char *cert, const char *key)
 {
-    const struct front_config *config = &listener->front->config;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)cert},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key},
@@ -255,12 +255,11 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener, int fd, c
                      (listener->tls ? MHD_USE_TLS : 0);
     return MHD_start_daemon(flags, 0, NULL, NULL, on_request, listener, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_NOTIFY_COMPLETED, on_done, listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-                            listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
-                            MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-                            listener->tcp ? (unsigned)config->connections_per_ip : 0u, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)THREAD_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                            MHD_OPTION_ARRAY, listener->tls ? tls : none, MHD_OPTION_END);
+                            listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MOST,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)THREAD_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
+                            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, listener->tls ? tls : none,
+                            MHD_OPTION_END);
 }
 
 struct http_listener *http_start(struct front *front, int fd, bool tcp, const char *cert, const char *key,

@@ -12,8 +12,13 @@ void rates_init(struct rates *rates, uint32_t rate, uint32_t burst)
 {
     memset(rates, 0, sizeof *rates);
     pthread_mutex_init(&rates->lock, NULL);
-    rates->rate = rate;
+    rates_change(rates, rate, burst);
+}
+
+void rates_change(struct rates *rates, uint32_t rate, uint32_t burst)
+{
     rates->burst = burst ? burst : rate;
+    rates->rate = rate;
 }
 
 static uint64_t mix(uint64_t value)
@@ -48,7 +53,8 @@ static void refill(const struct rates *rates, struct rate_bucket *bucket, uint64
 /* Takes cost if at least want are there. */
 static bool take_if(struct rates *rates, uint64_t caller, unsigned want, unsigned cost, uint32_t *wait_s)
 {
-    if (!rates->rate) return true;
+    uint32_t rate = rates->rate; /* once: a reload may change it to none */
+    if (!rate) return true;
     uint64_t now = clock_now(), need = (uint64_t)want * PART;
     pthread_mutex_lock(&rates->lock);
     struct rate_bucket *bucket = bucket_of(rates, caller, now);
@@ -57,7 +63,7 @@ static bool take_if(struct rates *rates, uint64_t caller, unsigned want, unsigne
     if (enough)
         bucket->tokens -= (uint64_t)cost * PART;
     else
-        *wait_s = (uint32_t)((need - bucket->tokens) / ((uint64_t)rates->rate * PART)) + 1;
+        *wait_s = (uint32_t)((need - bucket->tokens) / ((uint64_t)rate * PART)) + 1;
     pthread_mutex_unlock(&rates->lock);
     return enough;
 }

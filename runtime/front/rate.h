@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -10,7 +11,7 @@ enum { RATE_BUCKETS = 1024 };
 
 struct rates {
     pthread_mutex_t lock;
-    uint32_t rate, burst; /* a second; rate 0 = no limit */
+    _Atomic uint32_t rate, burst; /* a second; rate 0 = no limit */
     struct rate_bucket {
         uint64_t caller, at; /* at: when the tokens were counted, 0 = free */
         uint64_t tokens;     /* thousandths of a request */
@@ -18,6 +19,8 @@ struct rates {
 };
 
 void rates_init(struct rates *rates, uint32_t rate, uint32_t burst);
+/* Other limits from now on; what callers have used up stays used up. */
+void rates_change(struct rates *rates, uint32_t rate, uint32_t burst);
 /* Takes cost requests from the caller's share. false: not now; *wait_s says when to come again. */
 bool rate_take(struct rates *rates, uint64_t caller, unsigned cost, uint32_t *wait_s);
 /* The same without taking: is there a share left? */

@@ -269,6 +269,27 @@ static void test_config(void **state)
     }
 }
 
+/* A reload: what is in force is changed as a whole, under its readers. */
+static void test_config_again(void **state)
+{
+    struct front_config config, fresh;
+    struct err err;
+    config_defaults(&config);
+    assert_false(config_allows(&config, "https://a.example"));
+    assert_false(config_allows(&config, NULL));
+    int fd = memory_of("{\"calls\":9,\"timeout_ms\":500,\"cors\":[\"https://a.example\",\"https://b.example\"]}");
+    assert_true(config_read(fd, &fresh, &err));
+    close(fd);
+    config_take(&config, &fresh);
+    assert_int_equal(config.calls, 9);
+    assert_int_equal(config.timeout_ms, 500);
+    assert_true(config_allows(&config, "https://b.example"));
+    config_defaults(&fresh);
+    config_take(&config, &fresh);
+    assert_int_equal(config.calls, 256);
+    assert_false(config_allows(&config, "https://b.example"));
+}
+
 /* Three bytes of text may cost hundreds of memory: counted before anything is made of them. */
 static void test_weight(void **state)
 {
@@ -324,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_problems),
         cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_config_again),
         cmocka_unit_test(test_weight),
         cmocka_unit_test(test_rates),
     };
