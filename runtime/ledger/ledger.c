@@ -170,10 +170,21 @@ static void ledger_freeze(struct role *role, bool on, bool now)
     record_freeze(ledger, on);
 }
 
+/* The interval that is not over yet is over now. */
+static void record_unknown_now(struct ledger *ledger)
+{
+    struct err err = {0};
+    if (ledger->sealed || !ledger->unknown.from) return;
+    if (!journal_begin(&ledger->journal, &err) || !unknown_record(ledger, &err) ||
+        !journal_commit(&ledger->journal, &err))
+        journal_rollback(&ledger->journal);
+}
+
 static void ledger_close(struct role *role)
 {
     struct ledger *ledger = ledger_of(role);
     ledger_batch(role);
+    record_unknown_now(ledger);
     checkpoint_last(ledger);
     principals_close(role, &ledger->principals);
     calls_clear(&ledger->calls);

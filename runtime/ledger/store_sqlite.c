@@ -10,6 +10,8 @@
 
 /* Frames of 4 KiB in the write-ahead log: from the first on it is moved in quiet moments, from the second on always. */
 enum { WAL_QUIET = 1000, WAL_LONG = 8000 };
+/* Nobody but this process writes; somebody else's lock is waited for no longer than callers would notice. */
+enum { BUSY_MS = 250 };
 
 static const struct {
     const char *path, *name, *schema;
@@ -36,7 +38,7 @@ static bool configure(struct store *store, enum store_db db, struct err *err)
     sqlite3_db_config(store->db[db], SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(store->db[db], SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
     sqlite3_extended_result_codes(store->db[db], 1);
-    sqlite3_busy_timeout(store->db[db], 1000);
+    sqlite3_busy_timeout(store->db[db], BUSY_MS);
     return store_exec(store, db,
                       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"
                       "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;"
@@ -139,7 +141,7 @@ void store_idle(struct store *store)
         int how = store->wal_pages[db] > WAL_LONG ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
         sqlite3_busy_timeout(store->db[db], 0);
         sqlite3_wal_checkpoint_v2(store->db[db], NULL, how, NULL, NULL);
-        sqlite3_busy_timeout(store->db[db], 1000);
+        sqlite3_busy_timeout(store->db[db], BUSY_MS);
         store->wal_pages[db] = 0;
     }
 }
