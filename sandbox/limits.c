@@ -52,10 +52,15 @@ bool limits_cell(uint32_t memory_mb, struct err *err)
     return true;
 }
 
+/* A daemon that was started at a lower priority already has workers there too: nobody may raise it again. */
+static bool step_aside(void)
+{
+    return getpriority(PRIO_PROCESS, 0) >= POLICY_NICE || setpriority(PRIO_PROCESS, 0, POLICY_NICE) == 0;
+}
+
 bool limits_worker(uint32_t cpu_s)
 {
-    return set(RLIMIT_NPROC, 0, 0) && (!cpu_s || set(RLIMIT_CPU, cpu_s, cpu_s + 1)) &&
-           setpriority(PRIO_PROCESS, 0, POLICY_NICE) == 0;
+    return set(RLIMIT_NPROC, 0, 0) && (!cpu_s || set(RLIMIT_CPU, cpu_s, cpu_s + 1)) && step_aside();
 }
 
 bool limits_descriptors(pid_t worker)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "runner.h"
 
 /* ── the table ───────────────────────────────────────────────────────────────────────────────────────── */
@@ -105,6 +106,8 @@ static void begin(struct runner *runner, struct call *call)
         call->state = CALL_WAITING;
         role_wake_at(runner->role, call->start.deadline);
     } else if (!worker_assign(runner, call, &err)) {
+        err_in(&err, "a worker of %s", call->home->entry ? call->home->entry->name : "a connector that is gone");
+        log_failure("no-worker", &err);
         call_refuse(runner, call, (uint32_t)err.kind, err.kind == ERR_LOAD ? REASON_LOAD_FAILED : REASON_NO_WORKER);
     }
 }
