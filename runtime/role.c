@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -395,6 +397,19 @@ int role_main(struct role *role, const struct role_part *part, void *state)
     serve(role);
     if (part->close) part->close(role);
     return 0;
+}
+
+/* ── names of sockets ──────────────────────────────────────────────────────────────────────────────── */
+
+bool role_socket_name(int fd, char name[ROLE_SOCKET_NAME])
+{
+    struct sockaddr_un address = {0};
+    socklen_t length = sizeof address, head = offsetof(struct sockaddr_un, sun_path);
+    _Static_assert(ROLE_SOCKET_NAME > 2 * sizeof address.sun_path, "every name fits");
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 || address.sun_family != AF_UNIX) return false;
+    if (length > sizeof address) length = sizeof address;
+    hex_text((const uint8_t *)address.sun_path, length > head ? length - head : 0, name);
+    return true;
 }
 
 /* ── statuses ──────────────────────────────────────────────────────────────────────────────────────── */

@@ -101,6 +101,11 @@ void role_unwatch(struct role *role, int fd);
 /* Asks for tick() at that time or earlier. */
 void role_wake_at(struct role *role, uint64_t when);
 
+/* The name that a unix socket is bound to, as hexadecimal digits of its bytes; "" when it is bound to none. false: it
+ * is no unix socket. Both ends of a socketpair have none, and an accepted connection has its listener's. */
+enum { ROLE_SOCKET_NAME = 224 };
+bool role_socket_name(int fd, char name[ROLE_SOCKET_NAME]);
+
 /* Fills a status for an answer. */
 void status_set(struct msg_status *status, const struct err *err);
 struct msg_status status_ok(void);

@@ -49,6 +49,12 @@ static bool take_origin(struct ledger *ledger, const json_t *config, struct err 
     return true;
 }
 
+static void take_door(const json_t *config, enum role_id owner, char door[ROLE_SOCKET_NAME])
+{
+    const char *name = json_string_value(json_object_get(json_object_get(config, "doors"), role_name(owner)));
+    snprintf(door, ROLE_SOCKET_NAME, "%s", name ? name : "");
+}
+
 bool setup_config(struct ledger *ledger, struct err *err)
 {
     JSON_AUTO *config = NULL;
@@ -60,6 +66,8 @@ bool setup_config(struct ledger *ledger, struct err *err)
     limits->key_life = number_of(config, "key_hours", 30 * 24, 87600) * HOUR;
     limits->answer_life = number_of(config, "answer_hours", 24, 8760) * HOUR;
     limits->reserve_bytes = number_of(config, "reserve_mb", 16, 1 << 20) << 20;
+    take_door(config, ROLE_FRONT, ledger->principals.front_door);
+    take_door(config, ROLE_DESK, ledger->principals.desk_door);
     return take_origin(ledger, config, err) && access_read(json_object_get(config, "access"), &ledger->access, err);
 }
 

@@ -18,7 +18,7 @@ _Static_assert(PRINCIPALS_MAX == 1 << INDEX_BITS, "a number holds its row");
 
 bool principals_open(struct principals *principals, struct err *err)
 {
-    *principals = (struct principals){.serial = 1};
+    principals->serial = 1;
     principals->rows = calloc(PRINCIPALS_MAX, sizeof *principals->rows);
     if (!principals->rows) return err_set(err, ERR_BUSY, "there is no memory for connections");
     for (uint32_t i = 0; i < PRINCIPALS_MAX; i++) principals->rows[i].index = i;
@@ -60,13 +60,28 @@ static bool read_groups(int fd, struct peer *peer)
     return true;
 }
 
+/* 0 when it has no such option. */
+static int option(int fd, int name)
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : 0;
+}
+
+/* The kernel names a peer for every unix socket: the parent for the listener and the lines, the runner for a worker's
+ * channel, the front itself for a pair of its own. Only what came in by the owner's door says who is calling. */
+static bool came_in(const struct principals *principals, int fd, enum role_id owner)
+{
+    char name[ROLE_SOCKET_NAME];
+    const char *door = owner == ROLE_DESK ? principals->desk_door : principals->front_door;
+    return option(fd, SO_TYPE) == SOCK_STREAM && option(fd, SO_ACCEPTCONN) == 0 && role_socket_name(fd, name) &&
+           *door && strcmp(name, door) == 0;
+}
+
 static bool read_peer(int fd, struct peer *peer, struct err *err)
 {
     struct ucred who;
-    int domain = 0;
-    socklen_t size = sizeof domain, who_size = sizeof who;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX)
-        return err_set(err, ERR_NO_IDENTITY, "only a local connection says who is calling: use a token");
+    socklen_t who_size = sizeof who;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size) < 0 || !read_groups(fd, peer))
         return err_set(err, ERR_NO_IDENTITY, "the kernel does not say who is calling");
     peer->uid = who.uid;
@@ -95,6 +110,8 @@ static bool add_principal(struct role *role, struct role_line *line, int *fd, ui
     struct principal *one = free_row(principals);
     struct peer peer = {0};
     if (!one) return err_set(err, ERR_BUSY, "too many local connections");
+    if (!came_in(principals, *fd, line->peer))
+        return err_set(err, ERR_NO_IDENTITY, "only a local connection says who is calling: use a token");
     if (!read_peer(*fd, &peer, err)) return false;
     /* No readable or writable events: only the end of both directions. */
     if (!role_watch(role, *fd, 0, hung_up, one)) {

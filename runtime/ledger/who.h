@@ -16,6 +16,7 @@ struct principal {
 };
 struct principals {
     struct principal *rows; /* PRINCIPALS_MAX */
+    char front_door[ROLE_SOCKET_NAME], desk_door[ROLE_SOCKET_NAME]; /* what connections are accepted on; "": none is */
     uint32_t serial, count;
     uint64_t sweep_at;
 };

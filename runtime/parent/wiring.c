@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/wire.h"
+#include "runtime/role.h"
 
 #include "parent.h"
 
@@ -81,9 +82,22 @@ static bool give_json(struct parent *parent, struct child *child, enum give_kind
     return memory_of(text.bytes, text.used, &memory, err) && control_give(parent, child, kind, 0, memory);
 }
 
+/* Which sockets callers come in by: the ledger believes no other connection about who is behind it. */
+static json_t *with_doors(const struct listeners *listeners, const json_t *config)
+{
+    char front[ROLE_SOCKET_NAME], desk[ROLE_SOCKET_NAME];
+    JSON_AUTO *whole = json_deep_copy(config);
+    if (!role_socket_name(listeners->api, front) || !role_socket_name(listeners->desk, desk)) return NULL;
+    json_t *doors = json_pack("{s:s, s:s}", role_name(ROLE_FRONT), front, role_name(ROLE_DESK), desk);
+    return json_object_set_new(whole, "doors", doors) == 0 ? take(&whole) : NULL;
+}
+
 static bool give_config(struct parent *parent, struct child *child, struct err *err)
 {
-    return give_json(parent, child, GIVE_CONFIG, parent->config.parts[child->role], err);
+    const json_t *config = parent->config.parts[child->role];
+    JSON_AUTO *whole = child->role == ROLE_LEDGER ? with_doors(&parent->listeners, config)
+                                                  : json_incref((json_t *)config);
+    return give_json(parent, child, GIVE_CONFIG, whole, err);
 }
 
 bool wiring_give_config(struct parent *parent, struct child *child)

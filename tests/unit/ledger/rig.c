@@ -12,10 +12,14 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/auto.h"
+#include "base/auto_json.h"
 #include "base/clock.h"
+#include "runtime/role.h"
 
 const char *ledger_path;
 
@@ -216,6 +220,7 @@ static void close_lines(struct rig *rig)
     close_slot(&rig->runner);
     close_slot(&rig->peers[0]);
     close_slot(&rig->peers[1]);
+    close_slot(&rig->door);
 }
 
 static void spawn(struct rig *rig)
@@ -262,12 +267,37 @@ void rig_replace(struct rig *rig, enum role_id peer)
     }
 }
 
+/* The socket that connections are accepted on, front's and desk's alike; its name goes into the configuration. */
+static int open_door(struct rig *rig, char name[ROLE_SOCKET_NAME])
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/door", rig->path);
+    unlink(address.sun_path);
+    int door = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(door, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(door, 4), 0);
+    assert_true(role_socket_name(door, name));
+    return door;
+}
+
+static int config_file(struct rig *rig)
+{
+    char name[ROLE_SOCKET_NAME];
+    close_slot(&rig->door);
+    rig->door = open_door(rig, name);
+    JSON_AUTO *config = json_loads(rig->config, 0, NULL);
+    assert_non_null(config);
+    json_object_set_new(config, "doors", json_pack("{s:s, s:s}", "front", name, "desk", name));
+    FREE_AUTO char *text = json_dumps(config, 0);
+    return memory(text, strlen(text));
+}
+
 static void begin_start(struct rig *rig)
 {
     struct ctl_start start = {.start = clock_now()};
     memcpy(start.instance, rig->instance, ID_BYTES);
     spawn(rig);
-    int config = memory(rig->config, strlen(rig->config)), registry = memory(registry_text, strlen(registry_text));
+    int config = config_file(rig), registry = memory(registry_text, strlen(registry_text));
     give(rig, GIVE_CONFIG, config);
     give(rig, GIVE_REGISTRY, registry);
     give(rig, GIVE_DATA, rig->data);
@@ -278,14 +308,21 @@ static void begin_start(struct rig *rig)
     rig_send(rig, rig->control, 0, CTL_START, 0, &start, sizeof start, NULL, 0);
 }
 
+const struct msg_hello_answer *rig_hello(struct rig *rig, int line, uint32_t generation, int fd)
+{
+    rig_send(rig, line, generation, MSG_HELLO, ++rig->seq, NULL, 0, &fd, 1);
+    return rig_take(rig, line, MSG_HELLO_ANSWER, NULL);
+}
+
 static uint32_t show(struct rig *rig, int line, uint32_t generation, int *kept)
 {
-    int ends[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    rig_send(rig, line, generation, MSG_HELLO, ++rig->seq, NULL, 0, &ends[1], 1);
-    close(ends[1]);
-    *kept = ends[0];
-    const struct msg_hello_answer *answer = rig_take(rig, line, MSG_HELLO_ANSWER, NULL);
+    struct sockaddr_un address;
+    socklen_t length = sizeof address;
+    *kept = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(getsockname(rig->door, (struct sockaddr *)&address, &length), 0);
+    assert_int_equal(connect(*kept, (struct sockaddr *)&address, length), 0);
+    FD_AUTO accepted = accept4(rig->door, NULL, NULL, SOCK_CLOEXEC);
+    const struct msg_hello_answer *answer = rig_hello(rig, line, generation, accepted);
     assert_int_equal(answer->status.kind, ERR_NONE);
     return answer->principal;
 }
@@ -345,7 +382,7 @@ void rig_stop(struct rig *rig)
 void rig_init(struct rig *rig, const char *config)
 {
     memset(rig, 0, sizeof *rig);
-    rig->control = rig->desk = rig->vault = rig->broker = rig->runner = rig->peers[0] = rig->peers[1] = -1;
+    rig->control = rig->desk = rig->vault = rig->broker = rig->runner = rig->peers[0] = rig->peers[1] = rig->door = -1;
     for (int i = 0; i < RIG_FRONTS; i++) rig->front[i] = -1;
     snprintf(rig->config, sizeof rig->config, "%s", config ? config : "{\"reserve_mb\":0}");
     const char *folder = getenv("TMPDIR");

@@ -31,6 +31,7 @@ struct rig {
     uint32_t principal; /* of this process's own uid, as the front shows it */
     uint32_t desk_principal;
     int peers[2]; /* kept ends of the shown connections */
+    int door;     /* listens: what is accepted on it is a caller's connection */
 
     bool mute_vault;      /* the vault answers nothing */
     uint64_t signed_size; /* what it has signed */
@@ -58,6 +59,8 @@ int rig_teardown(void **state);
 
 void rig_send(struct rig *rig, int line, uint32_t generation, unsigned type, uint32_t seq, const void *body,
               size_t length, const int *fds, int fd_count);
+/* Shows a descriptor as a caller's connection. */
+const struct msg_hello_answer *rig_hello(struct rig *rig, int line, uint32_t generation, int fd);
 /* The next frame of that type on that line; other frames of the vault's are answered, the rest fails the test. */
 const void *rig_take(struct rig *rig, int line, unsigned type, uint32_t *seq);
 /* Nothing comes on that line while everything that was sent before is worked off. */

@@ -3,6 +3,8 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -323,6 +325,33 @@ static void test_reload(void **state)
     assert_memory_equal(answer + 1, "{\"registry\":8}", 14);
 }
 
+/* The kernel names a peer for all of these: this process, or whoever made the line. None is a caller. */
+static void test_only_the_door_says_who_calls(void **state)
+{
+    struct rig *rig = *state;
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof name;
+    int pair[2], packets[2], bound = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, packets), 0);
+    snprintf(name.sun_path, sizeof name.sun_path, "%s/other", rig->path);
+    assert_int_equal(bind(bound, (struct sockaddr *)&name, sizeof name), 0);
+    assert_int_equal(getsockname(rig->door, (struct sockaddr *)&name, &length), 0);
+    assert_int_equal(connect(bound, (struct sockaddr *)&name, length), 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&name, length), 0);
+    int wrong[] = {pair[0], packets[0], bound, client, rig->door, rig->front[1], rig->control, rig->data};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const struct msg_hello_answer *answer = rig_hello(rig, rig->front[0], rig->front_generation, wrong[i]);
+        assert_int_equal(answer->status.kind, ERR_NO_IDENTITY);
+        assert_int_equal(answer->principal, 0);
+    }
+    int accepted = accept4(rig->door, NULL, NULL, SOCK_CLOEXEC);
+    const struct msg_hello_answer *answer = rig_hello(rig, rig->front[0], rig->front_generation, accepted);
+    assert_int_equal(answer->status.kind, ERR_NONE);
+    int all[] = {pair[0], pair[1], packets[0], packets[1], bound, client, accepted};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) close(all[i]);
+}
+
 #define RIG_TEST(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 int main(int count, char **arguments)
@@ -332,6 +361,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_rights),     RIG_TEST(test_credentials),  RIG_TEST(test_credential_faults),
         RIG_TEST(test_workspaces), RIG_TEST(test_call_queries), RIG_TEST(test_other_workspace),
         RIG_TEST(test_checkpoint), RIG_TEST(test_tail),         RIG_TEST(test_reload),
+        RIG_TEST(test_only_the_door_says_who_calls),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
