@@ -303,6 +303,8 @@ void worker_ended(struct runner *runner, struct worker *worker, const struct cel
     uint32_t class, reason = worker->end_reason;
     bool faulty = own_fault(worker, report);
     if (worker->end_class == CLASS_NONE) judge(report, &class, &reason);
+    if (report->exit_code == WORKER_WALLS)
+        log_event(LOG_LEVEL_ERROR, "worker-unconfined", log_text("connector", home->entry ? home->entry->name : "?"));
     tell_death(runner, worker, report, faulty);
     if (faulty) home_failed(runner, home);
     send_gone(runner, worker);
