@@ -33,10 +33,21 @@ static bool hide_memory(struct err *err)
     return true;
 }
 
+/* Every worker may have its pipe here at once; where the hard limit is lower, the calls above it fail, no others. */
+static void make_room(void)
+{
+    struct rlimit files;
+    rlim_t wanted = CHANNELS + ROLE_LINES + 64;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= wanted) return;
+    files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static bool vault_open(struct role *role, struct err *err)
 {
     struct vault *vault = role->state;
     log_role("vault");
+    make_room();
     if (!hide_memory(err) || !keys_open(&vault->keys, role->given[GIVE_KEY], err)) return false;
     close_fd(&role->given[GIVE_KEY]);
     if (!signer_open(&vault->signer, role->given[GIVE_WITNESS], vault->keys.signing_public, err)) return false;
