@@ -312,7 +312,9 @@ static char *write_request(struct message *m, size_t *size)
     write_people(out, "to", m->to, m->to_count);
     write_people(out, "cc", m->cc, m->cc_count);
     write_people(out, "bcc", m->bcc, m->bcc_count);
-    fputs("}],\"from\":", out);
+    fputs(",\"custom_args\":{\"caisson_call\":", out);
+    csn_json_write(out, csn_call_id(m->call));
+    fputs("}}],\"from\":", out);
     write_address(out, &m->from);
     if (m->reply_to.address) fputs(",\"reply_to\":", out), write_address(out, &m->reply_to);
     fputs(",\"subject\":", out);
@@ -320,9 +322,7 @@ static char *write_request(struct message *m, size_t *size)
     write_contents(out, m);
     for (size_t i = 0; i < m->file_count; i++) write_file(out, m, (int)i);
     write_headers(out, m);
-    fputs(",\"custom_args\":{\"caisson_call\":", out);
-    csn_json_write(out, csn_call_id(m->call));
-    fputs("}}", out);
+    fputc('}', out);
     if (fclose(out) == 0) return json;
     free(json);
     return NULL;

@@ -325,7 +325,8 @@ static void sends_over_the_api(void **state)
     has(*state, "Authorization: Bearer SG.key\r\n");
     has(*state, "Content-Type: application/json\r\n");
     has(*state, "{\"personalizations\":[{\"to\":[{\"email\":\"bob@example.org\"}],"
-                "\"cc\":[{\"email\":\"c@example.org\",\"name\":\"C \\\"\\\\\\\" c\"}]}],"
+                "\"cc\":[{\"email\":\"c@example.org\",\"name\":\"C \\\"\\\\\\\" c\"}],"
+                "\"custom_args\":{\"caisson_call\":\"01890a5d-ac96-774b-bcce-b302099a8057\"}}],"
                 "\"from\":{\"email\":\"ada@example.com\",\"name\":\"Ada\"},\"subject\":\"Grüße\",");
     has(*state, "\"content\":[{\"type\":\"text/plain\",\"value\":\"t\"},{\"type\":\"text/html\",\"value\":\"<p>\"}]");
     has(*state, "\"attachments\":[{\"content\":\"aGk=\",\"filename\":\"a.txt\"");

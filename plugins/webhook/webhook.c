@@ -207,8 +207,9 @@ static int sign_all(struct request *r, const char *secrets, const char *content,
     char copy[1024], *rest = copy, *secret;
     const char *all = "";
     int count = 0;
-    if (strlen(secrets) >= sizeof copy) return wrong(r, "the credential's secrets are too long");
-    strcpy(copy, secrets);
+    size_t length = strlen(secrets);
+    if (length >= sizeof copy) return wrong(r, "the credential's secrets are too long");
+    memcpy(copy, secrets, length + 1);
     while ((secret = strtok_r(rest, " \t\r\n,", &rest)) && count++ < SECRETS) {
         const char *one = sign(r, secret, content, size);
         all = one ? text(r, "%s%s%s", all, *all ? " " : "", one) : NULL;

@@ -47,7 +47,7 @@ static void ready(void)
     if (authority) return;
     authority_key = EVP_EC_gen("P-256");
     if (!authority_key) harness_wrong("no key can be made");
-    authority = blank(authority_key, "Caisson test authority", -86400, 86400);
+    authority = blank(authority_key, "authority of caisson-testing", -86400, 86400);
     X509_set_issuer_name(authority, X509_get_subject_name(authority));
     extension(authority, NID_basic_constraints, "critical,CA:TRUE");
     extension(authority, NID_key_usage, "critical,keyCertSign");

@@ -149,7 +149,9 @@ void transport_finish(void)
 
 bool transport_refused(CURLcode code)
 {
-    return transport.denied || code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
+    long verified = 0; /* above 1: an X509_V_ERR_…, whatever curl calls the failure; 1: there was no certificate yet */
+    curl_easy_getinfo(transport.easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    return transport.denied || verified > 1 || code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
            code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_USE_SSL_FAILED;
 }
 
