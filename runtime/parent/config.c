@@ -2,7 +2,6 @@
 /* One table of keys, one taker per kind of value; nothing is done here but to understand the file. */
 #include "config.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,8 @@
 
 #include "base/ids.h"
 #include "base/ini.h"
+#include "base/text.h"
+#include "words.h"
 
 struct row {
     const char *section, *key;
@@ -19,6 +20,8 @@ struct row {
     enum role_id role; /* whose object gets the value, under name */
     const char *name;
     bool many;
+    bool (*word)(const char *); /* of a list: what each value must be, and how to say that */
+    const char *shape;
 };
 
 static bool refuse(struct err *err, const struct row *row, const char *why)
@@ -28,19 +31,10 @@ static bool refuse(struct err *err, const struct row *row, const char *why)
 
 /* ── plain values ──────────────────────────────────────────────────────────────────────────────────── */
 
-static bool read_number(const char *text, uint32_t base, uint32_t *number)
-{
-    char *end;
-    if (text[0] < '0' || text[0] > '9' || strlen(text) > 10) return false;
-    unsigned long long value = strtoull(text, &end, (int)base);
-    *number = (uint32_t)value;
-    return *end == '\0' && value <= UINT32_MAX;
-}
-
 static bool take_number(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     uint32_t number;
-    if (!read_number(value, 10, &number) || number < row->least || number > row->most)
+    if (!word_number(value, 10, &number) || number < row->least || number > row->most)
         return err_set(err, ERR_BAD_INPUT, "%s= must be a number from %u to %u", row->key, row->least, row->most);
     if (row->name) return json_object_set_new(config->parts[row->role], row->name, json_integer(number)) == 0;
     memcpy((char *)config + row->at, &number, sizeof number);
@@ -50,16 +44,14 @@ static bool take_number(const struct row *row, const char *value, struct config 
 static bool take_mode(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     uint32_t mode;
-    if (!read_number(value, 8, &mode) || (mode & ~0666u)) return refuse(err, row, "must be an octal mode like 0660");
+    if (!word_number(value, 8, &mode) || (mode & ~0666u)) return refuse(err, row, "must be an octal mode like 0660");
     memcpy((char *)config + row->at, &mode, sizeof mode);
     return true;
 }
 
 static bool take_path(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    if (strlen(value) >= CONFIG_PATH) return refuse(err, row, "is too long");
-    memcpy((char *)config + row->at, value, strlen(value) + 1);
-    return true;
+    return text_copy((char *)config + row->at, CONFIG_PATH, value) || refuse(err, row, "is too long");
 }
 
 static bool take_text(const struct row *row, const char *value, struct config *config, struct err *err)
@@ -82,26 +74,10 @@ static bool take_level(const struct row *row, const char *value, struct config *
 static bool take_directory(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     if (config->dir_count == CONFIG_DIRS) return refuse(err, row, "is given more than four times");
-    if (strlen(value) >= CONFIG_PATH) return refuse(err, row, "is too long");
-    strcpy(config->dirs[config->dir_count++], value);
-    return true;
+    return TEXT_COPY(config->dirs[config->dir_count++], value) || refuse(err, row, "is too long");
 }
 
 /* ── addresses ─────────────────────────────────────────────────────────────────────────────────────── */
-
-/* "192.0.2.1:80" or "[2001:db8::1]:80" into host and port. */
-static bool split_address(const char *text, char *host, size_t size, uint32_t *port)
-{
-    const char *colon = strrchr(text, ':');
-    bool bracket = text[0] == '[';
-    if (!colon || !read_number(colon + 1, 10, port) || *port == 0 || *port > UINT16_MAX) return false;
-    if (bracket && (colon == text + 1 || colon[-1] != ']')) return false;
-    size_t length = (size_t)(colon - text) - (bracket ? 2 : 0);
-    if (length == 0 || length >= size) return false;
-    memcpy(host, text + bracket, length);
-    host[length] = '\0';
-    return bracket == (strchr(host, ':') != NULL);
-}
 
 bool config_loopback(const struct sockaddr_storage *address)
 {
@@ -113,29 +89,11 @@ bool config_loopback(const struct sockaddr_storage *address)
     return address->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
 }
 
-static bool read_tcp(const char *text, struct config_tcp *tcp)
-{
-    char host[INET6_ADDRSTRLEN];
-    uint32_t port;
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    if (strlen(text) >= sizeof tcp->text || !split_address(text, host, sizeof host, &port)) return false;
-    strcpy(tcp->text, text);
-    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1) {
-        v4.sin_port = htons((uint16_t)port);
-        memcpy(&tcp->address, &v4, tcp->length = sizeof v4);
-        return true;
-    }
-    if (inet_pton(AF_INET6, host, &v6.sin6_addr) != 1) return false;
-    v6.sin6_port = htons((uint16_t)port);
-    memcpy(&tcp->address, &v6, tcp->length = sizeof v6);
-    return true;
-}
-
 static bool take_tcp(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     if (config->tcp_count == CONFIG_TCP) return refuse(err, row, "is given more than four times");
-    return read_tcp(value, &config->tcp[config->tcp_count++]) ||
+    struct config_tcp *tcp = &config->tcp[config->tcp_count++];
+    return (TEXT_COPY(tcp->text, value) && word_endpoint(value, &tcp->address, &tcp->length)) ||
            refuse(err, row, "must be ADDRESS:PORT, e.g. 127.0.0.1:8321 or [::1]:8321");
 }
 
@@ -155,10 +113,10 @@ static bool take_list(const struct row *row, const char *value, struct config *c
 {
     char text[4096 + 1], *rest = text;
     json_t *list = list_of(config, row);
-    if (strlen(value) >= sizeof text) return refuse(err, row, "is too long");
-    strcpy(text, value);
+    if (!TEXT_COPY(text, value)) return refuse(err, row, "is too long");
     for (char *word; (word = strsep(&rest, " \t"));) {
         if (!*word) continue;
+        if (!row->word(word)) return err_set(err, ERR_BAD_INPUT, "%s=%s: %s", row->key, word, row->shape);
         if (json_array_size(list) >= row->most) return refuse(err, row, "has too many values");
         if (json_array_append_new(list, json_string(word)) < 0) return err_set(err, ERR_BUSY, "there is no memory");
     }
@@ -168,12 +126,10 @@ static bool take_list(const struct row *row, const char *value, struct config *c
 /* Host=NAME ADDRESS */
 static bool take_host(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    unsigned char address[16];
     size_t name = strcspn(value, " \t"), gap = strspn(value + name, " \t");
     const char *text = value + name + gap;
     json_t *list = list_of(config, row);
-    if (!name || !gap || (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1))
-        return refuse(err, row, "must be NAME ADDRESS");
+    if (!word_host(value, name) || !gap || !word_address(text)) return refuse(err, row, "must be NAME ADDRESS");
     if (json_array_size(list) >= row->most) return refuse(err, row, "is given too often");
     return json_array_append_new(list, json_pack("[s%, s]", value, name, text)) == 0 ||
            err_set(err, ERR_BUSY, "there is no memory");
@@ -185,7 +141,7 @@ static bool who_ok(const char *who)
 {
     uint32_t number;
     if (strcmp(who, "any") == 0) return true;
-    return (strncmp(who, "uid:", 4) == 0 || strncmp(who, "gid:", 4) == 0) && read_number(who + 4, 10, &number);
+    return (strncmp(who, "uid:", 4) == 0 || strncmp(who, "gid:", 4) == 0) && word_number(who + 4, 10, &number);
 }
 
 static bool add_who(struct config *config, const char *workspace, const char *role, const char *who)
@@ -203,8 +159,7 @@ static bool take_access(const struct row *row, const char *value, struct config 
     char text[1024], *rest = text;
     const char *workspace = NULL;
     unsigned given = 0;
-    if (strlen(value) >= sizeof text) return refuse(err, row, "is too long");
-    strcpy(text, value);
+    if (!TEXT_COPY(text, value)) return refuse(err, row, "is too long");
     for (char *word; (word = strsep(&rest, " \t"));) {
         if (!*word) continue;
         if (!workspace) {
@@ -244,7 +199,8 @@ static const struct row rows[] = {
     {"Listen", "Tcp", take_tcp, .many = true},
     {"Listen", "TlsCertificate", take_path, AT(certificate)},
     {"Listen", "TlsKey", take_path, AT(key)},
-    {"Listen", "CorsOrigin", take_list, .most = 16, .role = ROLE_FRONT, .name = "cors", .many = true},
+    {"Listen", "CorsOrigin", take_list, .most = 16, .role = ROLE_FRONT, .name = "cors", .many = true,
+     .word = word_origin, .shape = "write a whole origin, like https://console.example.com"},
     {"Access", "Admin", take_access, .name = "admin", .many = true},
     {"Access", "Operator", take_access, .name = "operator", .many = true},
     {"Access", "Invoker", take_access, .name = "invoker", .many = true},
@@ -263,9 +219,11 @@ static const struct row rows[] = {
     NUMBER("Limits", "BodiesMegabytes", ROLE_FRONT, "bodies_mb", 33, 16384),
     NUMBER("Limits", "TimeoutMilliseconds", ROLE_FRONT, "timeout_ms", 100, 3600000),
     NUMBER("Limits", "TimeoutMaxMilliseconds", ROLE_FRONT, "timeout_max_ms", 100, 3600000),
-    {"Resolver", "Nameservers", take_list, .most = 16, .role = ROLE_BROKER, .name = "nameservers", .many = true},
+    {"Resolver", "Nameservers", take_list, .most = 16, .role = ROLE_BROKER, .name = "nameservers", .many = true,
+     .word = word_nameserver, .shape = "write ADDRESS or ADDRESS:PORT"},
     {"Resolver", "Host", take_host, .most = 256, .role = ROLE_BROKER, .name = "hosts", .many = true},
-    {"Resolver", "Refuse", take_list, .most = 64, .role = ROLE_BROKER, .name = "refuse", .many = true},
+    {"Resolver", "Refuse", take_list, .most = 64, .role = ROLE_BROKER, .name = "refuse", .many = true,
+     .word = word_range, .shape = "write ADDRESS or ADDRESS/BITS"},
     NUMBER("Resolver", "ConnectSeconds", ROLE_BROKER, "connect_s", 1, 300),
     NUMBER("Resolver", "IdleSeconds", ROLE_BROKER, "idle_s", 1, 3600),
     NUMBER("Resolver", "RelaysPerCall", ROLE_BROKER, "relays_per_call", 1, 256),

@@ -15,6 +15,7 @@
 
 #include "base/auto.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 enum { FOLDER = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW };
 
@@ -26,8 +27,7 @@ static bool open_root(const char *path, struct home *home, struct err *err)
     if (!realpath(path, full))
         return err_set(err, ERR_NOT_FOUND, "there is no home folder %s: make one with \"caisson init --home %s\"", path,
                        path);
-    if (strlen(full) >= sizeof home->path) return err_set(err, ERR_USAGE, "the path of the home folder is too long");
-    strcpy(home->path, full);
+    if (!TEXT_COPY(home->path, full)) return err_set(err, ERR_USAGE, "the path of the home folder is too long");
     home->folder = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return home->folder >= 0 || err_sys(err, ERR_IO, "the home folder %s cannot be opened", path);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/text.h"
 
 enum { BACKLOG = 512, HANDED_FIRST = 3, HANDED_MOST = 16 };
 
@@ -37,11 +38,10 @@ static bool set_owner(const char *path, uint32_t mode, uint32_t group, struct er
 
 static bool bind_unix(const char *path, struct sockaddr_un *address, int fd, struct err *err)
 {
-    if (strlen(path) >= sizeof address->sun_path)
+    if (!TEXT_COPY(address->sun_path, path))
         return err_set(err, ERR_USAGE,
                        "the socket's path %s is longer than %zu bytes: choose a shorter one in [Listen]", path,
                        sizeof address->sun_path - 1);
-    strcpy(address->sun_path, path);
     mode_t before = umask(0177); /* nobody gets in before the mode is what it shall be */
     int failed = bind(fd, (struct sockaddr *)address, sizeof *address);
     umask(before);

@@ -19,6 +19,7 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include "notify.h"
 #include "parent.h"
@@ -83,8 +84,9 @@ static void default_folders(const struct parent *parent, struct config *config)
     snprintf(path, sizeof path, "%s/plugins", parent->home.path);
     const char *const usual[] = {path, CAISSON_PLUGINS};
     for (size_t i = 0; i < 2; i++)
-        if (strlen(usual[i]) < CONFIG_PATH && stat(usual[i], &status) == 0 && S_ISDIR(status.st_mode))
-            strcpy(config->dirs[config->dir_count++], usual[i]);
+        if (stat(usual[i], &status) == 0 && S_ISDIR(status.st_mode) &&
+            TEXT_COPY(config->dirs[config->dir_count], usual[i]))
+            config->dir_count++;
 }
 
 /* Makes relative folders absolute, so that a drop-in may name its folder either way. */
@@ -96,7 +98,7 @@ static bool plugin_folders(const struct parent *parent, struct config *config, s
         bool absolute = config->dirs[i][0] == '/';
         snprintf(path, sizeof path, "%s%s%s", absolute ? "" : parent->home.path, absolute ? "" : "/", config->dirs[i]);
         if (strlen(path) >= CONFIG_PATH) return err_set(err, ERR_USAGE, "Directory=%s is too long", config->dirs[i]);
-        strcpy(config->dirs[i], path);
+        TEXT_COPY(config->dirs[i], path);
     }
     return true;
 }

@@ -130,6 +130,17 @@ static void refused(void **state)
         {"[Limits]\nCalls=many\n", "Calls"},
         {"[Resolver]\nHost=mail.example.com\n", "Host"},
         {"[Resolver]\nHost=mail.example.com localhost\n", "Host"},
+        {"[Resolver]\nHost=10.0.0.1 127.0.0.1\n", "Host"},
+        {"[Resolver]\nHost=-a.example 127.0.0.1\n", "Host"},
+        {"[Resolver]\nHost=a..example 127.0.0.1\n", "Host"},
+        {"[Resolver]\nHost=a.example 127.1\n", "Host"},
+        {"[Resolver]\nNameservers=192.0.2.1 dns.example\n", "dns.example"},
+        {"[Resolver]\nNameservers=192.0.2.1:0\n", "192.0.2.1:0"},
+        {"[Resolver]\nRefuse=192.0.2.0/33\n", "192.0.2.0/33"},
+        {"[Resolver]\nRefuse=192.0.2.1/24\n", "192.0.2.1/24"},
+        {"[Resolver]\nRefuse=2001:db8::/x\n", "2001:db8::/x"},
+        {"[Listen]\nCorsOrigin=*\n", "CorsOrigin=*"},
+        {"[Listen]\nCorsOrigin=a.example\n", "CorsOrigin=a.example"},
         {"[Plugins]\nDirectory=a\nDirectory=b\nDirectory=c\nDirectory=d\nDirectory=e\n", "four"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
