@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/auto.h"
+#include "base/text.h"
 #include "base/utf8.h"
 
 /* ── editing ───────────────────────────────────────────────────────────────────────────────────────── */
@@ -170,7 +171,7 @@ void digest_text(const struct buf *bytes, char text[DIGEST_TEXT])
 {
     uint8_t hash[HASH_BYTES];
     crypto_hash_sha256(hash, (const unsigned char *)(bytes->bytes ? bytes->bytes : ""), bytes->used);
-    strcpy(text, "sha256:");
+    text_copy(text, DIGEST_TEXT, "sha256:");
     hex_text(hash, sizeof hash, text + 7);
 }
 

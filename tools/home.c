@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/ids.h"
 #include "base/ini.h"
+#include "base/text.h"
 #include "dropin.h"
 
 #ifndef PLUGINS_DIR
@@ -24,9 +25,7 @@ static bool take_folder(const char *folder, struct home *home, struct err *err)
 {
     char whole[PATH_MAX];
     if (!realpath(folder, whole)) snprintf(whole, sizeof whole, "%s", folder); /* init will make it */
-    if (strlen(whole) >= HOME_PATH) return err_set(err, ERR_USAGE, "the home folder's path is too long");
-    strcpy(home->path, whole);
-    return true;
+    return text_copy(home->path, HOME_PATH, whole) || err_set(err, ERR_USAGE, "the home folder's path is too long");
 }
 
 bool home_find(const char *option, struct home *home, struct err *err)

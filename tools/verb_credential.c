@@ -8,6 +8,7 @@
 #include "audience.h"
 #include "base/auto.h"
 #include "base/auto_json.h"
+#include "base/text.h"
 #include "keys.h"
 #include "print.h"
 #include "source.h"
@@ -151,9 +152,9 @@ static bool name_submission(struct filling *filling, const char *connector, stru
     workspace = workspace ? workspace : "default";
     if (!name_valid(name) || !name_valid(workspace) || !name_valid(connector))
         return err_set(err, ERR_USAGE, "names have a-z 0-9 - _ and inner dots, first a letter, at most 63");
-    strcpy(filling->submission->credential, name);
-    strcpy(filling->submission->workspace, workspace);
-    strcpy(filling->submission->connector, connector);
+    TEXT_COPY(filling->submission->credential, name);
+    TEXT_COPY(filling->submission->workspace, workspace);
+    TEXT_COPY(filling->submission->connector, connector);
     return true;
 }
 
@@ -239,7 +240,7 @@ bool verb_credential_rotate(struct cli *cli, struct err *err)
     const char *name = json_string_value(json_object_get(known, "connector"));
     if (!name || !name_valid(name))
         return err_set(err, ERR_INTERNAL, "the daemon did not say which connector it is for");
-    strcpy(connector, name);
+    TEXT_COPY(connector, name);
     return audience_of(json_object_get(known, "audience"), audience, err) &&
            with_submission(cli, connector, audience, err);
 }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "call.h"
 #include "conns.h"
 #include "front.h"
@@ -60,12 +61,12 @@ static void fill_begin(const struct call *call, struct msg_begin *begin)
     const struct call_request *request = &call->request;
     memset(begin, 0, sizeof *begin);
     begin->who = call->who;
-    strcpy(begin->workspace, request->workspace);
-    strcpy(begin->connector, request->connector);
-    strcpy(begin->action, request->action);
-    strcpy(begin->credential, request->credential);
-    strcpy(begin->key, request->key);
-    strcpy(begin->traceparent, request->traceparent);
+    TEXT_COPY(begin->workspace, request->workspace);
+    TEXT_COPY(begin->connector, request->connector);
+    TEXT_COPY(begin->action, request->action);
+    TEXT_COPY(begin->credential, request->credential);
+    TEXT_COPY(begin->key, request->key);
+    TEXT_COPY(begin->traceparent, request->traceparent);
     memcpy(begin->salt, call->salt, sizeof begin->salt);
     input_digest(call->salt, request->input.bytes, request->input.used, begin->input_digest);
     sha256(request->input.bytes, request->input.used, begin->input_hash);

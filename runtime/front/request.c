@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "weigh.h"
 
 /* ── the body ──────────────────────────────────────────────────────────────────────────────────────── */
@@ -23,16 +24,12 @@ static bool take_name(const json_t *body, const char *member, const char *usual,
                       struct call_request *request, struct err *err)
 {
     const json_t *value = json_object_get(body, member);
-    if (!value && usual) {
-        strcpy(name, usual);
-        return true;
-    }
+    if (!value && usual) return text_copy(name, NAME_BYTES, usual);
     const char *text = json_string_value(value);
     if (!text) return wrong(request, member, err, value ? "must be a string" : "is missing");
     if (!name_valid(text))
         return wrong(request, member, err, "must be a name: a-z, 0-9, - _ and dots inside, first a letter, at most 63");
-    strcpy(name, text);
-    return true;
+    return text_copy(name, NAME_BYTES, text);
 }
 
 static bool take_timeout(const json_t *body, struct call_request *request, struct err *err)
@@ -125,14 +122,12 @@ bool key_read(const char *header, char key[KEY_BYTES], struct err *err)
     if (*header == '"') {
         if (!unquote(header + 1, found, &rest) || *rest) return bad_key(err);
     } else {
-        if (strlen(header) >= sizeof found || strchr(header, '"')) return bad_key(err);
-        strcpy(found, header);
+        if (strchr(header, '"') || !TEXT_COPY(found, header)) return bad_key(err);
     }
     for (const char *at = found; *at; at++)
         if (*at <= 0x20 || *at >= 0x7f) return bad_key(err);
     if (!*found) return bad_key(err);
-    strcpy(key, found);
-    return true;
+    return text_copy(key, KEY_BYTES, found);
 }
 
 static bool hex_run(const char *text, size_t count, bool may_be_zero)
@@ -153,7 +148,7 @@ void trace_read(const char *header, char traceparent[TRACE_BYTES])
     if (!dashes || strncmp(header, "00", 2) != 0 || !hex_run(header + 3, 32, false) ||
         !hex_run(header + 36, 16, false) || !hex_run(header + 53, 2, true))
         return;
-    strcpy(traceparent, header);
+    text_copy(traceparent, TRACE_BYTES, header);
 }
 
 bool media_is_json(const char *header)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of routes. The desk's rows exist on the desk's socket only, and the ledger refuses their messages from
  * anywhere else. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api.h"
@@ -68,9 +69,8 @@ static bool fits(const char *pattern, const char *path, char param[ROUTE_PARAM])
 
 static void add_method(char allow[64], const char *method)
 {
-    if (*allow) strcat(allow, ", ");
-    strcat(allow, method);
-    if (strcmp(method, "GET") == 0) strcat(allow, ", HEAD");
+    size_t used = strlen(allow);
+    snprintf(allow + used, 64 - used, "%s%s%s", used ? ", " : "", method, strcmp(method, "GET") == 0 ? ", HEAD" : "");
 }
 
 const struct route *route_find(enum role_id self, const char *method, const char *path, char param[ROUTE_PARAM],

@@ -13,6 +13,7 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "call.h"
 #include "front.h"
 
@@ -112,7 +113,7 @@ static void start_exchange(struct exchange *exchange, struct call *call)
     memcpy(exchange->start.head.call_id, call->ref.id, ID_BYTES);
     exchange->start.call = (struct frame_call){
         .attempt = call->ref.attempt, .action = call->action_index, .deadline = call->deadline};
-    strcpy(exchange->start.call.traceparent, call->request.traceparent);
+    TEXT_COPY(exchange->start.call.traceparent, call->request.traceparent);
     exchange->total = sizeof exchange->start + input;
     reply_init(&exchange->reader, call->ref.id, call->entry->limits.output_kb, call->entry->limits.log_kb, log_line,
                call);

@@ -12,6 +12,7 @@
 #include "base/auto_json.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/text.h"
 
 static query_handler *handler_of(unsigned type)
 {
@@ -156,7 +157,7 @@ static bool find_workspace(struct query *query, bool system, struct err *err)
     char name[NAME_BYTES];
     bool found;
     if (!in_name(query, "workspace", name, false, err)) return false;
-    if (system || !name[0]) strcpy(name, "default");
+    if (system || !name[0]) TEXT_COPY(name, "default");
     if (!system && query->caller.kind == WHO_TOKEN && !json_object_get(query->in, "workspace"))
         return store_workspace_get(query->ledger->store, query->caller.token.workspace, &query->workspace, &found,
                                    err) &&

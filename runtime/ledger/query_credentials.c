@@ -8,6 +8,7 @@
 #include "base/auto.h"
 #include "base/auto_json.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "query.h"
 
 /* One setting while the vault is asked. */
@@ -122,9 +123,7 @@ static bool list_fields(const struct msg_seal_answer *sealed, char text[SCOPE_TE
     JSON_AUTO *list = json_array();
     for (uint32_t i = 0; i < sealed->field_count; i++) json_array_append_new(list, json_string(sealed->fields[i].name));
     FREE_AUTO char *dumped = json_dumps(list, JSON_COMPACT);
-    if (!dumped || strlen(dumped) >= SCOPE_TEXT) return false;
-    strcpy(text, dumped);
-    return true;
+    return dumped && text_copy(text, SCOPE_TEXT, dumped);
 }
 
 /* Running workers and leases with an older version end. */

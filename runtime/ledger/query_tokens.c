@@ -8,6 +8,7 @@
 #include "base/auto.h"
 #include "base/auto_json.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "query.h"
 
 enum { TOKEN_RANDOM = 32, TOKEN_TEXT = 64, SCOPES = 32 };
@@ -31,7 +32,7 @@ static bool scope_valid(const char *text, bool actions)
 static bool read_scope(const struct query *query, const char *key, bool actions, char text[SCOPE_TEXT], struct err *err)
 {
     const json_t *list = json_object_get(query->in, key);
-    if (!list || json_is_null(list)) return strcpy(text, "[]"), true;
+    if (!list || json_is_null(list)) return text_copy(text, SCOPE_TEXT, "[]");
     if (!json_is_array(list) || json_array_size(list) > SCOPES)
         return err_set(err, ERR_BAD_INPUT, "\"%s\" must be a list of at most %d names", key, SCOPES);
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -40,9 +41,7 @@ static bool read_scope(const struct query *query, const char *key, bool actions,
             return err_set(err, ERR_BAD_INPUT, "\"%s\" must hold names%s", key, actions ? " or connector/action" : "");
     }
     FREE_AUTO char *dumped = json_dumps(list, JSON_COMPACT);
-    if (!dumped || strlen(dumped) >= SCOPE_TEXT) return err_set(err, ERR_TOO_LARGE, "\"%s\" is too long", key);
-    strcpy(text, dumped);
-    return true;
+    return (dumped && text_copy(text, SCOPE_TEXT, dumped)) || err_set(err, ERR_TOO_LARGE, "\"%s\" is too long", key);
 }
 
 static bool read_token_request(const struct query *query, struct store_token *token, struct err *err)
@@ -68,7 +67,7 @@ static void make_token(struct store_token *token, char text[TOKEN_TEXT])
 {
     uint8_t random[TOKEN_RANDOM];
     randombytes_buf(random, sizeof random);
-    strcpy(text, TOKEN_PREFIX);
+    text_copy(text, TOKEN_TEXT, TOKEN_PREFIX);
     sodium_bin2base64(text + strlen(TOKEN_PREFIX), TOKEN_TEXT - strlen(TOKEN_PREFIX), random, sizeof random,
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     sodium_memzero(random, sizeof random);

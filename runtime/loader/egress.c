@@ -3,6 +3,7 @@
  * an address or a wildcard is refused. */
 #include "egress.h"
 
+#include "base/text.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -222,8 +223,7 @@ static bool authority_of(const char *url, char *out, size_t size)
     out[length] = '\0';
     if (strpbrk(out, "@\\%* \t")) return false;
     const char *bracket = strchr(out, ']');
-    if (!strchr(bracket ? bracket : out, ':')) strcat(out, ":443");
-    return true;
+    return strchr(bracket ? bracket : out, ':') || text_copy(out + length, size - length, ":443");
 }
 
 static bool fill_url(const char *ask, const char *name, const json_t *settings, struct egress_pattern *pattern,

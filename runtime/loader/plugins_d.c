@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ini.h"
+#include "base/text.h"
 
 #include "manifest.h"
 
@@ -151,8 +152,7 @@ static bool add_text(const struct row *row, json_t *list, const char *text, stru
 static bool take_words(const struct row *row, const char *value, void *to, struct err *err)
 {
     char text[4096 + 1], *rest = text;
-    if (strlen(value) >= sizeof text) return refuse(err, row, "is too long");
-    strcpy(text, value);
+    if (!TEXT_COPY(text, value)) return refuse(err, row, "is too long");
     for (char *word; (word = strsep(&rest, " \t"));)
         if (*word && !add_text(row, *(json_t **)to, word, err)) return false;
     return true;
@@ -184,8 +184,7 @@ static bool range_ok(const char *text)
     uint8_t address[16];
     uint64_t length;
     const char *rest;
-    if (strlen(text) >= sizeof copy) return false;
-    strcpy(copy, text);
+    if (!TEXT_COPY(copy, text)) return false;
     char *slash = strchr(copy, '/');
     if (!slash || !read_number(slash + 1, &length, &rest) || *rest) return false;
     *slash = '\0';
@@ -214,8 +213,7 @@ static bool add_range(const struct row *row, json_t *list, const char *word, str
 static bool take_ranges(const struct row *row, const char *value, void *to, struct err *err)
 {
     char text[4096 + 1], *rest = text;
-    if (strlen(value) >= sizeof text) return refuse(err, row, "is too long");
-    strcpy(text, value);
+    if (!TEXT_COPY(text, value)) return refuse(err, row, "is too long");
     for (char *word; (word = strsep(&rest, " \t"));)
         if (*word && !add_range(row, *(json_t **)to, word, err)) return false;
     return true;
