@@ -84,7 +84,8 @@ static void fold(FILE *stream, const char *text, size_t column)
 void encode_text(FILE *stream, const char *name, const char *text)
 {
     size_t column = strlen(name) + 2;
-    fprintf(stream, "%s: ", name);
+    fputs(name, stream);
+    fputs(": ", stream);
     bool subject = strcmp(name, "Subject") == 0;
     if (encode_ascii(text) && !(subject && strstr(text, "=?")))
         fold(stream, text, column);
