@@ -5,6 +5,7 @@ Usage: tutorial.py PAGE INCLUDE HARNESS"""
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ with tempfile.TemporaryDirectory() as folder:
             out.write(body)
     json.loads(files["manifest.json"])
     strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I" + include]
-    for compiler in ("gcc", "clang"):
+    for compiler in filter(shutil.which, ("gcc", "clang")):
         subprocess.run([compiler, "-std=gnu11", "-shared", "-fPIC", "-fvisibility=hidden", *strict, "ticket.c", "-o",
                         "ticket.so"], cwd=folder, check=True)
         subprocess.run([compiler, "-std=gnu11", *strict, "test_ticket.c", harness, "-Wl,-rpath," + os.path.dirname(harness),
