@@ -174,6 +174,17 @@ static bool find_keys(struct ledger *ledger, struct begin *begin, struct err *er
 
 /* ── room ──────────────────────────────────────────────────────────────────────────────────────────── */
 
+/* Known to be away: no record, or a part that restarts for long would fill the log. */
+static bool check_others(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    static const enum role_id needed[] = {ROLE_VAULT, ROLE_BROKER, ROLE_RUNNER};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!role_line_to(ledger->role, needed[i]))
+            return err_set(err, ERR_UNAVAILABLE, "the %s is restarting: nothing was sent, try again",
+                           role_name(needed[i]));
+    return true;
+}
+
 static bool check_room(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     uint32_t share = begin->entry->limits.concurrency;
@@ -199,8 +210,9 @@ static bool check_deadline(struct ledger *ledger, struct begin *begin, struct er
 bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
-        check_shape, find_caller,  find_workspace, check_scope, check_rate,      check_stale, check_refusal,
-        find_keys,   find_earlier, check_frozen,   find_entry,  find_credential, check_room,  check_deadline,
+        check_shape, find_caller,     find_workspace, check_scope,  check_rate,
+        check_stale, check_refusal,   find_keys,      find_earlier, check_frozen,
+        find_entry,  find_credential, check_others,   check_room,   check_deadline,
     };
     struct err why = {0};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {

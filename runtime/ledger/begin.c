@@ -53,7 +53,8 @@ void refuse_unknown(struct ledger *ledger, enum err_kind kind)
 /* Which refusals are counted per interval: those that a flood would fill the log with. */
 static bool counted(const struct begin *begin)
 {
-    return begin->caller.kind == WHO_NOBODY || begin->err.kind == ERR_RATE || begin->err.kind == ERR_BUSY;
+    return begin->caller.kind == WHO_NOBODY || begin->err.kind == ERR_RATE || begin->err.kind == ERR_BUSY ||
+           begin->err.kind == ERR_UNAVAILABLE;
 }
 
 static void add_personal(struct record *personal, const struct begin *begin)

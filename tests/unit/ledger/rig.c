@@ -35,7 +35,7 @@ static const char registry_text[] =
     "{\"name\":\"user\",\"secret\":false,\"required\":false,\"summary\":\"u\"}],"
     "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"default\",\"other\"],"
     "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_mb\":1,"
-    "\"down_mb\":1,\"concurrency\":300}},"
+    "\"down_mb\":1,\"concurrency\":900}},"
     "{\"name\":\"off\",\"plugin\":\"off\",\"version\":\"1.0.0\",\"summary\":\"off\",\"state\":\"disabled\","
     "\"problem\":\"an administrator disabled it\",\"digest\":\"44" ZEROS62 "\",\"so_digest\":\"22" ZEROS62 "\","
     "\"manifest_digest\":\"33" ZEROS62 "\",\"isolation\":\"call\","

@@ -72,6 +72,7 @@ void rig_replace(struct rig *rig, enum role_id peer);
 
 /* A BEGIN that is admitted unless the test changes it. */
 struct msg_begin rig_ask(struct rig *rig);
+struct msg_begin rig_keyed(struct rig *rig, const char *key);
 /* Sends it on front line 0 and takes the answer. */
 struct msg_begun rig_begin(struct rig *rig, const struct msg_begin *ask);
 /* As rig_begin, and takes order, gate and start too. */
@@ -102,3 +103,7 @@ void rig_exec(struct rig *rig, const char *file, const char *sql);
 uint64_t rig_verify(struct rig *rig);
 /* The body of the newest entry of that kind, optionally of that call. Owned by the caller; NULL: none. */
 json_t *rig_entry(struct rig *rig, int kind, const struct call_ref *call);
+/* Its field of that name holds that text, and there is such an entry. */
+void rig_check(struct rig *rig, int kind, const struct call_ref *call, const char *key, const char *value);
+/* A text member, "" when it is none. */
+const char *rig_text(const json_t *object, const char *key);

@@ -29,6 +29,13 @@ struct msg_begin rig_ask(struct rig *rig)
     return ask;
 }
 
+struct msg_begin rig_keyed(struct rig *rig, const char *key)
+{
+    struct msg_begin ask = rig_ask(rig);
+    snprintf(ask.key, sizeof ask.key, "%s", key);
+    return ask;
+}
+
 struct msg_begun rig_begin(struct rig *rig, const struct msg_begin *ask)
 {
     struct msg_begun begun;
@@ -265,4 +272,18 @@ json_t *rig_entry(struct rig *rig, int kind, const struct call_ref *call)
     sqlite3_finalize(row);
     sqlite3_close(db);
     return body;
+}
+
+const char *rig_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+void rig_check(struct rig *rig, int kind, const struct call_ref *call, const char *key, const char *value)
+{
+    json_t *body = rig_entry(rig, kind, call);
+    assert_non_null(body);
+    assert_string_equal(rig_text(body, key), value);
+    json_decref(body);
 }

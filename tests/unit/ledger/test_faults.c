@@ -11,19 +11,6 @@
 #include "base/clock.h"
 #include "rig.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
-static struct msg_begin keyed(struct rig *rig, const char *key)
-{
-    struct msg_begin ask = rig_ask(rig);
-    strcpy(ask.key, key);
-    return ask;
-}
-
 /* ── kill -9 ───────────────────────────────────────────────────────────────────────────────────────── */
 
 /* Killed once the order is out: the commit is done, the front has read nothing. */
@@ -41,7 +28,7 @@ static struct call_ref kill_after_commit(struct rig *rig, const struct msg_begin
 static void test_killed_ledger_alone(void **state)
 {
     struct rig *rig = *state;
-    struct msg_begin ask = keyed(rig, "one");
+    struct msg_begin ask = rig_keyed(rig, "one");
     struct call_ref call = kill_after_commit(rig, &ask);
     rig_start(rig, false);
     ask.who.principal = rig->principal;
@@ -60,16 +47,16 @@ static void test_killed_ledger_alone(void **state)
 static void test_killed_daemon(void **state)
 {
     struct rig *rig = *state;
-    struct msg_begin ask = keyed(rig, "two");
+    struct msg_begin ask = rig_keyed(rig, "two");
     struct call_ref call = kill_after_commit(rig, &ask);
     rig_start(rig, true);
     ask.who.principal = rig->principal;
     for (int i = 0; i < 200 && rig_begin(rig, &ask).status.kind == ERR_CONFLICT; i++) usleep(5000);
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_UNCERTAIN);
     json_t *outcome = rig_entry(rig, 2, &call);
-    assert_string_equal(text_of(outcome, "class"), "lost");
-    assert_string_equal(text_of(outcome, "sent"), "maybe");
-    assert_string_equal(text_of(outcome, "reason"), "restart");
+    assert_string_equal(rig_text(outcome, "class"), "lost");
+    assert_string_equal(rig_text(outcome, "sent"), "maybe");
+    assert_string_equal(rig_text(outcome, "reason"), "restart");
     json_decref(outcome);
     rig_verify(rig);
 }
@@ -151,7 +138,7 @@ static void test_cannot_write(void **state)
 {
     struct rig *rig = *state;
     struct msg_begin ask = rig_ask(rig);
-    struct msg_begin with_key = keyed(rig, "three");
+    struct msg_begin with_key = rig_keyed(rig, "three");
     struct msg_begun begun = rig_begin_ok(rig, &with_key);
     limit_files(rig, 8192);
     uint64_t before = clock_now();
@@ -159,7 +146,7 @@ static void test_cannot_write(void **state)
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_AUDIT);
     assert_true(clock_now() - before < PATIENCE_S * CLOCK_S);
     json_t *health = rig_query(rig, MSG_HEALTH, json_object(), &(uint32_t){0});
-    assert_string_equal(text_of(health, "status"), "sealed");
+    assert_string_equal(rig_text(health, "status"), "sealed");
     json_decref(health);
     rig_nothing(rig, rig->runner);
 
@@ -201,8 +188,8 @@ static void test_spill_over_restart(void **state)
     rig_kill(rig);
     rig_start(rig, true);
     json_t *outcome = rig_entry(rig, 2, &begun.call);
-    assert_string_equal(text_of(outcome, "class"), "ok");
-    assert_string_equal(text_of(outcome, "sent"), "yes");
+    assert_string_equal(rig_text(outcome, "class"), "ok");
+    assert_string_equal(rig_text(outcome, "sent"), "yes");
     json_decref(outcome);
     assert_int_equal(rig_number(rig, "SELECT count(*) FROM entry WHERE kind = 2"), 1);
     rig_verify(rig);
@@ -274,7 +261,7 @@ static void test_cut_with_checkpoints(void **state)
     struct msg_begin ask = rig_ask(rig);
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_AUDIT);
     json_t *health = rig_query(rig, MSG_HEALTH, json_object(), &kind);
-    assert_non_null(strstr(text_of(health, "reason"), "signed last"));
+    assert_non_null(strstr(rig_text(health, "reason"), "signed last"));
     json_decref(health);
 }
 
