@@ -44,6 +44,13 @@ static bool ledger_confine(struct role *role, struct err *err)
     return probe_reach(role, err) && enter_role(WALL_LEDGER, &role->given[GIVE_DATA], 1, err);
 }
 
+/* A reload: rights and limits hold from the next message on. */
+static void take_given(struct role *role, enum give_kind kind, uint32_t index)
+{
+    struct err err = {0};
+    if (kind == GIVE_CONFIG && !setup_config(ledger_of(role), &err)) log_failure("configuration-refused", &err);
+}
+
 static uint32_t take_registry(struct role *role, uint32_t number)
 {
     struct ledger *ledger = ledger_of(role);
@@ -239,6 +246,7 @@ const struct role_part ledger_part = {
     .open = ledger_open,
     .confine = ledger_confine,
     .line = ledger_line,
+    .given = take_given,
     .registry = take_registry,
     .freeze = ledger_freeze,
     .batch = ledger_batch,

@@ -154,7 +154,7 @@ void room_check(struct ledger *ledger);
 void replay_answer(struct ledger *ledger, struct begin *begin);
 
 /* setup.c: configuration, first start, the keys of workspaces. */
-bool setup_config(struct ledger *ledger, struct err *err);
+bool setup_config(struct ledger *ledger, struct err *err); /* all of it or nothing */
 bool setup_registry(struct ledger *ledger, struct err *err);
 bool setup_first_start(struct ledger *ledger, struct err *err);
 /* Asks the vault for the keys of a workspace that has none. done: NULL, or told when they are there. */

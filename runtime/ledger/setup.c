@@ -55,20 +55,31 @@ static void take_door(const json_t *config, enum role_id owner, char door[ROLE_S
     snprintf(door, ROLE_SOCKET_NAME, "%s", name ? name : "");
 }
 
-bool setup_config(struct ledger *ledger, struct err *err)
+static void take_limits(const json_t *config, struct ledger_limits *limits)
 {
-    JSON_AUTO *config = NULL;
-    struct ledger_limits *limits = &ledger->limits;
-    if (!read_config(ledger->role->given[GIVE_CONFIG], &config, err)) return false;
     limits->running = (uint32_t)number_of(config, "running", CALLS_BUCKETS / 2, CALLS_BUCKETS / 2);
     limits->per_second = (uint32_t)number_of(config, "per_second", 0, 1000000);
     limits->burst = (uint32_t)number_of(config, "burst", 0, 1000000);
     limits->key_life = number_of(config, "key_hours", 30 * 24, 87600) * HOUR;
     limits->answer_life = number_of(config, "answer_hours", 24, 8760) * HOUR;
     limits->reserve_bytes = number_of(config, "reserve_mb", 16, 1 << 20) << 20;
+}
+
+/* At the start and at every reload. The log keeps its name while the ledger runs. */
+bool setup_config(struct ledger *ledger, struct err *err)
+{
+    JSON_AUTO *config = NULL;
+    struct access fresh;
+    if (!read_config(ledger->role->given[GIVE_CONFIG], &config, err) ||
+        (!ledger->opened && !take_origin(ledger, config, err)) ||
+        !access_read(json_object_get(config, "access"), &fresh, err))
+        return false;
+    access_clear(&ledger->access);
+    ledger->access = fresh;
+    take_limits(config, &ledger->limits);
     take_door(config, ROLE_FRONT, ledger->principals.front_door);
     take_door(config, ROLE_DESK, ledger->principals.desk_door);
-    return take_origin(ledger, config, err) && access_read(json_object_get(config, "access"), &ledger->access, err);
+    return true;
 }
 
 bool setup_registry(struct ledger *ledger, struct err *err)
