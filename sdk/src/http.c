@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pointer.h"
 #include "transport.h"
 
 enum {
@@ -41,6 +42,7 @@ struct outgoing {
 static void outgoing_clear(struct outgoing *out)
 {
     curl_url_cleanup(out->url);
+    for (struct curl_slist *line = out->lines; line; line = line->next) explicit_bzero(line->data, strlen(line->data));
     curl_slist_free_all(out->lines);
     if (out->form) explicit_bzero(out->form, strlen(out->form));
     free(out->form);
@@ -339,38 +341,13 @@ static int verdict(struct csn_call *call, CURLcode code)
     return transport.sent ? -1 : 0;
 }
 
-/* The next part of a JSON Pointer, unescaped; false at the end. */
-static bool pointer_part(const char **at, char name[256])
-{
-    size_t used = 0;
-    if (**at != '/') return false;
-    for ((*at)++; **at && **at != '/' && used < 255; (*at)++) {
-        bool escape = **at == '~' && ((*at)[1] == '0' || (*at)[1] == '1');
-        name[used++] = !escape ? **at : *++*at == '0' ? '~' : '/';
-    }
-    name[used] = 0;
-    return true;
-}
-
-static const json_t *find(const json_t *value, const char *pointer)
-{
-    char name[256];
-    while (value && pointer_part(&pointer, name)) {
-        bool index = *name && !name[strspn(name, "0123456789")] && strlen(name) < 10;
-        value = json_is_object(value)           ? json_object_get(value, name)
-                : json_is_array(value) && index ? json_array_get(value, strtoul(name, NULL, 10))
-                                                : NULL;
-    }
-    return *pointer ? NULL : value;
-}
-
 static const char *read_json(const struct csn_http_response *response, const char *pointer)
 {
     (void)response;
     if (!exchange.parsed && exchange.body)
         exchange.json = json_loadb(exchange.body, exchange.body_size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
     exchange.parsed = true;
-    const json_t *value = find(exchange.json, pointer);
+    const json_t *value = pointer_find(exchange.json, pointer);
     if (!value) return NULL;
     if (json_is_string(value)) return kept_text(json_string_value(value));
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY), *copy = text ? kept_text(text) : NULL;

@@ -161,8 +161,8 @@ static bool control_free(const char *text)
 
 static bool check_server(struct csn_call *call, const struct csn_mail *mail)
 {
-    if (!mail->host || !transport_host_valid(mail->host))
-        return explain(call, "the mail server's host is not a name or address in ASCII");
+    if (!mail->host || !transport_host_valid(mail->host) || mail->host[0] == '[')
+        return explain(call, "the mail server's host is not a name in ASCII, or an address without brackets");
     if (mail->port < 0 || mail->port > 65535) return explain(call, "the mail server's port is not 1 to 65535");
     if (mail->helo && !helo_valid(mail->helo)) return explain(call, "the name for EHLO is not a host name");
     if (mail->tls < CSN_MAIL_STARTTLS || mail->tls > CSN_MAIL_PLAIN) return explain(call, "tls has no valid value");
@@ -184,7 +184,7 @@ static bool set_user(const struct csn_mail *mail)
 static bool set_session(const struct csn_mail *mail, uint16_t port)
 {
     char url[TRANSPORT_HOST * 2 + 64];
-    bool bracket = strchr(mail->host, ':') && mail->host[0] != '[';
+    bool bracket = strchr(mail->host, ':') != NULL;
     snprintf(url, sizeof url, "%s://%s%s%s:%u/%s", mail->tls == CSN_MAIL_TLS ? "smtps" : "smtp", bracket ? "[" : "",
              mail->host, bracket ? "]" : "", port, mail->helo ? mail->helo : "localhost");
     CURL *easy = transport.easy;
