@@ -23,7 +23,13 @@ struct request {
     char problem[200];
 };
 
-static int wrong(struct request *r, const char *format, ...)
+#ifdef __GNUC__
+#define PRINTS __attribute__((format(printf, 2, 3)))
+#else
+#define PRINTS
+#endif
+
+PRINTS static int wrong(struct request *r, const char *format, ...)
 {
     va_list list;
     va_start(list, format);
@@ -33,7 +39,7 @@ static int wrong(struct request *r, const char *format, ...)
 }
 
 /* A text that lives as long as the request; NULL when there is no room. */
-static const char *text(struct request *r, const char *format, ...)
+PRINTS static const char *text(struct request *r, const char *format, ...)
 {
     va_list list;
     va_start(list, format);

@@ -31,7 +31,7 @@ _Noreturn void harness_wrong(const char *format, ...)
 
 /* ── bytes ────────────────────────────────────────────────────────────────────────────────────────────*/
 
-static bool complain(struct peer *peer, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static bool complain(struct peer *peer, const char *format, ...)
 {
     va_list list;
     va_start(list, format);
