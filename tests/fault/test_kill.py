@@ -7,6 +7,7 @@ import collections
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -112,7 +113,7 @@ if __name__ == "__main__":
         received = os.path.join(daemon.home, "received")
         os.makedirs(received)
         ca = os.path.join(daemon.home, "ca")
-        os.system(f"{SOURCE}/tools/demo/make-ca {ca} mail.demo.example hooks.demo.example")
+        subprocess.run([f"{SOURCE}/tools/demo/make-ca", ca, "mail.demo.example", "hooks.demo.example"], check=True)
         with Peer(f"{SOURCE}/tools/demo/https_receiver.py", ca + "/server.pem", ca + "/server.key", received) as peer:
             url = f"https://hooks.demo.example:{peer.port}/hook"
             daemon.start()

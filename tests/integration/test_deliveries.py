@@ -101,7 +101,7 @@ if __name__ == "__main__":
         received = os.path.join(daemon.home, "received")
         os.makedirs(received)
         ca = os.path.join(daemon.home, "ca")
-        os.system(f"{SOURCE}/tools/demo/make-ca {ca} mail.demo.example hooks.demo.example")
+        subprocess.run([f"{SOURCE}/tools/demo/make-ca", ca, "mail.demo.example", "hooks.demo.example"], check=True)
         with open(ca + "/password", "w", encoding="utf-8") as out:
             out.write("demo-password")
         with Peer(f"{SOURCE}/tools/demo/smtp_receiver.py", ca + "/server.pem", ca + "/server.key", "demo", ca + "/password", received) as mail, \

@@ -4,6 +4,7 @@
 import concurrent.futures
 import json
 import os
+import subprocess
 import sys
 import uuid
 
@@ -75,7 +76,7 @@ if __name__ == "__main__":
         received = os.path.join(daemon.home, "received")
         os.makedirs(received)
         ca = os.path.join(daemon.home, "ca")
-        os.system(f"{SOURCE}/tools/demo/make-ca {ca} mail.demo.example hooks.demo.example")
+        subprocess.run([f"{SOURCE}/tools/demo/make-ca", ca, "mail.demo.example", "hooks.demo.example"], check=True)
         with Peer(f"{SOURCE}/tools/demo/https_receiver.py", ca + "/server.pem", ca + "/server.key", received) as peer:
             url = f"https://hooks.demo.example:{peer.port}/hook"
             daemon.start()

@@ -43,8 +43,6 @@ def greets():
 
 
 def test_a_right_is_given_and_taken():
-    if os.geteuid() != 0:
-        return  # only root can be two users
     reconfigure("")
     assert as_other() == 403
     reconfigure(f"[Access]\nInvoker=default uid:{OTHER}")
@@ -68,8 +66,6 @@ for turn in sys.stdin:
 
 
 def test_a_right_is_lost_on_an_open_connection():
-    if os.geteuid() != 0:
-        return
     reconfigure(f"[Access]\nInvoker=default gid:{OTHER}")
     command = ["setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups", "/usr/bin/python3", "-c", CALLER,
                os.path.join(daemon.home, "run", "api.sock"), GREET]
@@ -175,6 +171,7 @@ if __name__ == "__main__":
                           f"tls://hooks.demo.example:{silent.getsockname()[1]}", "--ranges", "127.0.0.0/8", "--ca",
                           folder + "/ca.pem")
             daemon.credential("hook", "webhook", {"secret": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"})
-            run([case for name, case in list(globals().items()) if name.startswith("test_")])
+            run([case for name, case in list(globals().items())
+                 if name.startswith("test_") and (os.geteuid() == 0 or "a_right" not in name)])  # only root is two users
     finally:
         shutil.rmtree(folder, ignore_errors=True)
