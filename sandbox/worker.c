@@ -115,6 +115,23 @@ static void read_secret(struct worker_call *call)
         if (!field_fits(frame, &frame->fields[i])) _exit(WORKER_BAD_FRAME);
 }
 
+/* A lease is bound to one credential: only its first frame has the fields, which serve every later call of it. */
+static void keep_fields(struct worker_call *call)
+{
+    static union {
+        struct frame_secret frame;
+        unsigned char bytes[FRAME_SECRET_MAX];
+    } first;
+    struct frame_secret *frame = &call->secret.frame;
+    if (frame->field_count) {
+        memcpy(&first, frame, frame->size);
+    } else if (first.frame.field_count) {
+        frame->field_count = first.frame.field_count;
+        memcpy(frame->fields, first.frame.fields, sizeof frame->fields);
+        memcpy(frame->bytes, first.frame.bytes, first.frame.size - sizeof first.frame);
+    }
+}
+
 static void read_call(struct worker_call *call)
 {
     struct frame_head head;
@@ -163,13 +180,14 @@ static void open_call(struct worker_call *call, struct cell *cell)
     services_fill(call);
     call->call = (struct csn_call){&call->services, call};
     read_secret(call);
+    if (cell->spec.lease) keep_fields(call);
     read_call(call);
     compare(call);
     id_text(call->secret.frame.call_id, call->id);
     parse(call);
 }
 
-/* Nothing of a call may be found by the next one of a lease. */
+/* Nothing of a call may be found by the next one of a lease, but for the credential that the lease is bound to. */
 static void close_call(struct worker_call *call)
 {
     if (call->cell->helpers && call->cell->helpers->end) call->cell->helpers->end(&call->call);

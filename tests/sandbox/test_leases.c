@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,6 +58,30 @@ static void lease_is_bound(void **state)
     assert_int_equal(calls_seen(&drive, 2, 1), 2);
     assert_int_equal(calls_seen(&drive, 1, 1), 4);
     assert_int_equal(calls_seen(&drive, 1, 1), 1); /* its count was up */
+    drive_stop(&drive);
+}
+
+static const char *shown_kept(struct drive *drive, const char *secret, char seen[64])
+{
+    struct drive_call call = {
+        .workspace = 1, .credential = 1, .secret_name = secret ? "token" : NULL, .secret = secret};
+    drive_call(drive, &call);
+    assert_true(call.replied);
+    snprintf(seen, 64, "%s", json_string_value(json_object_get(json_object_get(call.reply, "answer"), "kept")));
+    drive_call_clear(&call);
+    return seen;
+}
+
+/* The vault sends the fields of a lease's credential once; the connector has them in every call. The connector tells
+ * what the call before it saw. */
+static void secrets_of_a_lease(void **state)
+{
+    struct drive drive;
+    char seen[64];
+    start(&drive, &leased, 1);
+    assert_string_equal(shown_kept(&drive, "s3cret", seen), "");
+    assert_string_equal(shown_kept(&drive, NULL, seen), "s3cret");
+    assert_string_equal(shown_kept(&drive, NULL, seen), "s3cret");
     drive_stop(&drive);
 }
 
@@ -371,6 +396,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lease_is_bound),
         cmocka_unit_test(lease_outlives_a_deadline),
+        cmocka_unit_test(secrets_of_a_lease),
         cmocka_unit_test(halves_of_a_lease),
         cmocka_unit_test(lease_ends_on_an_error),
         cmocka_unit_test(leased_deadline),
