@@ -37,10 +37,12 @@ static bool worker_decides(const struct running *run)
     return !(killed && run->end.reason != REASON_NONE);
 }
 
+/* The connector says "remote" for all that it could not do; when no byte went out, the broker knows better. */
 static void join_reason(struct running *run)
 {
     struct store_call *call = &run->call;
-    if (call->class == CLASS_OK || call->reason != REASON_NONE || !run->has_gate || !run->gate.known) return;
+    if (call->class == CLASS_OK || !run->has_gate || !run->gate.known) return;
+    if (call->reason != REASON_NONE && (call->reason != REASON_REMOTE || run->gate.bytes_up)) return;
     if (run->gate.limit_hit)
         call->reason = REASON_RESOURCE_LIMIT;
     else if (run->gate.denied)
