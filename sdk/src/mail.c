@@ -18,7 +18,7 @@ static struct session {
     char text[REPLY + 1];
     struct csn_mail_recipient *recipients; /* kept memory */
     size_t count, asked, accepted;
-    bool rcpt, authenticated, committed, dialled_before;
+    bool rcpt, authenticated, committed, dialled_before, over;
     int data_code; /* the last reply after DATA */
 } session;
 
@@ -56,13 +56,16 @@ static void saw_command(const char *line, size_t size)
     }
 }
 
-/* After a failure curl says QUIT and would wait for the answer longer than the deadline allows: it need not. */
+/* After a failure curl says QUIT and would wait for the answer longer than the deadline allows: it need not. An answer
+ * that is there already is none to what failed. */
 static int watch(CURL *easy, curl_infotype type, char *bytes, size_t size, void *own)
 {
     (void)easy, (void)own;
     if (type != CURLINFO_HEADER_OUT) return 0;
     if (session.stage != CSN_MAIL_DATA) saw_command(bytes, size);
-    if (size == 6 && memcmp(bytes, "QUIT\r\n", 6) == 0 && transport.fd >= 0) shutdown(transport.fd, SHUT_RDWR);
+    if (size != 6 || memcmp(bytes, "QUIT\r\n", 6) != 0) return 0;
+    session.over = true;
+    if (transport.fd >= 0) shutdown(transport.fd, SHUT_RDWR);
     return 0;
 }
 
@@ -96,7 +99,7 @@ static size_t take_reply(char *line, size_t unit, size_t count, void *own)
 {
     (void)own;
     size_t size = unit * count;
-    if (size < 4 || !isdigit((unsigned char)line[0]) || !isdigit((unsigned char)line[1]) ||
+    if (session.over || size < 4 || !isdigit((unsigned char)line[0]) || !isdigit((unsigned char)line[1]) ||
         !isdigit((unsigned char)line[2]))
         return size;
     session.code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
