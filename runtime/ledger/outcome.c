@@ -37,15 +37,16 @@ static bool worker_decides(const struct running *run)
     return !(killed && run->end.reason != REASON_NONE);
 }
 
-/* The connector says "remote" for all that it could not do; when no byte went out, the broker knows better. */
+/* The connector says "remote" for all that it could not do; of limits, and when no byte went out, the broker knows
+ * better. */
 static void join_reason(struct running *run)
 {
     struct store_call *call = &run->call;
     if (call->class == CLASS_OK || !run->has_gate || !run->gate.known) return;
-    if (call->reason != REASON_NONE && (call->reason != REASON_REMOTE || run->gate.bytes_up)) return;
+    if (call->reason != REASON_NONE && call->reason != REASON_REMOTE) return;
     if (run->gate.limit_hit)
         call->reason = REASON_RESOURCE_LIMIT;
-    else if (run->gate.denied)
+    else if (run->gate.denied && (call->reason == REASON_NONE || !run->gate.bytes_up))
         call->reason = REASON_EGRESS_DENIED;
 }
 
