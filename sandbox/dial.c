@@ -85,10 +85,20 @@ int worker_dial(struct csn_call *handle, const char *host, uint16_t port)
 }
 
 /* The same process's next byte on a relay cannot overtake this: the broker reads this channel before it relays. */
-void worker_commit(struct csn_call *handle)
+static void mark(struct worker_call *call, enum egress_type type)
 {
-    struct worker_call *call = of(handle);
-    struct egress_request request = {.type = EGRESS_COMMIT, .id = ++call->dials};
+    struct egress_request request = {.type = type, .id = ++call->dials};
     label(call, &request);
     send(FD_EGRESS, &request, sizeof request, MSG_NOSIGNAL);
+}
+
+void worker_commit(struct csn_call *handle)
+{
+    mark(of(handle), EGRESS_COMMIT);
+}
+
+/* The broker hears it from here: what the front says of a call's end must not decide whether it was sent. */
+void worker_clean(struct worker_call *call)
+{
+    if (call->dials) mark(call, EGRESS_CLEAN);
 }

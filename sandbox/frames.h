@@ -58,10 +58,11 @@ struct frame_secret {
 enum { FRAME_SECRET_MAGIC = 0x31565343 };
 
 /* Egress channel (worker ↔ broker, AF_UNIX SOCK_SEQPACKET): requests up, answers down, each one message. */
-enum egress_type { EGRESS_DIAL = 1, EGRESS_COMMIT = 2 };
+/* COMMIT: from here on the service may act. CLEAN: the action fails, and says that the service has not acted. */
+enum egress_type { EGRESS_DIAL = 1, EGRESS_COMMIT = 2, EGRESS_CLEAN = 3 };
 
 struct egress_request {
-    uint32_t type, id; /* id: the worker's own count; COMMIT is not answered */
+    uint32_t type, id; /* id: the worker's own count; COMMIT and CLEAN are not answered */
     uint32_t port;
     uint32_t host_length; /* bytes of host that count; anything but exactly that many non-NUL bytes is refused */
     char host[FRAME_HOST];

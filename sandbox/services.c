@@ -241,6 +241,7 @@ static int end_fail(struct csn_call *call, int status, const char *text)
                                           [CSN_UNKNOWN] = "unknown",
                                           [CSN_BAD_INPUT] = "bad_input"};
     bool known = status >= CSN_REJECTED && status <= CSN_BAD_INPUT;
+    if (known && status != CSN_UNKNOWN && !of(call)->answered) worker_clean(of(call));
     return reply(of(call), known ? classes[status] : "unknown", text ? text : "");
 }
 

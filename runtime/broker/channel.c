@@ -172,6 +172,8 @@ static void act(struct broker *broker, struct channel *channel, const struct egr
             gate->counts.committed = 1;
         else
             channel->early_commit = true;
+    } else if (ask->kind == EGRESS_ASK_CLEAN) {
+        if (gate) gate->counts.clean = 1;
     } else if (gate && gate == channel->gate && gate_is_open(gate) && !channel->closing) {
         dial_start(broker, channel, ask);
     } else {

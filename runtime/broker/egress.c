@@ -34,6 +34,8 @@ void egress_read(const void *bytes, size_t length, struct egress_ask *ask, struc
     ask->call.attempt = request.attempt;
     if (request.type == EGRESS_COMMIT)
         ask->kind = EGRESS_ASK_COMMIT;
+    else if (request.type == EGRESS_CLEAN)
+        ask->kind = EGRESS_ASK_CLEAN;
     else if (request.type == EGRESS_DIAL)
         read_dial(&request, ask, err);
     else

@@ -22,8 +22,8 @@ enum call_sent outcome_sent(const struct sent_facts *facts)
     if (!facts->broker_knows) return SENT_MAYBE;
     if (facts->dials == 0 || facts->bytes_up == 0) return SENT_NO;
     if (facts->class == CLASS_OK) return SENT_YES;
-    if (honest(facts->class) && !facts->committed) return SENT_NO;
-    return facts->class == CLASS_REJECTED ? SENT_YES : SENT_MAYBE;
+    if (honest(facts->class) && facts->clean && !facts->committed) return SENT_NO;
+    return facts->class == CLASS_REJECTED && facts->committed ? SENT_YES : SENT_MAYBE;
 }
 
 /* For an abnormal end the runner's word counts: it saw the process end. Our own kill (timeout, cancel) shows there
@@ -66,6 +66,7 @@ void outcome_join(struct running *run)
                                                    .gated = run->gated,
                                                    .broker_knows = run->has_gate && run->gate.known && !run->gate_lost,
                                                    .committed = run->gate.committed != 0,
+                                                   .clean = run->gate.clean != 0,
                                                    .dials = run->gate.dials,
                                                    .bytes_up = run->gate.bytes_up});
 }

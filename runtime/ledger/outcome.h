@@ -10,6 +10,7 @@ struct sent_facts {
     bool gated;        /* a gate was opened for this attempt */
     bool broker_knows; /* and the broker that opened it has answered */
     bool committed;    /* the worker marked the point of no return */
+    bool clean;        /* it told the broker, not only the front, that it failed before that point */
     uint32_t dials;
     uint64_t bytes_up;
 };

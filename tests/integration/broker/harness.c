@@ -285,7 +285,12 @@ void ask_dial(struct worker *worker, const char *host, uint32_t port)
 
 void ask_commit(struct worker *worker, bool labelled)
 {
-    struct egress_request request = {.type = EGRESS_COMMIT};
+    ask_mark(worker, EGRESS_COMMIT, labelled);
+}
+
+void ask_mark(struct worker *worker, enum egress_type type, bool labelled)
+{
+    struct egress_request request = {.type = type};
     if (labelled) memcpy(request.call_id, worker->call.id, ID_BYTES), request.attempt = worker->call.attempt;
     assert_int_equal(send(worker->egress, &request, sizeof request, MSG_NOSIGNAL), sizeof request);
 }

@@ -61,6 +61,7 @@ struct msg_gate_closed close_gate(struct harness *h, const struct worker *worker
 void ask_dial_raw(struct worker *worker, const char *host, size_t bytes, size_t length, uint32_t port);
 void ask_dial(struct worker *worker, const char *host, uint32_t port);
 void ask_commit(struct worker *worker, bool labelled);
+void ask_mark(struct worker *worker, enum egress_type type, bool labelled);
 /* The next answer; *fd: the relay, or -1. false: the channel is closed. */
 bool take_answer(struct worker *worker, struct egress_answer *answer, int *fd);
 /* Asks and waits: the status; *fd as above; the text stays in dial_text. */

@@ -306,6 +306,24 @@ static void test_commit_alone(void **state)
     }
 }
 
+/* What a worker says of its failed action reaches the ledger by here, and only for its own call. */
+static void test_clean(void **state)
+{
+    for (uint32_t own = 0; own < 2; own++) {
+        struct worker worker = start_call(h, OPEN, ""), stranger;
+        int fd;
+        assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_OK);
+        exchange(fd, "12345");
+        stranger = worker;
+        next_call(&stranger);
+        ask_mark(own ? &worker : &stranger, EGRESS_CLEAN, true);
+        close(fd);
+        struct msg_gate_closed closed = finish(&worker);
+        assert_true(closed.known && !closed.committed && closed.bytes_up == 5);
+        assert_int_equal(closed.clean, own);
+    }
+}
+
 /* A commit behind more requests than are read in one turn. */
 static void test_commit_late_in_queue(void **state)
 {
@@ -671,6 +689,7 @@ int main(int argc, char **argv)
                                        cmocka_unit_test(test_gate_opens_once),
                                        cmocka_unit_test(test_deadline),
                                        cmocka_unit_test(test_commit_alone),
+                                       cmocka_unit_test(test_clean),
                                        cmocka_unit_test(test_commit_late_in_queue),
                                        cmocka_unit_test(test_freeze_now),
                                        cmocka_unit_test(test_lines_replaced),

@@ -78,7 +78,7 @@ void rig_send_end(struct rig *rig, const struct msg_end *end, const void *answer
 void rig_gate(struct rig *rig, const struct call_ref *call, uint32_t dials, uint64_t up, bool committed)
 {
     struct msg_gate_closed gate = {
-        .call = *call, .known = 1, .dials = dials, .bytes_up = up, .bytes_down = up, .committed = committed};
+        .call = *call, .known = 1, .dials = dials, .bytes_up = up, .bytes_down = up, .committed = committed, .clean = !committed};
     const struct msg_gate_close *close = rig_take(rig, rig->broker, MSG_GATE_CLOSE, NULL);
     assert_memory_equal(&close->call, call, sizeof *call);
     rig_send(rig, rig->broker, rig->broker_generation, MSG_GATE_CLOSED, 0, &gate, sizeof gate, NULL, 0);
