@@ -107,9 +107,10 @@ static int dial_host(struct csn_call *call) /* 57, 63 */
     int fd = csn_dial(call, csn_input(call, "/host"), (uint16_t)number(call, "/port", 0));
     csn_set(call, "/problem", fd < 0 ? csn_problem(call) : "");
     if (fd >= 0 && csn_input(call, "/say")) {
-        csn_commit(call);
+        if (csn_bool(call, "/quiet") != 1) csn_commit(call);
         csn_set_int(call, "/said", write(fd, csn_input(call, "/say"), strlen(csn_input(call, "/say"))));
     }
+    if (csn_bool(call, "/fail") == 1) return csn_fail(call, CSN_RETRY, "as asked");
     return tell(call, fd);
 }
 

@@ -51,6 +51,8 @@ class Answer:
 class Daemon:
     """One daemon with its home. Use as a context manager."""
 
+    program = CAISSOND
+
     def __init__(self, config="", log=None):
         self.home = tempfile.mkdtemp(prefix="caisson-test.")
         os.chmod(self.home, 0o755)
@@ -76,7 +78,7 @@ class Daemon:
     def start(self, expect=True):
         """Starts the daemon and waits for its line "ready"."""
         log = open(self.log, "ab")
-        self.process = subprocess.Popen([CAISSOND, "--home", self.home], stdout=subprocess.PIPE, stderr=log,
+        self.process = subprocess.Popen([self.program, "--home", self.home], stdout=subprocess.PIPE, stderr=log,
                                         start_new_session=True)
         log.close()
         line = self.process.stdout.readline().decode()

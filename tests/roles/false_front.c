@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The front, taken over: a process on the front's real lines and behind its real walls that does what a test tells it.
+ * Each connection to api.sock sends lines of JSON, one order each; what came of it goes back as one line. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "runtime/role.h"
+#include "sandbox/enter.h"
+
+enum { LINE_MOST = 512 * 1024, READ_MOST = 64 * 1024, MADE = 6 };
+
+struct session {
+    int fd;
+    struct buf in;
+};
+
+static struct role role;
+static json_t *at_start; /* what every descriptor was, by /proc, when all had been given */
+static int made[MADE];   /* sockets of its own, made before the walls went up */
+static const char *const made_names[MADE] = {"pair",     "pair-end",     "client",
+                                             "accepted", "named-client", "named-accepted"};
+
+/* ── hexadecimal ───────────────────────────────────────────────────────────────────────────────────── */
+
+static json_t *hex_json(const void *bytes, size_t count)
+{
+    FREE_AUTO char *text = malloc(2 * count + 1);
+    if (!text) abort();
+    hex_text(bytes, count, text);
+    return json_string(text);
+}
+
+static size_t hex_bytes(const json_t *value, uint8_t *bytes, size_t most)
+{
+    size_t count = json_string_length(value) / 2;
+    if (count > most || !json_is_string(value) || !hex_parse(json_string_value(value), bytes, count)) return 0;
+    return count;
+}
+
+static long number(const json_t *order, const char *key, long otherwise)
+{
+    const json_t *value = json_object_get(order, key);
+    return json_is_integer(value) ? (long)json_integer_value(value) : otherwise;
+}
+
+/* ── lines ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+static struct role_line *line_of(const json_t *order)
+{
+    const char *peer = json_string_value(json_object_get(order, "line"));
+    for (unsigned i = 0; peer && i < role.line_count; i++) {
+        struct role_line *line = &role.lines[i];
+        if (strcmp(role_name(line->peer), peer) == 0 && line->index == number(order, "index", 0)) return line;
+    }
+    return peer && strcmp(peer, "parent") == 0 ? &role.control : NULL;
+}
+
+static int fds_of(const json_t *order, int fds[WIRE_FDS])
+{
+    const json_t *list = json_object_get(order, "fds");
+    int count = 0;
+    while (count < WIRE_FDS && (size_t)count < json_array_size(list)) {
+        fds[count] = (int)json_integer_value(json_array_get(list, (size_t)count));
+        count++;
+    }
+    return count;
+}
+
+static json_t *send_frame(const json_t *order, struct session *session)
+{
+    static uint8_t body[WIRE_MAX];
+    const struct role_line *line = line_of(order);
+    if (!line) return json_pack("{s:s}", "problem", "no such line");
+    struct msg_head head = {.type = (uint16_t)number(order, "type", 0),
+                            .generation = (uint32_t)number(order, "generation", line->generation),
+                            .registry = (uint32_t)number(order, "registry", role.registry_number),
+                            .seq = (uint32_t)number(order, "seq", 1)};
+    size_t length = hex_bytes(json_object_get(order, "body"), body, sizeof body);
+    struct iovec pieces[2] = {{&head, sizeof head}, {body, length}};
+    int fds[WIRE_FDS], count = fds_of(order, fds), failed;
+    uint64_t until = clock_now() + 5 * CLOCK_S;
+    while ((failed = wire_send(line->fd, pieces, 2, fds, count)) == EAGAIN && clock_now() < until) poll(NULL, 0, 1);
+    return json_pack("{s:i}", "errno", failed);
+}
+
+static json_t *frame_json(struct wire_frame *frame)
+{
+    struct msg_head head;
+    json_t *fds = json_array();
+    memcpy(&head, frame->bytes, sizeof head);
+    for (int i = 0; i < frame->fd_count; i++) json_array_append_new(fds, json_integer(take_fd(&frame->fds[i])));
+    return json_pack("{s:i,s:I,s:I,s:I,s:o,s:o}", "type", head.type, "generation", (json_int_t)head.generation,
+                     "registry", (json_int_t)head.registry, "seq", (json_int_t)head.seq, "body",
+                     hex_json(frame->bytes + sizeof head, frame->length - sizeof head), "fds", fds);
+}
+
+static json_t *take_one(const struct role_line *line)
+{
+    static struct wire_frame frame;
+    if (wire_take(line->fd, &frame) != WIRE_FRAME) return NULL;
+    return frame.length < sizeof(struct msg_head) ? json_object() : frame_json(&frame);
+}
+
+static json_t *take_frame(const json_t *order, struct session *session)
+{
+    const struct role_line *line = line_of(order);
+    if (!line) return json_pack("{s:s}", "problem", "no such line");
+    wire_wait(line->fd, clock_now() + (uint64_t)number(order, "wait_ms", 10000) * CLOCK_MS);
+    json_t *frame = take_one(line);
+    return frame ? frame : json_object();
+}
+
+/* Everything that waits on every line. */
+static json_t *drain(const json_t *order, struct session *session)
+{
+    json_t *all = json_array(), *one;
+    for (unsigned i = 0; i < role.line_count; i++)
+        while ((one = take_one(&role.lines[i]))) json_array_append_new(all, one);
+    return json_pack("{s:o}", "frames", all);
+}
+
+static json_t *rows(const json_t *order, struct session *session)
+{
+    json_t *all = json_object();
+    for (unsigned type = 0; type < MSG_TYPES; type++) {
+        const struct msg_row *row = msg_row(type);
+        if (!row) continue;
+        bool ours = row->from & MSG_BIT(ROLE_FRONT);
+        json_object_set_new(all, row->name,
+                            json_pack("{s:i,s:i,s:i,s:i,s:b,s:b}", "type", (int)type, "least", (int)row->least, "most",
+                                      (int)row->most, "fds", row->fds_least, "ledger",
+                                      ours && row->to & MSG_BIT(ROLE_LEDGER), "runner",
+                                      ours && row->to & MSG_BIT(ROLE_RUNNER)));
+    }
+    return all;
+}
+
+/* ── descriptors ───────────────────────────────────────────────────────────────────────────────────── */
+
+static json_t *write_bytes(const json_t *order, struct session *session)
+{
+    static uint8_t bytes[LINE_MOST / 2];
+    struct err err = {0};
+    size_t count = hex_bytes(json_object_get(order, "bytes"), bytes, sizeof bytes);
+    uint64_t until = clock_now() + (uint64_t)number(order, "wait_ms", 5000) * CLOCK_MS;
+    bool all = wire_write_all((int)number(order, "fd", -1), bytes, count, until, &err);
+    return json_pack("{s:b}", "all", all);
+}
+
+static json_t *read_bytes(const json_t *order, struct session *session)
+{
+    static uint8_t bytes[READ_MOST];
+    struct pollfd one = {.fd = (int)number(order, "fd", -1), .events = POLLIN};
+    long most = number(order, "most", READ_MOST);
+    if (poll(&one, 1, (int)number(order, "wait_ms", 10000)) <= 0) return json_pack("{s:s}", "bytes", "");
+    ssize_t got = read(one.fd, bytes, most > READ_MOST ? READ_MOST : (size_t)most);
+    return json_pack("{s:o,s:b}", "bytes", hex_json(bytes, got > 0 ? (size_t)got : 0), "end", got == 0);
+}
+
+static json_t *close_one(const json_t *order, struct session *session)
+{
+    return json_pack("{s:i}", "result", close((int)number(order, "fd", -1)));
+}
+
+static int option(int fd, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
+static json_t *describe(int fd, const struct stat *status)
+{
+    bool is_socket = S_ISSOCK(status->st_mode);
+    const char *kind = is_socket ? "socket" : S_ISFIFO(status->st_mode) ? "pipe" : "file";
+    return json_pack("{s:i,s:s,s:I,s:i,s:i,s:i,s:i}", "fd", fd, "kind", kind, "inode", (json_int_t)status->st_ino,
+                     "access", fcntl(fd, F_GETFL) & O_ACCMODE, "domain", is_socket ? option(fd, SO_DOMAIN) : -1, "type",
+                     is_socket ? option(fd, SO_TYPE) : -1, "listening", is_socket ? option(fd, SO_ACCEPTCONN) : -1);
+}
+
+/* What it holds now, asked of each number, and what proc said before the walls. */
+static json_t *held(const json_t *order, struct session *session)
+{
+    json_t *now = json_array();
+    struct stat status;
+    for (int fd = 0; fd < 1024; fd++)
+        if (fd != session->fd && fstat(fd, &status) == 0) json_array_append_new(now, describe(fd, &status));
+    return json_pack("{s:o,s:O}", "now", now, "at_start", at_start);
+}
+
+static json_t *known(const json_t *order, struct session *session)
+{
+    json_t *lines = json_array(), *own = json_object();
+    for (unsigned i = 0; i < role.line_count; i++) {
+        const struct role_line *line = &role.lines[i];
+        json_array_append_new(lines,
+                              json_pack("{s:s,s:i,s:i,s:I}", "peer", role_name(line->peer), "index", (int)line->index,
+                                        "fd", line->fd, "generation", (json_int_t)line->generation));
+    }
+    for (int i = 0; i < MADE; i++) json_object_set_new(own, made_names[i], json_integer(made[i]));
+    json_object_set_new(own, "this", json_integer(session->fd));
+    json_object_set_new(own, "listener", json_integer(role.given[GIVE_UNIX]));
+    json_object_set_new(own, "control", json_integer(role.control.fd));
+    json_object_set_new(own, "config", json_integer(role.given[GIVE_CONFIG]));
+    return json_pack("{s:o,s:o,s:I,s:i}", "lines", lines, "fds", own, "registry", (json_int_t)role.registry_number,
+                     "pid", (int)getpid());
+}
+
+/* ── orders ────────────────────────────────────────────────────────────────────────────────────────── */
+
+static const struct {
+    const char *name;
+    json_t *(*run)(const json_t *, struct session *);
+} orders[] = {{"send", send_frame}, {"take", take_frame}, {"drain", drain}, {"rows", rows},  {"write", write_bytes},
+              {"read", read_bytes}, {"close", close_one}, {"held", held},   {"known", known}};
+
+static void obey(struct session *session, const char *text, size_t length)
+{
+    struct err err = {0};
+    JSON_AUTO *order = json_loadb(text, length, 0, NULL), *answer = NULL;
+    const char *name = json_string_value(json_object_get(order, "do"));
+    for (size_t i = 0; name && i < sizeof orders / sizeof *orders; i++)
+        if (strcmp(orders[i].name, name) == 0) answer = orders[i].run(order, session);
+    FREE_AUTO char *line = json_dumps(answer ? answer : json_null(), JSON_COMPACT | JSON_ENCODE_ANY);
+    uint64_t until = clock_now() + 10 * CLOCK_S;
+    if (line && wire_write_all(session->fd, line, strlen(line), until, &err))
+        wire_write_all(session->fd, "\n", 1, until, &err);
+}
+
+static void end_session(struct session *session)
+{
+    role_unwatch(&role, session->fd);
+    close(session->fd);
+    buf_clear(&session->in);
+    free(session);
+}
+
+static void heard(struct role *self, int fd, uint32_t events, void *context)
+{
+    struct session *session = context;
+    static char bytes[READ_MOST];
+    ssize_t got = read(fd, bytes, sizeof bytes);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0 || !buf_add(&session->in, bytes, (size_t)got)) {
+        end_session(session);
+        return;
+    }
+    for (char *end; (end = memchr(session->in.bytes, '\n', session->in.used));) {
+        size_t length = (size_t)(end - session->in.bytes);
+        obey(session, session->in.bytes, length);
+        memmove(session->in.bytes, end + 1, session->in.used - length - 1);
+        session->in.used -= length + 1;
+    }
+}
+
+static void called(struct role *self, int fd, uint32_t events, void *context)
+{
+    int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct session *session = connection < 0 ? NULL : calloc(1, sizeof *session);
+    if (!session) return;
+    session->fd = connection;
+    buf_init(&session->in, LINE_MOST);
+    role_watch(self, connection, EPOLLIN, heard, session);
+}
+
+/* ── start ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void list_at_start(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    struct dirent *entry;
+    char target[PATH_MAX];
+    at_start = json_object();
+    while (folder && (entry = readdir(folder))) {
+        ssize_t length = readlinkat(dirfd(folder), entry->d_name, target, sizeof target - 1);
+        if (length <= 0 || atoi(entry->d_name) == dirfd(folder)) continue;
+        target[length] = '\0';
+        json_object_set_new(at_start, entry->d_name, json_string(target));
+    }
+    if (folder) closedir(folder);
+}
+
+/* Both ends of a connection of its own to its own door. */
+static void connect_self(int ends[2], bool named)
+{
+    struct sockaddr_un door, own = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof door;
+    ends[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int used = snprintf(own.sun_path + 1, sizeof own.sun_path - 1, "false-front-%d", (int)getpid());
+    socklen_t own_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)used);
+    if (named && bind(ends[0], (struct sockaddr *)&own, own_length) < 0) return;
+    if (getsockname(role.given[GIVE_UNIX], (struct sockaddr *)&door, &length) == 0 &&
+        connect(ends[0], (struct sockaddr *)&door, length) == 0)
+        ends[1] = accept4(role.given[GIVE_UNIX], NULL, NULL, SOCK_CLOEXEC);
+}
+
+static bool open_role(struct role *self, struct err *err)
+{
+    json_object_seed(4711); /* or jansson would look for a device behind the walls */
+    list_at_start();
+    memset(made, 0xff, sizeof made);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, made) < 0) return err_sys(err, ERR_IO, "no pair");
+    connect_self(made + 2, false);
+    connect_self(made + 4, true);
+    self->registry_number = 0; /* "means nothing" until a reload says one */
+    return true;
+}
+
+/* Behind the walls that a taken-over front would be behind. */
+static bool confine(struct role *self, struct err *err)
+{
+    return enter_role(WALL_FRONT, NULL, 0, err) &&
+           (role_watch(self, self->given[GIVE_UNIX], EPOLLIN, called, NULL) || err_set(err, ERR_IO, "no door"));
+}
+
+static uint32_t new_registry(struct role *self, uint32_t given)
+{
+    return given;
+}
+
+static const struct role_handler no_handlers[] = {{MSG_NONE, NULL}};
+static const struct role_part part = {.self = ROLE_FRONT,
+                                      .handlers = no_handlers,
+                                      .open = open_role,
+                                      .confine = confine,
+                                      .registry = new_registry,
+                                      .lines_elsewhere = true};
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "desk") != 0) return role_main(&role, &part, NULL);
+    char path[PATH_MAX]; /* the desk is an honest one */
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
+    if (length <= 0) return 1;
+    path[length] = '\0';
+    strcpy(strrchr(path, '/'), "/honest-front");
+    execv(path, argv);
+    return 1;
+}
