@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,7 +42,7 @@ static void report(const char *unit, double value)
     printf("{\"%s\": %.2f}\n", unit, value);
 }
 
-/* Times RUNS of step() and reports the median. */
+/* Times runs of step() and reports the median. */
 static void time_steps(int runs, void (*step)(void *), void *context)
 {
     double *all = calloc((size_t)runs, sizeof *all);
@@ -88,6 +89,45 @@ static void roundtrip(void)
     }
     close(pair[1]);
     time_steps(RUNS, ask, NULL);
+    close(pair[0]);
+    wait(NULL);
+}
+
+/* ── an HTTP request there and back: as the above, but its text, over a listening socket, found by its empty line ── */
+
+static void answer_requests(int listener)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    char text[65536];
+    int fd = accept(listener, NULL, NULL);
+    for (size_t used = 0;;) {
+        ssize_t got = read(fd, text + used, sizeof text - 1 - used);
+        if (got <= 0) _exit(0);
+        used += (size_t)got;
+        text[used] = '\0';
+        if (!strstr(text, "\r\n\r\n")) continue;
+        if (write(fd, answer, sizeof answer - 1) < 0) _exit(0);
+        used = 0;
+    }
+}
+
+static void ask_http(void *unused)
+{
+    static const char head[] = "POST /v1/calls HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    char text[4096];
+    if (write(pair[0], head, sizeof head - 1) < 0 || read(pair[0], text, sizeof text) <= 0) exit(1);
+}
+
+static void http_echo(void)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "caisson-floor-%d", getpid());
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1) < 0) exit(1);
+    if (fork() == 0) answer_requests(listener);
+    pair[0] = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(pair[0], (struct sockaddr *)&at, sizeof at) < 0) exit(1);
+    time_steps(RUNS, ask_http, NULL);
     close(pair[0]);
     wait(NULL);
 }
@@ -193,14 +233,23 @@ static void sha256(void)
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "", *folder = argc > 2 ? argv[argc - 1] : ".";
-    if (strcmp(what, "roundtrip") == 0) roundtrip();
-    else if (strcmp(what, "fsync") == 0) {
+    if (strcmp(what, "roundtrip") == 0) {
+        roundtrip();
+    } else if (strcmp(what, "echo") == 0) {
+        http_echo();
+    } else if (strcmp(what, "fsync") == 0) {
         int fd = open_log(folder);
         time_steps(SLOW_RUNS, write_sync, &fd);
-    } else if (strcmp(what, "group") == 0 && argc > 2) group_commit(atoi(argv[2]) < 1024 ? atoi(argv[2]) : 1023, folder);
-    else if (strcmp(what, "fork") == 0) time_steps(SLOW_RUNS, fork_exit, NULL);
-    else if (strcmp(what, "spawn") == 0) time_steps(SLOW_RUNS, spawn_true, NULL);
-    else if (strcmp(what, "sha256") == 0) sha256();
-    else return fprintf(stderr, "usage: floors roundtrip|fsync|group CALLERS|fork|spawn|sha256 [FOLDER]\n"), 2;
+    } else if (strcmp(what, "group") == 0 && argc > 2) {
+        group_commit(atoi(argv[2]) < 1024 ? atoi(argv[2]) : 1023, folder);
+    } else if (strcmp(what, "fork") == 0) {
+        time_steps(SLOW_RUNS, fork_exit, NULL);
+    } else if (strcmp(what, "spawn") == 0) {
+        time_steps(SLOW_RUNS, spawn_true, NULL);
+    } else if (strcmp(what, "sha256") == 0) {
+        sha256();
+    } else {
+        return fprintf(stderr, "usage: floors roundtrip|echo|fsync|group CALLERS|fork|spawn|sha256 [FOLDER]\n"), 2;
+    }
     return 0;
 }

@@ -447,6 +447,7 @@ bool drive_feed(struct drive *drive, struct drive_call *call)
         keep_half(drive, half, false);
         drive_drop(half);
     }
+    call->fed = clock_now();
     write_secret(drive, call, slot, lease);
     write_call(call);
     return true;
@@ -478,6 +479,7 @@ void drive_replies(struct drive *drive, struct drive_call *call)
     uint64_t until = deadline_of(call) + CLOCK_S;
     if (call->replies_fd < 0) return;
     while (!call->reply && take_frame(call, until)) continue;
+    call->replied_at = clock_now();
     call->replied = call->reply != NULL;
 }
 

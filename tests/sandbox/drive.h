@@ -84,6 +84,7 @@ struct drive_call {
     bool ended;
     struct msg_worker_ended end;
     int stream, replies_fd;
+    uint64_t fed, replied_at; /* when its two frames began to be written; when the reply was there */
 };
 void drive_call(struct drive *drive, struct drive_call *call);
 void drive_call_clear(struct drive_call *call);
