@@ -116,8 +116,8 @@ static void understands_every_step(void **state)
         {"fail\n", CSN_RETRY, 0},
         {"refuse\n", CSN_REJECTED, 0},
         {"close\n", CSN_RETRY, 0},
-        {"send 421 busy\n", CSN_RETRY, 0},
-        {"send 554 no service\n", CSN_REJECTED, 0},
+        {"send 421 busy\nhang\n", CSN_RETRY, 0},
+        {"send 554 no service\nhang\n", CSN_REJECTED, 0},
         {"send SSH-2.0\nclose\n", CSN_RETRY, 0},
         {GREETING "send 502 what\nline HELO\nsend 502 what\n", CSN_REJECTED, 0},
         {GREETING "send 250 AUTH PLAIN\nhang\n", CSN_REJECTED, 0}, /* no STARTTLS */
