@@ -150,7 +150,7 @@ static const struct call_row call_rows[] = {
     CALL1(fcntl, LEDGER, YES, IS32(1, 7), "F_SETLKW"),
 
     /* ── roles: lines, events, signals ── */
-    CALL(sendmsg, LISTED, YES, "frames with descriptors"),
+    CALL1(sendmsg, LISTED, YES, WITHIN(2, SEND_FLAGS), "frames with descriptors; FASTOPEN would connect"),
     CALL2(sendto, EVERY, YES, IS(4, 0), WITHIN(3, SEND_FLAGS), "streams it holds: an address or FASTOPEN would connect"),
     CALL(epoll_wait, LISTED, YES, "the one loop"),
     CALL(epoll_pwait, LISTED, YES, "likewise"),
@@ -172,7 +172,7 @@ static const struct call_row call_rows[] = {
     /* ── front, desk: sockets that the parent bound ── */
     CALL(accept4, FRONTS, YES, "connections of callers"),
     CALL(accept, FRONTS, YES, "likewise"),
-    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 6), WITHIN(2, 63), "TCP: NODELAY, CORK, KEEP…"),
+    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 6), MASKED(2, 0xfffffffd, 1), "TCP: NODELAY, CORK"),
     CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), IS32(2, 9), "SO_KEEPALIVE"),
     CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), IS32(2, 13), "SO_LINGER"),
     CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), MASKED(2, 0xfffffffe, 20), "SO_RCVTIMEO, SO_SNDTIMEO"),

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -75,6 +76,31 @@ static int connect_somewhere(void)
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = 1, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     return connect(3, (struct sockaddr *)&to, sizeof to);
 }
+/* A listener that was shut down is a socket like a new one, and a first byte with FASTOPEN is a connection: what the
+ * front must not be able to make out of what it was given. */
+static int given, elsewhere_port;
+static int connect_by_sending(void)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = (in_port_t)elsewhere_port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char byte = 'x';
+    struct iovec piece = {&byte, 1};
+    struct msghdr message = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &piece, .msg_iovlen = 1};
+    if (shutdown(given, SHUT_RD) != 0) return 91;
+    if (sendto(given, &byte, 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&to, sizeof to) >= 0 || errno != EPERM)
+        return 1;
+    return sendmsg(given, &message, MSG_FASTOPEN | MSG_NOSIGNAL) >= 0 || errno != EPERM;
+}
+static int tcp_options(void)
+{
+    static const int wanted[] = {TCP_NODELAY, TCP_CORK}, unwanted[] = {TCP_FASTOPEN_CONNECT, TCP_ULP, TCP_REPAIR};
+    int on = 1;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (setsockopt(given, IPPROTO_TCP, wanted[i], &on, sizeof on) != 0) return 1;
+    for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted; i++)
+        if (setsockopt(given, IPPROTO_TCP, unwanted[i], &on, sizeof on) == 0 || errno != EPERM) return 2;
+    return 0;
+}
 static int broker_sockets(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -121,6 +147,34 @@ static void broker(void **state)
     assert_int_equal(run(WALL_BROKER, NULL, 0, broker_cannot_bind), -SIGSYS);
 }
 
+static int listener(struct sockaddr_in *at)
+{
+    socklen_t length = sizeof *at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    *at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(bind(fd, (struct sockaddr *)at, sizeof *at), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)at, &length), 0);
+    return fd;
+}
+
+static void given_listener(void **state)
+{
+    struct sockaddr_in own, other;
+    int elsewhere = listener(&other);
+    given = listener(&own);
+    elsewhere_port = other.sin_port;
+    assert_int_equal(run(WALL_FRONT, NULL, 0, tcp_options), 0);
+    assert_int_equal(run(WALL_DESK, NULL, 0, tcp_options), 0);
+    assert_int_equal(run(WALL_FRONT, NULL, 0, connect_by_sending), 0);
+    close(given);
+    given = listener(&own);
+    assert_int_equal(run(WALL_DESK, NULL, 0, connect_by_sending), 0);
+    assert_true(accept(elsewhere, NULL, NULL) < 0 && errno == EAGAIN);
+    close(given);
+    close(elsewhere);
+}
+
 static void folders(void **state)
 {
     char path[] = "/tmp/caisson-enter-XXXXXX";
@@ -140,6 +194,6 @@ static void folders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_listed_role), cmocka_unit_test(broker),
-                                       cmocka_unit_test(folders)};
+                                       cmocka_unit_test(given_listener), cmocka_unit_test(folders)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
