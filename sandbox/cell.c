@@ -3,6 +3,7 @@
 #include "cell.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,8 +31,9 @@ enum watched { WATCH_CHANNEL, WATCH_CARRIER, WATCH_LISTENER, WATCH_DEATH };
 static void tell(struct cell *cell, const struct cell_report *report, int fd)
 {
     struct iovec piece = {(void *)report, sizeof *report};
+    struct pollfd room = {.fd = cell->channel, .events = POLLOUT};
     /* A runner that does not read for so long is beyond help; its death ends this cell. */
-    while (wire_send(cell->channel, &piece, 1, &fd, fd >= 0) == EAGAIN) usleep(1000);
+    while (wire_send(cell->channel, &piece, 1, &fd, fd >= 0) == EAGAIN) poll(&room, 1, -1);
 }
 
 static void tell_ended(struct cell *cell, const struct cell_worker *worker, int status, const struct rusage *use)
