@@ -357,10 +357,18 @@ static void test_only_the_door_says_who_calls(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_tokens),     RIG_TEST(test_token_faults), RIG_TEST(test_token_expires),
-        RIG_TEST(test_rights),     RIG_TEST(test_credentials),  RIG_TEST(test_credential_faults),
-        RIG_TEST(test_workspaces), RIG_TEST(test_call_queries), RIG_TEST(test_other_workspace),
-        RIG_TEST(test_checkpoint), RIG_TEST(test_tail),         RIG_TEST(test_reload),
+        RIG_TEST(test_tokens),
+        RIG_TEST(test_token_faults),
+        RIG_TEST(test_token_expires),
+        RIG_TEST(test_rights),
+        RIG_TEST(test_credentials),
+        RIG_TEST(test_credential_faults),
+        RIG_TEST(test_workspaces),
+        RIG_TEST(test_call_queries),
+        RIG_TEST(test_other_workspace),
+        RIG_TEST(test_checkpoint),
+        RIG_TEST(test_tail),
+        RIG_TEST(test_reload),
         RIG_TEST(test_only_the_door_says_who_calls),
     };
     ledger_path = count > 1 ? arguments[1] : "";
