@@ -117,9 +117,16 @@ void calls_resume(struct runner *runner, struct home *home)
     for (unsigned i = 0; i < runner->call_top; i++) {
         struct call *call = &runner->calls[i];
         if (call->state != CALL_WAITING || call->home != home) continue;
-        if (home->busy >= share(home)) return;
+        if (home->closing || home->busy >= share(home)) return;
         begin(runner, call);
     }
+}
+
+void calls_refuse_waiting(struct runner *runner, struct home *home)
+{
+    for (unsigned i = 0; i < runner->call_top; i++)
+        if (runner->calls[i].state == CALL_WAITING && runner->calls[i].home == home)
+            call_refuse(runner, &runner->calls[i], ERR_STALE, REASON_POLICY);
 }
 
 void on_start(struct role *role, struct role_line *line, const struct role_message *message)
@@ -258,12 +265,21 @@ static void expire(struct runner *runner, struct call *call)
     forget(runner, call);
 }
 
+/* A call may wait although nobody stands before it: its home has lost its cell. */
+static bool may_begin(const struct call *call)
+{
+    return call->state == CALL_WAITING && !call->home->closing && call->home->busy < share(call->home);
+}
+
 uint64_t calls_tick(struct runner *runner, uint64_t now)
 {
     uint64_t next = 0;
     for (unsigned i = 0; i < runner->call_top; i++) {
         uint64_t when = due(&runner->calls[i]);
-        if (when && when <= now) expire(runner, &runner->calls[i]);
+        if (when && when <= now)
+            expire(runner, &runner->calls[i]);
+        else if (may_begin(&runner->calls[i]))
+            begin(runner, &runner->calls[i]);
         when = due(&runner->calls[i]);
         if (when && (!next || when < next)) next = when;
     }

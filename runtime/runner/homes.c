@@ -57,6 +57,7 @@ void home_close(struct runner *runner, struct home *home, uint32_t reason)
     close_fd(&home->channel);
     reap_cell(home);
     uint32_t class = reason == REASON_RESTART ? CLASS_LOST : CLASS_REFUSED;
+    home->closing = true;
     for (int i = 0; i < WORKERS; i++) {
         struct worker *worker = &runner->workers[i];
         if (worker->state == HELD_NONE || worker->home != home) continue;
@@ -64,7 +65,12 @@ void home_close(struct runner *runner, struct home *home, uint32_t reason)
         if (worker->end_class == CLASS_NONE) worker->end_class = class, worker->end_reason = reason;
         worker_ended(runner, worker, &none);
     }
-    if (home->ending) *home = (struct home){.pidfd = -1, .channel = -1};
+    home->closing = false;
+    if (home->ending) {
+        calls_refuse_waiting(runner, home);
+        *home = (struct home){.pidfd = -1, .channel = -1};
+    }
+    role_wake_at(runner->role, clock_now()); /* calls that wait begin with a new cell */
 }
 
 static void retire(struct runner *runner, struct home *home)
@@ -72,9 +78,7 @@ static void retire(struct runner *runner, struct home *home)
     home->ending = true;
     home->entry = NULL;
     spares_end(runner, home);
-    for (unsigned i = 0; i < runner->call_top; i++)
-        if (runner->calls[i].state == CALL_WAITING && runner->calls[i].home == home)
-            call_refuse(runner, &runner->calls[i], ERR_STALE, REASON_POLICY);
+    calls_refuse_waiting(runner, home);
     if (!home->busy) home_close(runner, home, REASON_POLICY);
 }
 

@@ -25,7 +25,7 @@ enum {
 
 /* One entry, by its digest: so that a reload that leaves it alone leaves its cell alone. */
 struct home {
-    bool used, called, ending;
+    bool used, called, ending, closing; /* closing: its workers are being let go, nobody is given one */
     uint8_t digest[HASH_BYTES];
     const struct entry *entry; /* of the registry in force; NULL while the last workers of a retired one end */
     uint32_t entry_index;      /* for incidents, when entry is NULL */
@@ -145,6 +145,8 @@ void call_refuse(struct runner *runner, struct call *call, uint32_t kind, uint32
 void call_over(struct runner *runner, struct call *call, uint32_t reason);
 /* Starts calls that waited for a free worker. */
 void calls_resume(struct runner *runner, struct home *home);
+/* Ends those that wait: there will be no worker of this home any more. */
+void calls_refuse_waiting(struct runner *runner, struct home *home);
 uint64_t calls_tick(struct runner *runner, uint64_t now);
 
 /* tell.c: what the ledger hears */

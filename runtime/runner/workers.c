@@ -240,10 +240,16 @@ void worker_end(struct runner *runner, struct worker *worker, uint32_t class, ui
     home_order(worker->home, CELL_KILL, worker->number, 0, NULL);
 }
 
+/* Its ends are with the processes that are there now: a lease does not outlive one of them. */
+static bool of_this_time(const struct runner *runner, const struct worker *worker)
+{
+    return worker->front == runner->front && worker->vault == runner->vault && worker->broker == runner->broker;
+}
+
 static bool may_serve_on(const struct runner *runner, const struct worker *worker)
 {
     const struct entry *entry = worker->home->entry;
-    if (!worker->bound || !entry || runner->role->frozen) return false;
+    if (!worker->bound || !entry || runner->role->frozen || !of_this_time(runner, worker)) return false;
     if (entry->lease.calls && worker->calls >= entry->lease.calls) return false;
     return !entry->lease.age_s || clock_now() - worker->made < entry->lease.age_s * CLOCK_S;
 }
@@ -302,6 +308,7 @@ void worker_ended(struct runner *runner, struct worker *worker, const struct cel
     struct call *call = worker->call;
     uint32_t class, reason = worker->end_reason;
     bool faulty = own_fault(worker, report);
+    worker->state = HELD_ENDING; /* one that never got as far as a check must not pass for a spare below */
     if (worker->end_class == CLASS_NONE) judge(report, &class, &reason);
     if (report->exit_code == WORKER_WALLS)
         log_event(LOG_LEVEL_ERROR, "worker-unconfined", log_text("connector", home->entry ? home->entry->name : "?"));

@@ -295,6 +295,32 @@ static void cell_dies(void **state)
     drive_stop(&drive);
 }
 
+/* A cell that does not come up, and calls that wait for a worker of it: each has an end of its own, and none keeps a
+ * worker that is gone, or the place of one. */
+static void nobody_waits_for_nothing(void **state)
+{
+    enum { CALLS = 4 };
+    struct drive drive;
+    static struct drive_call calls[CALLS];
+    const struct drive_entry entry = {.plugin = PLUGINS "/odd.so", .wrong_digest = true, .concurrency = 1};
+    start(&drive, &entry, 1);
+    for (int i = 0; i < CALLS; i++) {
+        calls[i].deadline_ms = 60000;
+        drive_begin(&drive, &calls[i]);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        struct drive_frame *ended = drive_expect(&drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &calls[i].ref, 10000);
+        if (!ended) fail_msg("call %d never ends", i);
+        assert_int_equal(((struct msg_worker_ended *)ended->body)->class, CLASS_REFUSED);
+        drive_drop(ended);
+        struct drive_frame *taken = drive_expect(&drive, DRIVE_FRONT, MSG_TAKEN, &calls[i].ref, 10000);
+        assert_non_null(taken);
+        assert_int_equal(taken->fd_count, 0);
+        drive_drop(taken);
+    }
+    drive_stop(&drive);
+}
+
 /* Frames that cannot be do not end the runner. */
 static void hostile_peers(void **state)
 {
@@ -339,6 +365,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(loading),
         cmocka_unit_test(breaker),
         cmocka_unit_test(cell_dies),
+        cmocka_unit_test(nobody_waits_for_nothing),
         cmocka_unit_test(hostile_peers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

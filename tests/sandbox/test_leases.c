@@ -243,6 +243,23 @@ static void front_dies(void **state)
     drive_stop(&drive);
 }
 
+/* A lease that is in a call while the vault is replaced has its pipe in the old one: it serves no further call. */
+static void vault_dies(void **state)
+{
+    struct drive drive;
+    start(&drive, &leased, 1);
+    struct drive_call call = {.action = RUN, .workspace = 1, .credential = 1};
+    drive_begin(&drive, &call);
+    assert_true(drive_feed(&drive, &call));
+    drive_replies(&drive, &call);
+    drive_replace(&drive, DRIVE_VAULT);
+    assert_int_equal(calls_seen(&drive, 2, 1), 1); /* over the new line: so the runner has it */
+    drive_done(&drive, &call, true);
+    drive_call_clear(&call);
+    assert_int_equal(calls_seen(&drive, 1, 1), 1);
+    drive_stop(&drive);
+}
+
 /* An entry that stays keeps its cell; one that changes gets a new one; a START of the number before still works. */
 static void reload(void **state)
 {
@@ -403,6 +420,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(spares_wait),
         cmocka_unit_test(resolver_is_refused),
         cmocka_unit_test(front_dies),
+        cmocka_unit_test(vault_dies),
         cmocka_unit_test(reload),
         cmocka_unit_test(concurrency),
         cmocka_unit_test(dial_and_commit),
