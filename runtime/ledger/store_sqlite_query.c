@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Statements of the SQLite store: prepared once, bound by a format, stepped; and what a failure is called. */
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -15,6 +16,9 @@ bool store_failed(struct store *store, enum store_db db, struct err *err)
         return err_set(err, kind,
                        "data/%s is damaged (%s): stop the daemon, keep a copy of the file, and put back a backup",
                        file_names[db], sqlite3_errstr(code));
+    int cause = sqlite3_system_errno(store->db[db]);
+    if (plain == SQLITE_FULL || (plain == SQLITE_IOERR && (cause == ENOSPC || cause == EDQUOT)))
+        return err_set(err, kind, "data/%s cannot be written, the disk is full: make room", file_names[db]);
     return err_set(err, kind, "data/%s cannot be used now (%s)", file_names[db], sqlite3_errstr(code));
 }
 
