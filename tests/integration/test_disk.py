@@ -1,0 +1,187 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that really fills, and files that belong to the wrong user: calls are refused with a clear error within a
+second, running ones keep their outcome, and all goes on by itself once there is room. Needs root: it mounts."""
+import concurrent.futures
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
+from daemon import BUILD, CAISSOND, SOURCE, Daemon, eventually, run  # noqa: E402
+from log import Attempts  # noqa: E402
+
+MEGABYTE = 1 << 20
+BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
+
+
+class SmallDisk(Daemon):
+    """A daemon whose home lies on a file system of 64 MiB."""
+
+    def __enter__(self):
+        os.rmdir(self.home)
+        self.mount = tempfile.mkdtemp(prefix="caisson-disk.")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=0755", "caisson-test", self.mount], check=True)
+        self.home = self.mount + "/home"
+        os.mkdir(self.home, 0o755)
+        self.log = self.mount + ".log"
+        super().__enter__()
+        self.start()
+        self.enable("bad", "--as", "bad", "--egress", "none", files=BAD)
+        return self
+
+    def __exit__(self, *how):
+        try:
+            super().__exit__(*how)
+        finally:
+            subprocess.run(["umount", "-l", self.mount], check=False)
+            os.rmdir(self.mount)
+            os.unlink(self.log)
+
+    def room(self):
+        state = os.statvfs(self.mount)
+        return state.f_bavail * state.f_frsize
+
+    def fill(self, leave=0):
+        """Takes all room but so many bytes."""
+        with open(self.mount + "/filler", "ab", buffering=0) as out, contextlib.suppress(OSError):
+            while self.room() > leave:
+                out.write(b"x" * min(MEGABYTE, self.room() - leave))
+        assert self.room() <= leave + 4096
+
+    def empty(self):
+        os.unlink(self.mount + "/filler")
+
+    def counts(self):
+        return self.call("bad", "count", {})
+
+    def refuses(self):
+        """Every call is refused, the quickest of five within a second (a machine under load may be late with one)."""
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            answer = self.counts()
+            took.append(time.monotonic() - began)
+            assert answer.status == 503 and answer.json["type"] == "urn:caisson:problem:audit-unavailable", answer
+            assert answer.json["detail"] and self.home not in answer.json["detail"] and int(answer.headers["retry-after"]) > 0, answer
+        assert min(took) < 1, f"refused after {took} s"
+
+
+def test_full_disk_refuses_and_resumes():
+    with SmallDisk() as daemon:
+        assert daemon.counts().status == 200
+        pids = {role: daemon.role(role) for role in ("front", "ledger", "vault", "broker", "runner", "desk")}
+        for leave in (0, 8 * MEGABYTE):  # nothing at all; less than what is kept for outcomes
+            daemon.fill(leave)
+            eventually("the ledger has noticed", lambda: daemon.counts().status == 503)
+            daemon.refuses()
+            health = daemon.http("GET", "/v1/health")
+            assert health.status == 503, health
+            status = daemon.cli("status", check=False)
+            assert status.returncode != 0 and status.stdout + status.stderr, status
+            daemon.empty()
+            eventually("calls run again", lambda: daemon.counts().status == 200)
+            assert daemon.http("GET", "/v1/health").json["status"] == "ok"
+        assert pids == {role: daemon.role(role) for role in pids}, "something was started again"
+        daemon.cli("audit", "verify")
+
+
+def running_call_while(daemon, leave):
+    """A call that runs while the disk fills; returns its answer once there is room again."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(daemon.call, "bad", "sleep", {}, timeout_ms=4000)
+        eventually("the call runs", lambda: daemon.http("GET", "/v1/calls?class=running").json["calls"])
+        daemon.fill(leave)
+        eventually("the ledger has noticed", lambda: daemon.counts().status == 503)
+        daemon.refuses()
+        answer = waiting.result()
+    daemon.empty()
+    eventually("calls run again", lambda: daemon.counts().status == 200)
+    return answer
+
+
+def outcome_of(daemon, answer):
+    call = (answer.json.get("call_id") or answer.json["instance"].removeprefix("urn:uuid:"), answer.json.get("attempt", 1))
+    outcomes = eventually("its outcome is in the log", lambda: Attempts(daemon.home).all[call]["outcomes"])
+    assert len(outcomes) == 1, outcomes
+    daemon.cli("audit", "verify")
+    return outcomes[0]
+
+
+def test_running_call_has_its_outcome_in_the_reserve():
+    with SmallDisk() as daemon:
+        assert daemon.counts().status == 200
+        answer = running_call_while(daemon, 8 * MEGABYTE)
+        assert answer.status == 504 and answer.json["sent"] == "no", answer
+        assert outcome_of(daemon, answer)["class"] == "timeout"
+
+
+def test_running_call_on_a_disk_that_is_full():
+    """No outcome can be written: the caller learns that, and the record follows when there is room."""
+    with SmallDisk() as daemon:
+        assert daemon.counts().status == 200
+        answer = running_call_while(daemon, 0)
+        assert answer.status in (500, 504) and answer.json["type"].split(":")[-1] in ("executed-unrecorded", "timeout"), answer
+        assert outcome_of(daemon, answer)["class"] in ("timeout", "lost")
+
+
+def test_full_disk_at_the_start():
+    with SmallDisk() as daemon:
+        assert daemon.counts().status == 200
+        daemon.stop()
+        daemon.fill()
+        daemon.start(expect=False)
+        assert daemon.process.wait(60) != 0
+        daemon.process.stdout.close()
+        with open(daemon.log, encoding="utf-8") as log:
+            assert "the disk is full" in log.read(), "the error does not say that the disk is full"
+        daemon.empty()
+        daemon.start()
+        assert daemon.counts().status == 200
+        daemon.cli("audit", "verify")
+
+
+def refuses_to_start(change, word):
+    with Daemon() as daemon:
+        daemon.start()
+        daemon.stop()
+        change(daemon.home)
+        daemon.start(expect=False)
+        assert daemon.process.wait(60) != 0, "it started"
+        with open(daemon.log, encoding="utf-8") as log:
+            said = log.read()
+        assert word in said, f"{word!r} is not in {said[-600:]!r}"
+
+
+def test_key_of_another_user():
+    refuses_to_start(lambda home: os.chown(home + "/keys/master.key", 12345, 12345), "master.key")
+
+
+def test_data_folder_of_another_user():
+    """Root gives the folder to the ledger's user; an ordinary user cannot, and is told."""
+    with Daemon() as daemon:
+        subprocess.run(["chown", "-R", "65534:65534", daemon.home], check=True)
+        os.chown(daemon.home + "/data", 12345, 12345)
+        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", CAISSOND, "--home", daemon.home],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0 and "data" in done.stderr, done
+        subprocess.run(["chown", "-R", "0:0", daemon.home], check=True)
+        os.chown(daemon.home + "/data", 12345, 12345)
+        daemon.start()
+        daemon.enable("hello")
+        assert daemon.call("hello", "greet", {"name": "Ada"}).status == 200
+
+
+def test_database_of_another_user():
+    def change(home):
+        os.chown(home + "/data/audit.db", 12345, 12345)
+        os.chmod(home + "/data/audit.db", 0o600)
+    refuses_to_start(change, "audit.db")
+
+
+if __name__ == "__main__":
+    only = sys.argv[1:]
+    run([case for name, case in list(globals().items()) if name.startswith("test_") and (not only or any(word in name for word in only))])
