@@ -60,9 +60,11 @@ static bool check_stale(struct ledger *ledger, struct begin *begin, struct err *
     return err_set(err, ERR_STALE, "the registry has just changed");
 }
 
+/* That the log cannot be written is for the ledger alone to say: it seals. */
 static bool check_refusal(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     enum err_kind kind = begin->ask.refusal < ERR_KINDS ? (enum err_kind)begin->ask.refusal : ERR_INTERNAL;
+    if (kind == ERR_AUDIT) kind = ERR_INTERNAL;
     return kind == ERR_NONE || err_set(err, kind, "%s", err_row(kind)->title);
 }
 

@@ -7,6 +7,8 @@
 #include "admit.h"
 #include "base/clock.h"
 
+enum { REFUSALS_A_SECOND = 1, REFUSALS_AT_ONCE = 100 }; /* of one caller, recorded one by one */
+
 static void free_begin(struct begin *begin)
 {
     if (!begin) return;
@@ -50,11 +52,14 @@ void refuse_unknown(struct ledger *ledger, enum err_kind kind)
     ledger->unknown.by_kind[kind]++;
 }
 
-/* Which refusals are counted per interval: those that a flood would fill the log with. */
-static bool counted(const struct begin *begin)
+/* Which refusals are counted per interval: those that a flood would fill the log with. Every user of this host is a
+ * known caller, rights or not. */
+static bool counted(struct ledger *ledger, const struct begin *begin)
 {
-    return begin->caller.kind == WHO_NOBODY || begin->err.kind == ERR_RATE || begin->err.kind == ERR_BUSY ||
-           begin->err.kind == ERR_UNAVAILABLE;
+    if (begin->caller.kind == WHO_NOBODY || begin->err.kind == ERR_RATE || begin->err.kind == ERR_BUSY ||
+        begin->err.kind == ERR_UNAVAILABLE)
+        return true;
+    return !rate_take(&ledger->refusals, begin->caller.name, REFUSALS_A_SECOND, REFUSALS_AT_ONCE, clock_now());
 }
 
 static void add_personal(struct record *personal, const struct begin *begin)
@@ -89,7 +94,7 @@ static bool refuse(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     ledger->counters.refused++;
     if (begin->err.kind == ERR_STALE) return true; /* the front asks again at once */
-    if (!counted(begin)) return record_refusal(ledger, begin, err);
+    if (!counted(ledger, begin)) return record_refusal(ledger, begin, err);
     refuse_unknown(ledger, begin->err.kind);
     return true;
 }

@@ -38,7 +38,7 @@ struct ledger {
     char origin[NOTE_ORIGIN];
 
     struct principals principals;
-    struct rates rates;
+    struct rates rates, refusals; /* of calls; of refusals that get a record of their own */
     struct calls calls;
     struct running *ready[CALLS_BUCKETS / 2]; /* their outcomes go into the next commit */
     unsigned ready_count;

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "ledger.h"
 
-enum { INDEX_BITS = 11, SWEEP_S = 5 };
+enum { INDEX_BITS = 11, SWEEP_S = 5, DESK_SHARE = 256 /* rows that no front can take */ };
 _Static_assert(PRINCIPALS_MAX == 1 << INDEX_BITS, "a number holds its row");
 
 bool principals_open(struct principals *principals, struct err *err)
@@ -107,7 +107,8 @@ static struct principal *free_row(struct principals *principals)
 static bool add_principal(struct role *role, struct role_line *line, int *fd, uint32_t *number, struct err *err)
 {
     struct principals *principals = &ledger_of(role)->principals;
-    struct principal *one = free_row(principals);
+    bool room = line->peer == ROLE_DESK || principals->count < PRINCIPALS_MAX - DESK_SHARE;
+    struct principal *one = room ? free_row(principals) : NULL;
     struct peer peer = {0};
     if (!one) return err_set(err, ERR_BUSY, "too many local connections");
     if (!came_in(principals, *fd, line->peer))

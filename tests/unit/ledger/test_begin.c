@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Begin against the real process: who may, what is let loose and when, what a key means, what is recorded. */
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "base/auto.h"
 #include "base/clock.h"
 #include "rig.h"
 
@@ -143,6 +145,11 @@ static void refused_by_front(struct rig *rig, struct msg_begin *ask)
     ask->refusal = ERR_BAD_INPUT;
 }
 
+static void refused_as_if_sealed(struct rig *rig, struct msg_begin *ask)
+{
+    ask->refusal = ERR_AUDIT; /* the ledger's own word for a log that it cannot write */
+}
+
 static void test_refusals(void **state)
 {
     static const struct refusal rows[] = {
@@ -160,6 +167,7 @@ static void test_refusals(void **state)
         {"control character in the key", control_in_key, ERR_MALFORMED, false},
         {"deadline over", late, ERR_TIMEOUT, true},
         {"refused by the front", refused_by_front, ERR_BAD_INPUT, true},
+        {"refused by the front in the ledger's name", refused_as_if_sealed, ERR_INTERNAL, true},
     };
     struct rig *rig = *state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -175,6 +183,23 @@ static void test_refusals(void **state)
     rig_nothing(rig, rig->broker);
     rig_nothing(rig, rig->runner);
     assert_int_equal(rig_number(rig, "SELECT count(*) FROM call"), 0);
+}
+
+/* Every user of the host may come in by the local door: what is refused to one of them does not fill the log. */
+static void test_flood(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    strcpy(ask.workspace, "nowhere");
+    for (int i = 0; i < 400; i++) assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_DENIED);
+    int64_t records = rig_number(rig, "SELECT count(*) FROM entry WHERE kind = 3");
+    assert_in_range(records, 100, 200);
+    ask = rig_ask(rig);
+    assert_int_equal(rig_begin_ok(rig, &ask).call.attempt, 1);
+    rig_stop(rig);
+    json_t *counted = rig_entry(rig, 3, NULL);
+    assert_int_equal(json_integer_value(json_object_get(counted, "count")), 400 - records);
+    json_decref(counted);
 }
 
 /* A registry number that is not in force: the front asks again, and nothing is recorded. */
@@ -218,6 +243,23 @@ static void test_hang_up(void **state)
     rig->peers[0] = -1;
     for (int i = 0; i < 200 && rig_begin(rig, &ask).status.kind == ERR_NONE; i++) usleep(1000);
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_NO_IDENTITY);
+}
+
+/* A front that shows one connection again and again runs out of numbers before the desk does. */
+static void test_desk_has_room(void **state)
+{
+    struct rig *rig = *state;
+    struct sockaddr_un address;
+    socklen_t length = sizeof address;
+    assert_int_equal(getsockname(rig->door, (struct sockaddr *)&address, &length), 0);
+    FD_AUTO caller = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(caller, (struct sockaddr *)&address, length), 0);
+    FD_AUTO accepted = accept4(rig->door, NULL, NULL, SOCK_CLOEXEC);
+    uint32_t kind = ERR_NONE;
+    for (int i = 0; i < 4096 && kind == ERR_NONE; i++)
+        kind = rig_hello(rig, rig->front[0], rig->front_generation, accepted)->status.kind;
+    assert_int_equal(kind, ERR_BUSY);
+    assert_int_equal(rig_hello(rig, rig->desk, rig->desk_generation, accepted)->status.kind, ERR_NONE);
 }
 
 /* ── idempotency ───────────────────────────────────────────────────────────────────────────────────── */
@@ -317,9 +359,10 @@ static void test_key_refused(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_one_call),      RIG_TEST(test_order),       RIG_TEST(test_refusals),   RIG_TEST(test_stale),
-        RIG_TEST(test_frozen),        RIG_TEST(test_hang_up),     RIG_TEST(test_key_replay), RIG_TEST(test_key_again),
-        RIG_TEST(test_key_uncertain), RIG_TEST(test_key_refused),
+        RIG_TEST(test_one_call),    RIG_TEST(test_order),     RIG_TEST(test_refusals),
+        RIG_TEST(test_stale),       RIG_TEST(test_frozen),    RIG_TEST(test_hang_up),
+        RIG_TEST(test_key_replay),  RIG_TEST(test_key_again), RIG_TEST(test_key_uncertain),
+        RIG_TEST(test_key_refused), RIG_TEST(test_flood),     RIG_TEST(test_desk_has_room),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
