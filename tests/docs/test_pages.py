@@ -152,6 +152,17 @@ def test_usual_values_of_caisson_conf():
     assert compared >= 10, f"{compared} of {len(told)} values could be compared"
 
 
+def test_commands_that_pages_name_exist():
+    verbs = re.findall(r"^\*caisson ([a-z]+(?: [a-z]+)?)\*", read("man/caisson.1.scd"), re.M)
+    assert len(verbs) > 25, verbs
+    groups = {verb.split()[0] for verb in verbs if " " in verb}
+    for page in ending(".md", ".scd", ".conf.example") + ["plugins.d/README"]:
+        for first, second in re.findall(r"(?:^|[`*] ?|    )caisson (?:--home \S+ )?([a-z]+)(?: ([a-z]+))?", read(page), re.M):
+            verb = f"{first} {second}" if first in groups else first
+            if verb not in verbs and first != "completion" and (second or first not in groups):
+                yield f"{page}: caisson {verb}"
+
+
 # ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────────
 
 def problems():

@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What docs/operations.md says, done: backup, restore, a data folder that is older than the witness, key and freeze."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
+from daemon import CAISSON, CAISSOND, Daemon, eventually, run  # noqa: E402
+
+KEPT = ("data", "witness", "caisson.conf", "plugins.d", "plugins")
+daemon = None
+
+
+def greet(status=200):
+    answer = daemon.call("hello", "greet", {"name": "Ada"})
+    assert answer.status == status, answer
+    return answer
+
+
+def verify(home=None, good=True):
+    done = subprocess.run([CAISSON, "--home", home or daemon.home, "audit", "verify"], capture_output=True, text=True)
+    assert (done.returncode == 0) == good, done.stdout + done.stderr
+    return done.stdout
+
+
+def copy(parts, to):
+    subprocess.run(["tar", "-C", daemon.home, "-cf", to, *parts], check=True)
+
+
+def put_back(parts, archive):
+    for part in parts:
+        shutil.rmtree(os.path.join(daemon.home, part), ignore_errors=True)
+    subprocess.run(["tar", "-C", daemon.home, "-xpf", archive, *parts], check=True)
+
+
+def test_backup_can_be_looked_at():
+    greet()
+    daemon.stop()
+    copy(KEPT, backup)
+    with tempfile.TemporaryDirectory() as other:
+        subprocess.run(["tar", "-C", other, "-xf", backup], check=True)
+        os.mkdir(other + "/keys")
+        shutil.copy(daemon.home + "/keys/vault.pub", other + "/keys")
+        assert "is whole" in verify(other)
+    daemon.start()
+    greet()
+
+
+def test_data_older_than_the_witness():
+    """Calls may run until the next signature; then the log is sealed, and says why."""
+    for _ in range(3):
+        greet()
+    daemon.cli("audit", "verify")  # has all of it signed
+    daemon.stop()
+    copy(("data", "witness"), newest)
+    put_back(("data",), backup)
+    daemon.start()
+    daemon.call("hello", "greet", {"name": "Ada"})
+    sealed = eventually("the log is sealed", lambda: (answer := daemon.call("hello", "greet", {"name": "Ada"})).status == 503 and answer)
+    assert sealed.json["type"].endswith("audit-unavailable"), sealed
+    assert "newest copy" in sealed.json["detail"], sealed
+    verify(good=False)
+    daemon.stop()
+    put_back(("data", "witness"), newest)
+    daemon.start()
+    greet()
+    verify()
+
+
+def test_restore():
+    """Data and witness of one backup are a whole log; a verifier that saw the longer one says so."""
+    daemon.cli("audit", "verify")
+    daemon.stop()
+    put_back(("data", "witness"), backup)
+    assert subprocess.run([CAISSOND, "--home", daemon.home, "--check"], stdout=subprocess.DEVNULL).returncode == 0
+    daemon.start()
+    greet()
+    with tempfile.TemporaryDirectory() as fresh:
+        assert "is whole" in daemon.cli("audit", "verify", "--state", os.path.join(fresh, "state")).stdout
+    daemon.stop()
+    put_back(("data", "witness"), newest)
+    daemon.start()
+
+
+def test_freeze_without_a_daemon():
+    daemon.stop()
+    daemon.cli("freeze")
+    daemon.start()
+    assert greet(503).json["type"].endswith("frozen")
+    daemon.cli("thaw")
+    greet()
+
+
+def test_no_new_key_beside_old_data():
+    key = os.path.join(daemon.home, "keys", "master.key")
+    daemon.stop()
+    os.rename(key, key + ".away")
+    try:
+        done = daemon.cli("init", check=False)
+        assert done.returncode and "restore the key" in done.stderr, done
+        assert not os.path.exists(key)
+    finally:
+        os.rename(key + ".away", key)
+    daemon.start()
+    greet()
+
+
+def test_disabled_connector():
+    daemon.cli("plugin", "disable", "hello")
+    greet(409)
+    daemon.cli("plugin", "enable", "hello", "--yes")
+    greet()
+
+
+def test_upgrade_shows_the_difference():
+    path = os.path.join(daemon.home, "plugins", "hello", "manifest.json")
+    with open(path, encoding="utf-8") as old:
+        text = old.read()
+    with open(path, "w", encoding="utf-8") as new:
+        new.write(text.replace('"version": "', '"version": "9', 1))
+    daemon.cli("reload")
+    assert greet(409).json["type"].endswith("plugin-changed")
+    asked = daemon.cli("plugin", "enable", "hello", check=False, stdin="no\n")
+    assert asked.returncode and "- hello 1.0.0" in asked.stderr and "+ hello 91.0.0" in asked.stderr, asked
+    greet(409)
+    daemon.cli("plugin", "enable", "hello", "--yes")
+    greet()
+
+
+if __name__ == "__main__":
+    folder = tempfile.mkdtemp(prefix="caisson-copies.")
+    backup, newest = os.path.join(folder, "backup.tar"), os.path.join(folder, "newest.tar")
+    try:
+        with Daemon() as daemon:
+            daemon.start()
+            daemon.enable("hello")
+            run([case for name, case in list(globals().items()) if name.startswith("test_")])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
