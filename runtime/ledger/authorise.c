@@ -189,6 +189,12 @@ bool caller_covers(const struct caller *caller, const char *connector, const cha
            list_covers(caller->token.actions, connector, action, true);
 }
 
+bool caller_is_narrow(const struct caller *caller)
+{
+    return caller->kind == WHO_TOKEN &&
+           (strcmp(caller->token.connectors, "[]") != 0 || strcmp(caller->token.actions, "[]") != 0);
+}
+
 /* ── messages ──────────────────────────────────────────────────────────────────────────────────────── */
 
 struct message_right message_right(unsigned type)

@@ -62,6 +62,8 @@ unsigned caller_rights(const struct access *access, const struct caller *caller,
                        const struct store_workspace *workspace, uint64_t now);
 /* Does a token's scope cover this? Peers have no scope. action NULL: any. */
 bool caller_covers(const struct caller *caller, const char *connector, const char *action);
+/* A token for some connectors or actions only: it administers nothing beyond them. */
+bool caller_is_narrow(const struct caller *caller);
 
 /* The right that a query needs (0: none), and in which workspace: the one it names, always "default", or that of the
  * object it names by id (then its handler asks). */

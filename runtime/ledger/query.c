@@ -180,6 +180,14 @@ bool query_enter(struct query *query, const uint8_t workspace[ID_BYTES], struct 
            err_set(err, ERR_NOT_FOUND, "there is nothing under this id");
 }
 
+/* What a token for some connectors may administer is their credentials; those are looked at one by one. */
+static bool within_scope(const struct query *query, unsigned right, struct err *err)
+{
+    bool credential = query->type == MSG_CREDENTIAL_SET || query->type == MSG_CREDENTIAL_REMOVE;
+    if (right != RIGHT_ADMIN || credential || !caller_is_narrow(&query->caller)) return true;
+    return err_set(err, ERR_DENIED, "this token is for some connectors or actions only, and this is about all of them");
+}
+
 static bool authorise(struct query *query, const struct who *who, struct err *err)
 {
     struct message_right need = message_right(query->type);
@@ -191,6 +199,7 @@ static bool authorise(struct query *query, const struct who *who, struct err *er
         if (nobody.kind == ERR_NO_IDENTITY) refuse_unknown(query->ledger, ERR_NO_IDENTITY);
         return false;
     }
+    if (!within_scope(query, need.right, err)) return false;
     if (need.where == IN_OBJECT) return true;
     if (!find_workspace(query, need.where == IN_SYSTEM, err)) return false;
     return query_may(query, need.right) || nothing_there(query, query->workspace.name, err);

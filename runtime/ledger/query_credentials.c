@@ -77,6 +77,8 @@ static bool name_credential(struct setting *setting, struct err *err)
     bool found;
     if (!in_name(query, "name", credential->name, true, err) || !in_name(query, "connector", connector, true, err))
         return false;
+    if (!caller_covers(&query->caller, connector, NULL))
+        return err_set(err, ERR_DENIED, "this token does not cover %s", connector);
     char name[NAME_BYTES];
     memcpy(name, credential->name, sizeof name);
     if (!store_credential_named(query->ledger->store, query->workspace.id, name, credential, &found, err)) return false;
@@ -254,7 +256,7 @@ bool query_credential_set(struct query *query, json_t **out, struct err *err)
 /* ── listing, showing, removing ────────────────────────────────────────────────────────────────────── */
 
 struct listing {
-    const char *workspace;
+    const struct query *query;
     char connector[NAME_BYTES];
     json_t *list;
     size_t room;
@@ -266,7 +268,9 @@ static bool list_credential(void *context, const struct store_credential *creden
 {
     struct listing *listing = context;
     if (listing->connector[0] && strcmp(listing->connector, credential->connector) != 0) return true;
-    listing->more = !list_add(listing->list, credential_json(credential, listing->workspace), &listing->room);
+    if (!caller_covers(&listing->query->caller, credential->connector, NULL)) return true;
+    listing->more = !list_add(listing->list, credential_json(credential, listing->query->workspace.name),
+                              &listing->room);
     if (!listing->more) memcpy(listing->next, credential->name, NAME_BYTES);
     return !listing->more;
 }
@@ -274,7 +278,7 @@ static bool list_credential(void *context, const struct store_credential *creden
 bool query_credential_list(struct query *query, json_t **out, struct err *err)
 {
     JSON_AUTO *list = json_array();
-    struct listing listing = {.workspace = query->workspace.name, .list = list, .room = LIST_ROOM};
+    struct listing listing = {.query = query, .list = list, .room = LIST_ROOM};
     char after[NAME_BYTES];
     if (!in_name(query, "connector", listing.connector, false, err) || !in_name(query, "after", after, false, err) ||
         !store_credentials(query->ledger->store, query->workspace.id, after, list_credential, &listing, err))
@@ -291,7 +295,7 @@ static bool find(struct query *query, struct store_credential *credential, struc
     if (!in_name(query, "name", name, true, err) ||
         !store_credential_named(query->ledger->store, query->workspace.id, name, credential, &found, err))
         return false;
-    return found ||
+    return (found && caller_covers(&query->caller, credential->connector, NULL)) ||
            err_set(err, ERR_NOT_FOUND, "there is no credential %s in workspace %s", name, query->workspace.name);
 }
 

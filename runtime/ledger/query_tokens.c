@@ -59,6 +59,8 @@ static bool read_token_request(const struct query *query, struct store_token *to
     if (seconds == 0) return err_set(err, ERR_BAD_INPUT, "\"expires_in_s\" must be at least 1");
     token->created = clock_wall();
     token->expires = token->created + seconds * CLOCK_S;
+    uint64_t own = query->caller.kind == WHO_TOKEN ? query->caller.token.expires : 0;
+    if (own && token->expires > own) token->expires = own; /* a token makes none that outlives it */
     memcpy(token->workspace, query->workspace.id, ID_BYTES);
     return true;
 }

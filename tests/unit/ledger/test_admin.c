@@ -100,6 +100,51 @@ static void test_token_expires(void **state)
     assert_int_equal(begin_as(rig, &brief, "say", "default"), ERR_NO_IDENTITY);
 }
 
+static uint32_t asked_as(struct rig *rig, const struct who *who, unsigned type, json_t *in)
+{
+    uint32_t kind;
+    json_decref(rig_query_as(rig, true, who, type, in, &kind));
+    return kind;
+}
+
+/* A token for one connector administers that one's credentials, and makes no token without its own bounds. */
+static void test_narrow_admin(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t kind;
+    rig_credential(rig, "main", "password", NULL);
+    struct who narrow = token_of(
+        rig, json_pack("{s:s, s:s, s:[s]}", "name", "narrow", "role", "admin", "connectors", "off"), NULL);
+    struct who same = token_of(
+        rig, json_pack("{s:s, s:s, s:[s]}", "name", "same", "role", "admin", "connectors", "echo"), NULL);
+    assert_int_equal(asked_as(rig, &narrow, MSG_TOKEN_CREATE, json_pack("{s:s}", "name", "wide")), ERR_DENIED);
+    assert_int_equal(asked_as(rig, &narrow, MSG_TOKEN_LIST, json_object()), ERR_DENIED);
+    assert_int_equal(asked_as(rig, &narrow, MSG_RELOAD, json_object()), ERR_DENIED);
+    assert_int_equal(asked_as(rig, &narrow, MSG_CREDENTIAL_SHOW, json_pack("{s:s}", "name", "main")), ERR_NOT_FOUND);
+    assert_int_equal(asked_as(rig, &narrow, MSG_CREDENTIAL_REMOVE, json_pack("{s:s}", "name", "main")), ERR_NOT_FOUND);
+    assert_int_equal(asked_as(rig, &narrow, MSG_CREDENTIAL_SET,
+                              json_pack("{s:s, s:s, s:s}", "name", "new", "connector", "echo", "box", "QUJD")),
+                     ERR_DENIED);
+    json_t *list = rig_query_as(rig, true, &narrow, MSG_CREDENTIAL_LIST, json_object(), &kind);
+    assert_int_equal(json_array_size(json_object_get(list, "credentials")), 0);
+    json_decref(list);
+    assert_int_equal(asked_as(rig, &same, MSG_CREDENTIAL_SHOW, json_pack("{s:s}", "name", "main")), ERR_NONE);
+
+    struct who wide = token_of(rig, json_pack("{s:s, s:s, s:i}", "name", "wide", "role", "admin", "expires_in_s", 900),
+                               NULL);
+    json_t *made = rig_query_as(rig, true, &wide, MSG_TOKEN_CREATE,
+                                json_pack("{s:s, s:i}", "name", "heir", "expires_in_s", 86400), &kind);
+    assert_int_equal(kind, ERR_NONE);
+    json_t *tokens = rig_query(rig, MSG_TOKEN_LIST, json_object(), &kind), *one;
+    const char *expires = "";
+    size_t i;
+    json_array_foreach(json_object_get(tokens, "tokens"), i, one) if (strcmp(text_of(one, "name"), "wide") == 0)
+        expires = text_of(one, "expires");
+    assert_string_equal(text_of(made, "expires"), expires);
+    json_decref(tokens);
+    json_decref(made);
+}
+
 /* Administration asks for the right, also on the desk's line; and a front's number is nobody there. */
 static void test_rights(void **state)
 {
@@ -360,6 +405,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_tokens),
         RIG_TEST(test_token_faults),
         RIG_TEST(test_token_expires),
+        RIG_TEST(test_narrow_admin),
         RIG_TEST(test_rights),
         RIG_TEST(test_credentials),
         RIG_TEST(test_credential_faults),
