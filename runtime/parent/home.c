@@ -76,13 +76,28 @@ static bool take_lock(struct home *home, unsigned wait_s, struct err *err)
     return true;
 }
 
+/* Ours, or root's, and nobody else may write. */
+static bool check_owned(int fd, const char *what, struct err *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) return err_sys(err, ERR_IO, "%s cannot be looked at", what);
+    if (status.st_uid != geteuid() && status.st_uid != 0)
+        return err_set(err, ERR_DENIED, "%s belongs to user %u, not to the user who starts the daemon", what,
+                       status.st_uid);
+    if (status.st_mode & (S_IWGRP | S_IWOTH))
+        return err_set(err, ERR_DENIED, "%s can be written by others: chmod go-w", what);
+    return true;
+}
+
 static const struct home closed = {
     .folder = -1, .run = -1, .keys = -1, .data = -1, .witness = -1, .plugins_d = -1, .lock = -1};
 
 bool home_open(const char *path, unsigned wait_s, struct home *home, struct err *err)
 {
     struct home fresh = closed;
-    if (open_root(path, &fresh, err) && sub_folder(&fresh, "run", 0755, &fresh.run, err) &&
+    /* Before anything in it is made or written: in somebody else's folder a name may lead to any file. */
+    if (open_root(path, &fresh, err) && check_owned(fresh.folder, "the home folder", err) &&
+        sub_folder(&fresh, "run", 0755, &fresh.run, err) && check_owned(fresh.run, "the folder \"run\"", err) &&
         take_lock(&fresh, wait_s, err)) {
         *home = fresh;
         return true;
@@ -98,19 +113,6 @@ void home_close(struct home *home)
 }
 
 /* ── looking ───────────────────────────────────────────────────────────────────────────────────────── */
-
-/* Ours, or root's, and nobody else may write. */
-static bool check_owned(int fd, const char *what, struct err *err)
-{
-    struct stat status;
-    if (fstat(fd, &status) < 0) return err_sys(err, ERR_IO, "%s cannot be looked at", what);
-    if (status.st_uid != geteuid() && status.st_uid != 0)
-        return err_set(err, ERR_DENIED, "%s belongs to user %u, not to the user who starts the daemon", what,
-                       status.st_uid);
-    if (status.st_mode & (S_IWGRP | S_IWOTH))
-        return err_set(err, ERR_DENIED, "%s can be written by others: chmod go-w", what);
-    return true;
-}
 
 static bool key_sound(const struct stat *status, struct err *err)
 {
@@ -183,8 +185,6 @@ bool home_check(struct home *home, uid_t ledger, struct err *err)
 {
     FD_AUTO key = -1;
     struct stat status;
-    if (!check_owned(home->folder, "the home folder", err) || !check_owned(home->run, "the folder \"run\"", err))
-        return false;
     if (!sub_folder(home, "keys", 0, &home->keys, err) || !check_owned(home->keys, "the folder \"keys\"", err) ||
         !open_key(home, &key, &status, err))
         return false;
