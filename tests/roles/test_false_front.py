@@ -200,10 +200,10 @@ def test_another_input():
         for other in (sent, recorded + b" ", recorded[:-1], b"", b"{}"):
             begun = front.begin("bad", "secret", recorded, credential="canary")
             refused_by_worker(front, begun, call_frame(begun, other))
-        before = sink.connections
+        before = sink.count()
         begun = front.begin("bad", "dial", b"{}")
         refused_by_worker(front, begun, call_frame(begun, dial()))
-        assert sink.connections == before, "something was sent under another record"
+        assert sink.count() == before, "something was sent under another record"
         honest_call(front)
 
 
@@ -299,7 +299,7 @@ def test_take_before_begin():
 def test_end_without_a_run():
     """Ended as ok before anything ran: recorded as not sent, and then nothing is sent any more."""
     with Front(daemon) as front:
-        before = sink.connections
+        before = sink.count()
         begun = front.begin("bad", "dial", dial(), credential="canary")
         ended = front.end(begun.call, "ok")
         assert SENT[ended.sent] == "no"
@@ -311,7 +311,7 @@ def test_end_without_a_run():
             front.close(*fds)
         told = outcome(daemon, begun.call)
         assert (told["sent"], told["bytes_up"], told["dials"]) == ("no", 0, 0), told
-        assert sink.connections == before
+        assert sink.count() == before
         honest_call(front)
 
 
@@ -353,7 +353,7 @@ def test_end_in_the_middle():
                 begun = front.begin("bad", "dial", data)
                 _, fds = front.take_worker(begun.call)
                 assert front.write(fds[0], call_frame(begun, data))
-                lib.eventually("a connection", lambda: sink.connections > connections)
+                lib.eventually("a connection", lambda: sink.count() > connections)
                 ended = front.end(begun.call, "retryable")
             finally:
                 sink.reading.set()
@@ -430,7 +430,7 @@ def test_lease_repeats_nothing():
     """The same call frame once more into a leased worker: a vault's frame answers for one run only."""
     with Front(daemon) as front:
         data = dial()
-        connections = sink.connections
+        connections = sink.count()
         begun = front.begin("leased", "dial", data, credential="leased-one")
         _, fds = front.take_worker(begun.call)
         front.write(fds[0], call_frame(begun, data))
@@ -441,7 +441,7 @@ def test_lease_repeats_nothing():
         assert front.read(fds[1], wait_ms=300)[0] == b""
         front.end(begun.call)
         front.close(*fds)
-        assert sink.connections == connections + 1 and outcome(daemon, begun.call)["dials"] == 1
+        assert sink.count() == connections + 1 and outcome(daemon, begun.call)["dials"] == 1
 
 
 def test_done_too_early():
