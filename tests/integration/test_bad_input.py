@@ -101,7 +101,7 @@ def test_disabled_plugin():
     daemon.cli("plugin", "disable", "hello")
     try:
         answer = daemon.call("hello", "greet", {"name": "Ada"})
-        problem(answer, 404, "not-found")
+        assert b"disabled" in answer.body and problem(answer, 409, "wrong-state")
     finally:
         daemon.cli("plugin", "enable", "hello", "--yes")
     assert daemon.call("hello", "greet", {"name": "Ada"}).status == 200
