@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -28,13 +29,25 @@ static bool take_folder(const char *folder, struct home *home, struct err *err)
     return text_copy(home->path, HOME_PATH, whole) || err_set(err, ERR_USAGE, "the home folder's path is too long");
 }
 
+/* ./home counts only when nobody else could have put it there: whoever runs this in a folder like /tmp would seal
+ * secrets to a stranger's key. */
+static bool own_home_here(void)
+{
+    static const char *const both[] = {"home", "home/caisson.conf"};
+    struct stat status;
+    for (size_t i = 0; i < sizeof both / sizeof *both; i++)
+        if (stat(both[i], &status) < 0 || status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH)))
+            return false;
+    return true;
+}
+
 bool home_find(const char *option, struct home *home, struct err *err)
 {
     const char *variable = getenv("CAISSON_HOME");
     if (option && !*option) return err_set(err, ERR_USAGE, "--home wants a folder");
     if (option) return take_folder(option, home, err);
     if (variable && *variable) return take_folder(variable, home, err);
-    return take_folder(access("home/caisson.conf", F_OK) == 0 ? "home" : "/var/lib/caisson", home, err);
+    return take_folder(own_home_here() ? "home" : "/var/lib/caisson", home, err);
 }
 
 static bool no_folder(const char *what, const char *path, struct err *err)

@@ -13,7 +13,7 @@ struct home {
     char path[HOME_PATH]; /* absolute, once the folder is there */
 };
 
-/* option: --home, or NULL: $CAISSON_HOME, else ./home if it is one, else the folder that caissond uses when nobody
+/* option: --home, or NULL: $CAISSON_HOME, else ./home if it is one and the caller's alone, else the folder that caissond uses when nobody
  * names another. Makes nothing. */
 bool home_find(const char *option, struct home *home, struct err *err);
 bool home_open(const struct home *home, int *folder, struct err *err);

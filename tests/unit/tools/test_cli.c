@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../base/unit.h"
 #include "base/buf.h"
 #include "tools/cli.h"
+#include "tools/home.h"
 
 enum { WORDS = 24 };
 
@@ -189,6 +192,47 @@ static void completion_names_every_verb_and_option(void **state)
     free(text);
 }
 
+/* ── the home folder ───────────────────────────────────────────────────────────────────────────────── */
+
+static bool takes_the_one_here(void)
+{
+    struct home home;
+    struct err err = {0};
+    assert_true(home_find(NULL, &home, &err));
+    if (strcmp(home.path, "/var/lib/caisson") == 0) return false;
+    assert_string_equal(home.path + strlen(home.path) - 5, "/home");
+    return true;
+}
+
+/* In a folder where everybody may write, ./home may be anybody's. */
+static void a_planted_home_is_passed_over(void **state)
+{
+    char folder[] = "/tmp/caisson-cli-XXXXXX", before[4096];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chdir(folder), 0);
+    unsetenv("CAISSON_HOME");
+    assert_false(takes_the_one_here());
+    assert_int_equal(mkdir("home", 0755), 0);
+    FILE *file = fopen("home/caisson.conf", "w");
+    assert_true(file && fclose(file) == 0 && chmod("home/caisson.conf", 0644) == 0);
+    assert_true(takes_the_one_here());
+    assert_int_equal(chmod("home/caisson.conf", 0666), 0);
+    assert_false(takes_the_one_here());
+    assert_int_equal(chmod("home/caisson.conf", 0644), 0);
+    assert_int_equal(chmod("home", 0777), 0);
+    assert_false(takes_the_one_here());
+    assert_int_equal(chmod("home", 0755), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(chown("home", 65534, 65534), 0);
+        assert_false(takes_the_one_here());
+    }
+    unlink("home/caisson.conf");
+    rmdir("home");
+    assert_int_equal(chdir(before), 0);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +243,7 @@ int main(void)
         cmocka_unit_test(the_manual_page_says_what_help_says),
         cmocka_unit_test(the_manual_page_lists_every_exit_status),
         cmocka_unit_test(completion_names_every_verb_and_option),
+        cmocka_unit_test(a_planted_home_is_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
