@@ -241,6 +241,7 @@ static void on_carrier(struct cell *cell, struct cell_worker *worker)
         return;
     }
     worker->state = WORKER_CONFINED;
+    notify_quickly(worker);
     watch(cell, worker, worker->listener, WATCH_LISTENER);
     struct cell_report ready = {.event = CELL_READY, .worker = worker->number};
     tell(cell, &ready, worker->pidfd);

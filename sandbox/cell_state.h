@@ -47,6 +47,8 @@ bool cell_open(struct cell *cell, struct err *err);
 bool cell_set_up(struct cell *cell, struct err *err);
 /* notify.c: answers one notification of a worker's listener. false: kill the worker (why is set). */
 bool notify_answer(struct cell *cell, struct cell_worker *worker);
+/* Linux 6.6: asker and answerer take turns on one processor; older kernels just take longer. */
+void notify_quickly(const struct cell_worker *worker);
 /* Lets the loader's first openat through, now that the runner has looked. */
 bool notify_go(struct cell *cell, struct cell_worker *worker);
 /* confine.c: in the new process: walls, then worker_main. */

@@ -14,9 +14,18 @@
 #include "cell_state.h"
 #include "namespace.h"
 
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, uint64_t)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
 #ifndef SECCOMP_ADDFD_FLAG_SEND
 #define SECCOMP_ADDFD_FLAG_SEND (1UL << 1)
 #endif
+
+void notify_quickly(const struct cell_worker *worker)
+{
+    if (ioctl(worker->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) < 0) return;
+}
 
 static bool respond(const struct cell_worker *worker, uint64_t id, int error, uint32_t flags)
 {

@@ -2,6 +2,7 @@
 /* The cell's walls, one per line, in the order that was tried: what still needs files or privileges comes first. */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,8 @@ static bool helpers(struct cell *cell, struct err *err)
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", CELL_HELPERS);
     if (cell->spec.has_egress) {
+        setenv("SASL_PATH", "/dev/null",
+               1); /* libcurl brings LDAP, which would load nine mechanisms that nobody needs */
         void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         cell->helpers = object ? dlsym(object, CSN_HELPERS_SYMBOL) : NULL;
         if (!cell->helpers || cell->helpers->abi != CSN_ABI || cell->helpers->size < sizeof *cell->helpers)
@@ -174,6 +177,22 @@ static bool filters(struct cell *cell, struct err *err)
            seccomp_install(cell->list_a, cell->list_a_length, err);
 }
 
+/* What is free between the heap's pieces is spread over all of its pages, and a worker would copy each that it takes a
+ * piece from: so they are taken here, for good, and every worker starts with one free piece at the top. The sizes are
+ * those that malloc keeps lists of. */
+static bool level_heap(struct cell *cell, struct err *err)
+{
+    if (!cell->helpers) return true;
+    malloc_trim(0);
+    const char *top = (char *)sbrk(0) - mallinfo2().keepcost;
+    for (size_t size = 64 * 1024; size >= 24; size = size > 2048 ? size / 2 : size - 8) {
+        const char *piece;
+        do piece = malloc(size);
+        while (piece && piece < top);
+    }
+    return true;
+}
+
 static bool out_of_memory_first(struct cell *cell, struct err *err)
 {
     return limits_oom(err);
@@ -184,7 +203,7 @@ bool cell_set_up(struct cell *cell, struct err *err)
     /* clang-format off */
     static bool (*const steps[])(struct cell *, struct err *) = {
         ids, out_of_memory_first, plugin, helpers, warm_json, numbers, root,
-        privileges, no_new_privileges, no_new_code, no_dumps, die_with_runner, filters};
+        privileges, no_new_privileges, no_new_code, no_dumps, die_with_runner, filters, level_heap};
     /* clang-format on */
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!steps[i](cell, err)) return false;

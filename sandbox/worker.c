@@ -173,9 +173,9 @@ static void parse(struct worker_call *call)
 
 /* ── one call ────────────────────────────────────────────────────────────────────────────────────────── */
 
+/* The structure is all zero: writing it over would only cost a fresh process its pages. */
 static void open_call(struct worker_call *call, struct cell *cell)
 {
-    memset(call, 0, sizeof *call);
     call->cell = cell;
     services_fill(call);
     call->call = (struct csn_call){&call->services, call};
@@ -201,7 +201,8 @@ static void close_call(struct worker_call *call)
     }
     explicit_bzero(call->input_bytes, call->input_length);
     free(call->input_bytes);
-    explicit_bzero(&call->secret, sizeof call->secret);
+    explicit_bzero(&call->secret, call->secret.frame.size);
+    memset(call, 0, offsetof(struct worker_call, secret));
 }
 
 /* One process, one call: it waits to be killed, so that an exit of its own always means that the plugin ended it. */
