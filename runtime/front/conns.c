@@ -44,12 +44,26 @@ static uint64_t uid_of(int fd)
     return peer.uid;
 }
 
+static bool same_owner(const struct conn *one, const struct conn *other)
+{
+    return one->tcp == other->tcp && one->owner == other->owner;
+}
+
 static unsigned owned(const struct conns *conns, const struct conn *like)
 {
     unsigned count = 0;
-    for (const struct conn *at = conns->first; at; at = at->next)
-        count += at->tcp == like->tcp && at->owner == like->owner;
+    for (const struct conn *at = conns->first; at; at = at->next) count += same_owner(at, like);
     return count;
+}
+
+uint64_t conns_bodies(struct conns *conns, const struct conn *like)
+{
+    uint64_t bytes = 0;
+    pthread_mutex_lock(&conns->lock);
+    for (const struct conn *at = conns->first; at; at = at->next)
+        if (same_owner(at, like)) bytes += at->body;
+    pthread_mutex_unlock(&conns->lock);
+    return bytes;
 }
 
 struct conn *conn_add(struct conns *conns, int fd, bool tcp, bool tls, const struct sockaddr *peer)

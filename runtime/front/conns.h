@@ -13,10 +13,11 @@
 struct conn {
     struct conn *next, *before;
     int fd;
-    bool tcp, tls, local; /* local: TCP from this machine */
-    bool over;            /* over its owner's share, or over what all may hold: it gets one refusal and is closed */
-    uint64_t owner;       /* uid, or a number made from the address */
-    uint64_t must_by;     /* guarded: the request must be whole by then; 0 = no limit just now */
+    bool tcp, tls, local;  /* local: TCP from this machine */
+    bool over;             /* over its owner's share, or over what all may hold: it gets one refusal and is closed */
+    uint64_t owner;        /* uid, or a number made from the address */
+    uint64_t must_by;      /* guarded: the request must be whole by then; 0 = no limit just now */
+    _Atomic uint64_t body; /* bytes of a large body that are held for it now */
     uint32_t principal, epoch; /* the ledger's number, and when it was given (ledger.c); epoch 0: none */
 };
 
@@ -40,5 +41,7 @@ void conn_began(struct conns *conns, struct conn *conn);
 void conn_whole(struct conns *conns, struct conn *conn);
 /* Its reply is sent. */
 void conn_idle(struct conns *conns, struct conn *conn);
+/* Bytes of large bodies that this one's owner holds, over all of its connections. */
+uint64_t conns_bodies(struct conns *conns, const struct conn *like);
 /* Hangs up on those that are too slow; returns when to look again. */
 uint64_t conns_sweep(struct conns *conns);

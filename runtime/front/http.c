@@ -18,6 +18,7 @@ enum {
     THREAD_STACK = 512 * 1024,
     CONNECTIONS_MOST = 4096,         /* of one listener, for ever; conns.c counts against what the configuration says */
     THREAD_IDLE_S = 120,             /* without a byte; the sweep of conns.c is stricter */
+    BODY_FREE = 64 * 1024,           /* of each body: however full it is, small requests are read */
     SURPLUS = 1024 * 1024,           /* of a body that nobody wants, read and dropped so that its sender hears why */
     SURPLUS_LARGE = 64 * 1024 * 1024 /* the same when its size is what is wrong with it */
 };
@@ -32,8 +33,8 @@ struct http_listener {
 struct pending {
     struct http_request request;
     struct http_reply reply;
-    bool answered; /* the head was enough */
-    size_t counted, surplus;
+    bool answered;                  /* the head was enough */
+    size_t taken, counted, surplus; /* bytes of its body: all, those that take room from others, those dropped */
 };
 
 static const char *find_header(const struct http_request *request, const char *name)
@@ -172,15 +173,25 @@ static void refuse_body(struct pending *pending, enum err_kind kind, const char 
     pending->reply.close = true;
 }
 
-static enum MHD_Result on_body(struct pending *pending, const char *bytes, size_t *length)
+/* Takes room for that many more bytes. false: all together hold too much, or this caller alone three quarters of it. */
+static bool take_room(struct pending *pending, size_t count)
 {
     struct front *front = pending->request.front;
     uint64_t most = (uint64_t)front->config.bodies_mb << 20;
+    pending->taken += count;
+    size_t counted = pending->taken > BODY_FREE ? pending->taken - BODY_FREE : 0;
+    if (counted == pending->counted) return true;
+    uint64_t all = front->bodies += counted - pending->counted;
+    pending->request.conn->body = pending->counted = counted;
+    return all <= most && conns_bodies(&front->conns, pending->request.conn) <= most / 4 * 3;
+}
+
+static enum MHD_Result on_body(struct pending *pending, const char *bytes, size_t *length)
+{
     size_t count = *length;
     *length = 0;
     if (pending->answered) return (pending->surplus += count) > surplus_most(pending) ? MHD_NO : MHD_YES;
-    pending->counted += count;
-    if ((front->bodies += count) > most)
+    if (!take_room(pending, count))
         refuse_body(pending, ERR_BUSY, "too many large requests are being read at once");
     else if (!buf_add(&pending->request.body, bytes, count))
         refuse_body(pending, ERR_TOO_LARGE, "the body is larger than this path takes");
@@ -216,6 +227,7 @@ static void on_done(void *context, struct MHD_Connection *connection, void **slo
     if (!pending) return;
     struct front *front = pending->request.front;
     front->bodies -= pending->counted;
+    pending->request.conn->body = 0;
     front->requests--;
     conn_idle(&front->conns, pending->request.conn);
     buf_clear(&pending->request.body);

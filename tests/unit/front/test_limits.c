@@ -94,6 +94,41 @@ static void test_connections_per_uid(void **state)
     fail_msg("closed connections are still counted");
 }
 
+/* Begins a call with a body of that length and sends so much of it. */
+static int begin_large(size_t length, size_t sent)
+{
+    static char filler[1024 * 1024];
+    char head[256];
+    int fd = open_connection();
+    int used = snprintf(head, sizeof head,
+                        "POST /v1/calls HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n"
+                        "Content-Type: application/json\r\n\r\n",
+                        length);
+    memset(filler, ' ', sizeof filler);
+    assert_int_equal(write(fd, head, (size_t)used), used);
+    while (sent) {
+        ssize_t put = write(fd, filler, sent < sizeof filler ? sent : sizeof filler);
+        if (put <= 0) break; /* refused already */
+        sent -= (size_t)put;
+    }
+    return fd;
+}
+
+/* Who sends large bodies slowly holds neither all the room for them nor any for small ones. */
+static void test_large_bodies(void **state)
+{
+    enum { MB = 1024 * 1024 };
+    char answer[512] = "";
+    int slow = begin_large(30 * MB, 20 * MB), second = begin_large(5 * MB + MB / 2, 5 * MB + MB / 2);
+    struct pollfd one = {.fd = second, .events = POLLIN};
+    assert_int_equal(poll(&one, 1, 15000), 1);
+    assert_true(read(second, answer, sizeof answer - 1) > 12);
+    assert_memory_equal(answer, "HTTP/1.1 503", 12);
+    check(&(struct http_ask){.path = "/v1/calls", .body = GOOD}, 200, "");
+    close(second);
+    close(slow);
+}
+
 static void test_rate(void **state)
 {
     unsigned refused = 0;
@@ -213,6 +248,12 @@ static int start_narrow(void **state)
     return 0;
 }
 
+static int start_small(void **state)
+{
+    play_begin(&play, &(struct play_start){.config = "{\"bodies_mb\":33}"});
+    return 0;
+}
+
 static int start_rated(void **state)
 {
     play_begin(&play, &(struct play_start){.config = "{\"rate\":1,\"burst\":3}"});
@@ -229,6 +270,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest hasty[] = {cmocka_unit_test(test_slow_requests_end), cmocka_unit_test(test_garbage)};
     const struct CMUnitTest narrow[] = {cmocka_unit_test(test_connections_per_uid)};
+    const struct CMUnitTest small[] = {cmocka_unit_test(test_large_bodies)};
     const struct CMUnitTest rated[] = {cmocka_unit_test(test_rate)};
     const struct CMUnitTest guessed[] = {cmocka_unit_test(test_token_guessing)};
     const struct CMUnitTest desk[] = {cmocka_unit_test(test_desk)};
@@ -237,6 +279,7 @@ int main(int argc, char **argv)
     if (argc < 2) return 2;
     front_path = argv[1];
     return cmocka_run_group_tests(hasty, start_hasty, stop) + cmocka_run_group_tests(narrow, start_narrow, stop) +
-           cmocka_run_group_tests(rated, start_rated, stop) + cmocka_run_group_tests(guessed, start_usual, stop) +
-           cmocka_run_group_tests(desk, start_desk, stop) + cmocka_run_group_tests(own, NULL, NULL);
+           cmocka_run_group_tests(small, start_small, stop) + cmocka_run_group_tests(rated, start_rated, stop) +
+           cmocka_run_group_tests(guessed, start_usual, stop) + cmocka_run_group_tests(desk, start_desk, stop) +
+           cmocka_run_group_tests(own, NULL, NULL);
 }
