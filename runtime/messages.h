@@ -145,8 +145,9 @@ struct who {
     uint8_t token[HASH_BYTES]; /* WHO_TOKEN: SHA-256 of the bearer token's text */
 };
 
-/* MSG_HELLO: no body, one descriptor: a duplicate of the accepted connection. The ledger reads SO_PEERCRED itself
- * and forgets the number when the connection hangs up. */
+/* MSG_HELLO: no body, one descriptor: a duplicate of the accepted connection. The ledger believes
+ * only what was accepted on that role's own socket, reads SO_PEERCRED itself, and forgets the number when the connection
+ * hangs up. */
 struct msg_hello_answer {
     struct msg_status status;
     uint32_t principal;
