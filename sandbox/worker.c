@@ -134,12 +134,16 @@ static void keep_fields(struct worker_call *call)
 
 static void read_call(struct worker_call *call)
 {
-    struct frame_head head;
-    read_all(FD_CALL, &head, sizeof head, false);
+    struct {
+        struct frame_head head;
+        struct frame_call call;
+    } start;
+    read_all(FD_CALL, &start, sizeof start, false);
+    const struct frame_head head = start.head;
     if (head.type != FRAME_CALL || head.version != FRAME_VERSION || head.length < sizeof call->head ||
         head.length > FRAME_CALL_MAX || memcmp(head.call_id, call->secret.frame.call_id, sizeof head.call_id) != 0)
         _exit(WORKER_BAD_FRAME);
-    read_all(FD_CALL, &call->head, sizeof call->head, false);
+    call->head = start.call;
     call->input_length = head.length - sizeof call->head;
     call->input_bytes = malloc(call->input_length + 1);
     if (!call->input_bytes) _exit(WORKER_NO_MEMORY);

@@ -146,7 +146,9 @@ static const struct fact {
 static const struct fact *find_fact(const struct text *key)
 {
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
-        if (strlen(facts[i].key) == key->length && memcmp(facts[i].key, key->bytes, key->length) == 0) return &facts[i];
+        if (facts[i].key[0] == key->bytes[0] && strlen(facts[i].key) == key->length &&
+            memcmp(facts[i].key, key->bytes, key->length) == 0)
+            return &facts[i];
     return NULL;
 }
 

@@ -379,37 +379,39 @@ static int keep_half(struct drive *drive, struct drive_frame *frame, bool secret
     die("too many channels");
 }
 
-static void write_secret(struct drive *drive, struct drive_call *call, int slot, bool keep_open)
+/* The vault's frame for it; returns its size. */
+static size_t build_secret(const struct drive_call *call, struct frame_secret *out)
 {
-    static union {
-        struct frame_secret frame;
-        char bytes[FRAME_SECRET_MAX];
-    } out;
     size_t used = 0, name = call->secret_name ? strlen(call->secret_name) : 0;
-    memset(&out, 0, sizeof out);
-    out.frame.magic = FRAME_SECRET_MAGIC;
-    memcpy(out.frame.call_id, call->ref.id, ID_BYTES);
-    out.frame.attempt = call->ref.attempt;
-    out.frame.action = call->tamper_action ? call->action + 1 : call->action;
-    memset(out.frame.salt, 3, 32);
-    wanted_digest(call, out.frame.salt, out.frame.input_digest);
+    memset(out, 0, sizeof *out);
+    out->magic = FRAME_SECRET_MAGIC;
+    memcpy(out->call_id, call->ref.id, ID_BYTES);
+    out->attempt = call->ref.attempt;
+    out->action = call->tamper_action ? call->action + 1 : call->action;
+    memset(out->salt, 3, 32);
+    wanted_digest(call, out->salt, out->input_digest);
     if (name) {
-        memcpy(out.frame.fields[0].name, call->secret_name, name);
-        out.frame.fields[0].length = (uint32_t)strlen(call->secret);
-        memcpy(out.frame.bytes, call->secret, strlen(call->secret));
-        out.frame.field_count = 1;
+        memcpy(out->fields[0].name, call->secret_name, name);
+        out->fields[0].length = (uint32_t)strlen(call->secret);
         used = strlen(call->secret) + 1;
+        memcpy(out->bytes, call->secret, used);
+        out->field_count = 1;
     }
-    out.frame.size = (uint32_t)(sizeof out.frame + used);
+    out->size = (uint32_t)(sizeof *out + used);
+    return out->size;
+}
+
+static void write_secret(struct drive *drive, struct drive_call *call, int slot, const void *frame, size_t size)
+{
     int *fd = &drive->channels[slot].secret;
-    if (!call->skip_secret && write(*fd, &out, out.frame.size) != (ssize_t)out.frame.size && errno != EPIPE)
-        die("secret");
-    if (keep_open) return;
+    if (!call->skip_secret && write(*fd, frame, size) != (ssize_t)size && errno != EPIPE) die("secret");
+    if (drive->entries[call->entry].lease) return;
     close(*fd);
     *fd = -1;
     if (drive->channels[slot].egress < 0) drive->channels[slot].number = 0;
 }
 
+/* As the front does it: head, call and input in one write. */
 static void write_call(struct drive_call *call)
 {
     size_t length = strlen(call->input);
@@ -417,19 +419,22 @@ static void write_call(struct drive_call *call)
     struct frame_call body = {call->ref.attempt, call->action, deadline_of(call), ""};
     struct err err;
     memcpy(head.call_id, call->ref.id, ID_BYTES);
-    char *input = strdup(call->input);
-    if (call->tamper_input) input[length - 1] = ' ';
-    uint64_t until = deadline_of(call);
-    bool good = wire_write_all(call->stream, &head, sizeof head, until, &err) &&
-                wire_write_all(call->stream, &body, sizeof body, until, &err) &&
-                wire_write_all(call->stream, input, length, until, &err);
+    char *whole = malloc(sizeof head + sizeof body + length);
+    memcpy(whole, &head, sizeof head);
+    memcpy(whole + sizeof head, &body, sizeof body);
+    memcpy(whole + sizeof head + sizeof body, call->input, length);
+    if (call->tamper_input) whole[sizeof head + sizeof body + length - 1] = ' ';
+    bool good = wire_write_all(call->stream, whole, sizeof head + sizeof body + length, deadline_of(call), &err);
     (void)good; /* a worker that died first shows in its replies */
-    free(input);
+    free(whole);
 }
 
 bool drive_feed(struct drive *drive, struct drive_call *call)
 {
-    bool lease = drive->entries[call->entry].lease;
+    static union {
+        struct frame_secret frame;
+        char bytes[FRAME_SECRET_MAX];
+    } secret;
     struct drive_frame *taken = drive_expect(drive, DRIVE_FRONT, MSG_TAKEN, &call->ref, 15000);
     if (!taken) return false;
     call->reason = ((struct msg_taken *)taken->body)->reason;
@@ -447,9 +452,10 @@ bool drive_feed(struct drive *drive, struct drive_call *call)
         keep_half(drive, half, false);
         drive_drop(half);
     }
+    size_t size = build_secret(call, &secret.frame);
     call->fed = clock_now();
-    write_secret(drive, call, slot, lease);
     write_call(call);
+    write_secret(drive, call, slot, &secret, size); /* the worker waits for this one first */
     return true;
 }
 
