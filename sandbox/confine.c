@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's own walls, from fork to the loader's first call. Nothing but the cell's code runs in here. */
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -63,8 +64,16 @@ static void hand_over(int listener)
     close(listener);
 }
 
+/* A pid namespace does so by itself; where there is none, a worker would outlive its cell, and with it its listener and
+ * its deadline. A cell that is gone already takes no listener: that is the end as well. */
+static void die_with_cell(void)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) give_up();
+}
+
 _Noreturn void worker_start(struct cell *cell, const int channels[CHANNELS], int carrier)
 {
+    die_with_cell();
     place_channels(channels, carrier);
     if (policy_has(WALL_LIMITS) && !limits_worker(cell->spec.cpu_s)) give_up();
     nothing_of_files(cell);

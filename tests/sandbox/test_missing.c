@@ -2,12 +2,14 @@
 /* Each wall stops its attack alone, and with the wall taken away the attack goes through: so the tests of the whole
  * can fail. Then: layers that the kernel lacks, hidden from outside. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -235,14 +237,55 @@ static void missing_layers_are_refused(void **state)
     }
 }
 
+static bool is_gone(pid_t pid)
+{
+    char path[64], text[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return true;
+    ssize_t got = read(file, text, sizeof text - 1);
+    close(file);
+    const char *state = strrchr(text, ')');
+    return got <= 0 || (state && state[2] == 'Z');
+}
+
+/* Without a pid namespace nothing but their own word ends the workers of a cell that was killed. */
+static void lowered_workers_die_with_their_cell(void **state)
+{
+    char why[256] = "";
+    struct drive drive;
+    pid_t cell, worker;
+    const struct drive_entry entry = {.plugin = PLUGINS "/odd.so", .actions = {"hang"}};
+    if (!starts(hide_namespaces, true, &entry, &drive, why)) fail_msg("the runner refused: %s", why);
+    struct drive_call call = {.deadline_ms = 60000};
+    drive_begin(&drive, &call);
+    assert_true(drive_feed(&drive, &call));
+    assert_int_equal(children_of(drive.pid, &cell, 1), 1);
+    assert_int_equal(children_of(cell, &worker, 1), 1);
+    assert_int_equal(kill(cell, SIGKILL), 0);
+    struct drive_frame *ended = drive_expect(&drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &call.ref, 5000);
+    assert_non_null(ended);
+    drive_drop(ended);
+    for (int i = 0; i < 500 && !is_gone(worker); i++) usleep(10000);
+    bool gone = is_gone(worker);
+    if (!gone) kill(worker, SIGKILL);
+    assert_true(gone);
+    drive_call_clear(&call);
+    drive_stop(&drive);
+}
+
 int main(int argc, char **argv)
 {
     as_nobody = argc > 1 && strcmp(argv[1], "nobody") == 0;
     if (as_nobody && getuid() != 0) return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(walls_alone),           cmocka_unit_test(exec_without_walls),
-        cmocka_unit_test(memory_without_limits), cmocka_unit_test(input_without_comparison),
-        cmocka_unit_test(outside_check),         cmocka_unit_test(missing_layers_are_refused),
+        cmocka_unit_test(walls_alone),
+        cmocka_unit_test(exec_without_walls),
+        cmocka_unit_test(memory_without_limits),
+        cmocka_unit_test(input_without_comparison),
+        cmocka_unit_test(outside_check),
+        cmocka_unit_test(missing_layers_are_refused),
+        cmocka_unit_test(lowered_workers_die_with_their_cell),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
