@@ -3,6 +3,7 @@
 #include "relay.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -242,9 +243,22 @@ static bool watch(struct relay *relay)
            set_watch(relay, relay->peer, peer, &relay->peer_events);
 }
 
+/* Between two calls no byte passes. That the peer hung up is told, though: the next call shall find the connection
+ * closed and make another, not write into one that nobody reads. */
+static bool rest(struct relay *relay)
+{
+    struct pollfd peer = {.fd = relay->peer, .events = POLLRDHUP};
+    if (poll(&peer, 1, 0) <= 0 && set_watch(relay, relay->worker, 0, &relay->worker_events) &&
+        set_watch(relay, relay->peer, EPOLLRDHUP, &relay->peer_events))
+        return true;
+    relay_end(relay);
+    return false;
+}
+
 bool relay_pump(struct relay *relay)
 {
-    if (relay->paused || !gate_is_open(relay->channel->gate)) {
+    if (relay->paused) return rest(relay);
+    if (!gate_is_open(relay->channel->gate)) {
         unwatch(relay);
         return true;
     }
@@ -273,8 +287,7 @@ bool relay_pause(struct relay *relay)
     enum step step = relay->paused ? STEP_NOTHING : turn(relay, CHUNKS_AT_END, true);
     relay->channel->carry += gate->counts.bytes_up - before;
     relay->paused = true;
-    unwatch(relay);
-    if (step != STEP_END) return true;
+    if (step != STEP_END) return rest(relay);
     relay_end(relay);
     return false;
 }

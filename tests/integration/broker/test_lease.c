@@ -4,6 +4,7 @@
 #include "harness.h"
 #include "peers.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -96,6 +97,39 @@ static void test_kept_connection(void **state)
     assert_true(closed.bytes_up == 9 && closed.dials == 0);
     assert_int_equal(echo.accepted, before + 1);
     close(fd);
+    end_lease(&worker);
+}
+
+static int listen_here(uint16_t *port)
+{
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof here;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&here, sizeof here) == 0 && listen(fd, 1) == 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&here, &size), 0);
+    *port = ntohs(here.sin_port);
+    return fd;
+}
+
+/* A server that ends an idle connection is noticed at once, not by the next call's request. */
+static void test_peer_hangs_up(void **state)
+{
+    struct worker worker = start_lease("");
+    uint16_t port;
+    int fd, listener = listen_here(&port);
+    char got[8] = "";
+    assert_int_equal(dial(&worker, "good.test", port, &fd), EGRESS_OK);
+    int peer = accept(listener, NULL, NULL);
+    assert_int_equal(send(fd, "one", 3, MSG_NOSIGNAL), 3);
+    assert_int_equal(read_some(peer, got, 3), 3);
+    close_gate(h, &worker);
+    assert_int_equal(send(peer, "bye", 3, MSG_NOSIGNAL), 3); /* it does not pass */
+    close(peer);
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&end, 1, 10000), 1);
+    assert_int_equal(recv(fd, got, sizeof got, 0), 0);
+    close(fd);
+    close(listener);
     end_lease(&worker);
 }
 
@@ -229,11 +263,15 @@ static void test_idle(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept_connection),      cmocka_unit_test(test_narrower_audience),
-        cmocka_unit_test(test_ahead_of_label),       cmocka_unit_test(test_commit_of_former),
-        cmocka_unit_test(test_label_never_comes),    cmocka_unit_test(test_bytes_after_the_label),
-        cmocka_unit_test(test_bytes_with_the_label), cmocka_unit_test(test_idle)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept_connection),
+                                       cmocka_unit_test(test_peer_hangs_up),
+                                       cmocka_unit_test(test_narrower_audience),
+                                       cmocka_unit_test(test_ahead_of_label),
+                                       cmocka_unit_test(test_commit_of_former),
+                                       cmocka_unit_test(test_label_never_comes),
+                                       cmocka_unit_test(test_bytes_after_the_label),
+                                       cmocka_unit_test(test_bytes_with_the_label),
+                                       cmocka_unit_test(test_idle)};
     if (argc != 2) return fprintf(stderr, "usage: %s CAISSON-BROKER\n", argv[0]), 2;
     broker_path = argv[1];
     return cmocka_run_group_tests(tests, setup, teardown);
