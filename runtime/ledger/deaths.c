@@ -99,7 +99,8 @@ bool adopt_open_calls(struct ledger *ledger, struct err *err)
     struct adopting *adopting = calloc(1, sizeof *adopting);
     if (!adopting) return err_set(err, ERR_BUSY, "there is no memory for open calls");
     adopting->ledger = ledger;
-    adopting->own = ledger->sealed;
+    /* One whose outcome was spilled and lost was let loose: it must not count as never sent. */
+    adopting->own = ledger->sealed && !ledger->spill_damaged;
     bool ok = store_calls_open(ledger->store, adopt, adopting, err);
     for (unsigned i = 0; ok && i < adopting->count; i++) settle(adopting, adopting->found[i]);
     free(adopting);

@@ -288,9 +288,10 @@ void outcomes_done(struct ledger *ledger, bool durable, const struct err *why)
     unsigned kept = 0;
     for (unsigned i = 0; i < ledger->ready_count; i++) {
         struct running *run = ledger->ready[i];
+        bool written = durable || spill(ledger, run); /* before anybody hears of it */
         answer_end(ledger, run, durable ? NULL : why);
         if (durable) ledger->counters.by_class[run->call.class]++;
-        if (durable || spill(ledger, run))
+        if (written)
             calls_remove(&ledger->calls, run);
         else
             ledger->ready[kept++] = run;

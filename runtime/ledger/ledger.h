@@ -53,6 +53,7 @@ struct ledger {
     char sealed_text[ERR_TEXT];
     uint64_t sealed_at, try_at; /* clock_wall, clock_now */
     uint64_t spilled;           /* outcomes in the spill file */
+    bool spill_damaged;         /* some of them cannot be read any more: whose, nobody knows */
     bool short_of_room;         /* less free space than the reserve */
     bool forked;                /* the vault signed what this log is not: no way on without an administrator */
 

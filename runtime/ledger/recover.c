@@ -118,6 +118,7 @@ bool spill_replay(struct ledger *ledger, struct err *err)
 {
     struct replaying replaying = {.ledger = ledger, .err = err};
     unsigned bad;
+    ledger->spill_damaged = false;
     if (!ledger->spill.used && !ledger->sealed) return true;
     bool ok = journal_begin(&ledger->journal, err) && spill_each(&ledger->spill, replay_one, &replaying, &bad, err) &&
               add_recover(ledger, replaying.count, bad, err) && journal_commit(&ledger->journal, err);
@@ -125,6 +126,7 @@ bool spill_replay(struct ledger *ledger, struct err *err)
         journal_rollback(&ledger->journal);
         return false;
     }
+    ledger->spill_damaged = bad > 0;
     return spill_empty(&ledger->spill, err);
 }
 

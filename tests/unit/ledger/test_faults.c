@@ -195,6 +195,35 @@ static void test_spill_over_restart(void **state)
     rig_verify(rig);
 }
 
+/* What was spilled cannot be read any more: the call stays open for its END, and is never one that was not sent. */
+static void test_spill_damaged(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    struct msg_begun begun = rig_begin_ok(rig, &ask);
+    limit_files(rig, 8192);
+    assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_AUDIT);
+    struct msg_end end = rig_end_of(&begun.call, CLASS_OK);
+    rig_send_end(rig, &end, NULL);
+    rig_gate(rig, &begun.call, 1, 10, true);
+    assert_int_equal(rig_ended(rig).status.kind, ERR_AUDIT);
+    int spill = openat(rig->data, "audit.spill", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(spill, "damaged", 7, 40), 7);
+    close(spill);
+    limit_files(rig, RLIM_INFINITY);
+    strcpy(ask.action, "nothing"); /* is refused: so nothing of it comes in between */
+    for (int i = 0; i < 1000 && rig_begin(rig, &ask).status.kind == ERR_AUDIT; i++) usleep(10000);
+    json_t *recover = rig_entry(rig, 10, NULL);
+    assert_int_equal(json_integer_value(json_object_get(recover, "lost")), 1);
+    json_decref(recover);
+    rig_send_end(rig, &end, NULL);
+    rig_gate(rig, &begun.call, 1, 10, true);
+    struct msg_ended ended = rig_ended(rig);
+    assert_int_equal(ended.status.kind, ERR_NONE);
+    assert_int_equal(ended.sent, SENT_YES);
+    rig_verify(rig);
+}
+
 static void test_reserve(void **state)
 {
     struct rig rig;
@@ -334,11 +363,13 @@ static void test_other_origin(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_killed_ledger_alone),  RIG_TEST(test_killed_daemon),         RIG_TEST(test_kills_under_load),
-        RIG_TEST(test_cannot_write),         RIG_TEST(test_spill_over_restart),    cmocka_unit_test(test_reserve),
-        RIG_TEST(test_edited_body),          RIG_TEST(test_edited_leaf),           RIG_TEST(test_cut_tail),
-        RIG_TEST(test_cut_with_checkpoints), cmocka_unit_test(test_damaged_files), cmocka_unit_test(test_missing_files),
-        cmocka_unit_test(test_other_origin),
+        RIG_TEST(test_killed_ledger_alone),   RIG_TEST(test_killed_daemon),
+        RIG_TEST(test_kills_under_load),      RIG_TEST(test_cannot_write),
+        RIG_TEST(test_spill_over_restart),    RIG_TEST(test_spill_damaged),
+        cmocka_unit_test(test_reserve),       RIG_TEST(test_edited_body),
+        RIG_TEST(test_edited_leaf),           RIG_TEST(test_cut_tail),
+        RIG_TEST(test_cut_with_checkpoints),  cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_missing_files), cmocka_unit_test(test_other_origin),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
