@@ -2,7 +2,9 @@
 /* Bounded reading and canonical writing of JSON. */
 #include "json.h"
 
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The deepest nesting, counted before the recursive parser sees the text. */
@@ -26,6 +28,21 @@ static unsigned nesting(const char *bytes, size_t length)
     return deepest;
 }
 
+/* When memory is short, jansson blames the text, or loses a piece of it: only its allocations tell. */
+static _Thread_local bool memory_was_short;
+
+static void *watched_malloc(size_t size)
+{
+    void *fresh = malloc(size);
+    if (!fresh) memory_was_short = true;
+    return fresh;
+}
+
+static void watch_memory(void)
+{
+    json_set_alloc_funcs(watched_malloc, free);
+}
+
 /* jansson quotes the text around the fault; it may be a secret, so only the reason is kept. */
 static bool refuse(const json_error_t *fault, struct err *err)
 {
@@ -44,19 +61,36 @@ bool json_read(const char *bytes, size_t length, size_t max, json_t **out, struc
     if (nesting(bytes, length) > JSON_DEPTH)
         return err_set(err, ERR_MALFORMED, "the JSON text is nested more than %d levels deep", JSON_DEPTH);
 
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     json_error_t fault;
+    pthread_once(&once, watch_memory);
+    memory_was_short = false;
     json_t *value = json_loadb(length ? bytes : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
+    if (memory_was_short) {
+        json_decref(value);
+        return err_set(err, ERR_BUSY, "there is no memory to read the JSON text");
+    }
     if (!value) return refuse(&fault, err);
     *out = value;
     return true;
 }
 
-static int add_piece(const char *bytes, size_t count, void *buf)
+struct compacting {
+    struct buf *buf;
+    bool failed;
+};
+
+/* jansson goes on when a key could not be added: what failed once has failed for good. */
+static int add_piece(const char *bytes, size_t count, void *context)
 {
-    return buf_add(buf, bytes, count) ? 0 : -1;
+    struct compacting *to = context;
+    to->failed = to->failed || !buf_add(to->buf, bytes, count);
+    return to->failed ? -1 : 0;
 }
 
 bool json_compact(const json_t *value, struct buf *buf)
 {
-    return json_dump_callback(value, add_piece, buf, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) == 0;
+    struct compacting to = {.buf = buf};
+    int done = json_dump_callback(value, add_piece, &to, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    return done == 0 && !to.failed;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/json.h"
 
 enum {
     DOCUMENT_MAX = 32 * 1024 * 1024,
@@ -329,9 +330,7 @@ static bool load(int fd, struct registry *registry, struct err *err)
     size_t length;
     FREE_AUTO char *bytes = read_bytes(fd, &length, err);
     if (!bytes) return false;
-    json_error_t where;
-    registry->document = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, &where);
-    if (!registry->document) return err_set(err, ERR_MALFORMED, "the registry is not JSON: %s", where.text);
+    if (!json_read(bytes, length, DOCUMENT_MAX, &registry->document, err)) return err_in(err, "reading the registry");
     return get_count(registry->document, "registry", &registry->number, err);
 }
 

@@ -181,7 +181,7 @@ static bool take_room(struct pending *pending, size_t count)
     pending->taken += count;
     size_t counted = pending->taken > BODY_FREE ? pending->taken - BODY_FREE : 0;
     if (counted == pending->counted) return true;
-    uint64_t all = front->bodies += counted - pending->counted;
+    uint64_t more = counted - pending->counted, all = atomic_fetch_add(&front->bodies, more) + more;
     pending->request.conn->body = pending->counted = counted;
     return all <= most && conns_bodies(&front->conns, pending->request.conn) <= most / 4 * 3;
 }

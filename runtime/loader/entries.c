@@ -160,30 +160,30 @@ static json_t *truth_or(const json_t *object, const char *key, bool preset)
     return json_boolean(value ? json_is_true(value) : preset);
 }
 
-static json_t *actions_json(const struct manifest *manifest)
+static json_t *action_json(const char *name, json_t *action)
 {
-    const char *name;
-    json_t *action, *array = json_array();
-    json_object_foreach((json_t *)manifest->actions, name, action)
-    {
-        json_t *fields = json_object_get(action, "fields");
-        json_array_append_new(
-            array, json_pack("{s:s, s:O, s:O, s:O*, s:o, s:o}", "name", name, "summary",
-                             json_object_get(action, "summary"), "input", json_object_get(action, "input"), "output",
-                             json_object_get(action, "output"), "idempotent", truth_or(action, "idempotent", false),
-                             "fields", fields ? json_incref(fields) : json_array()));
-    }
-    return array;
+    json_t *fields = json_object_get(action, "fields");
+    return json_pack("{s:s, s:O, s:O, s:O*, s:o, s:o}", "name", name, "summary", json_object_get(action, "summary"),
+                     "input", json_object_get(action, "input"), "output", json_object_get(action, "output"),
+                     "idempotent", truth_or(action, "idempotent", false), "fields",
+                     fields ? json_incref(fields) : json_array());
 }
 
-static json_t *fields_json(const struct manifest *manifest)
+static json_t *field_json(const char *name, json_t *field)
+{
+    return json_pack("{s:s, s:O, s:o, s:o}", "name", name, "summary", json_object_get(field, "summary"), "secret",
+                     truth_or(field, "secret", true), "required", truth_or(field, "required", true));
+}
+
+/* What make() makes of each member; NULL when the list would not be whole. */
+static json_t *list_json(const json_t *object, json_t *(*make)(const char *name, json_t *value))
 {
     const char *name;
-    json_t *field, *array = json_array();
-    json_object_foreach((json_t *)manifest->fields, name, field) json_array_append_new(
-        array, json_pack("{s:s, s:O, s:o, s:o}", "name", name, "summary", json_object_get(field, "summary"), "secret",
-                         truth_or(field, "secret", true), "required", truth_or(field, "required", true)));
-    return array;
+    json_t *value;
+    JSON_AUTO *array = json_array();
+    json_object_foreach((json_t *)object, name,
+                        value) if (json_array_append_new(array, make(name, value)) < 0) return NULL;
+    return take(&array);
 }
 
 static json_t *limits_json(const struct entry_limits *l)
@@ -230,7 +230,8 @@ static json_t *enabled_json(const struct making *making)
                                 "plugin", making->manifest.name, "version", making->manifest.version, "summary",
                                 making->manifest.summary, "state", "enabled", "digest", hex_json(digest), "so_digest",
                                 hex_json(making->so_digest), "manifest_digest", hex_json(making->manifest_digest),
-                                "actions", actions_json(&making->manifest), "fields", fields_json(&making->manifest));
+                                "actions", list_json(making->manifest.actions, action_json), "fields",
+                                list_json(making->manifest.fields, field_json));
     if (!more || json_object_update(entry, more) < 0) return NULL;
     return json_incref(entry);
 }

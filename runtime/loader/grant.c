@@ -14,25 +14,41 @@
 
 /* ── settings ──────────────────────────────────────────────────────────────────────────────────────── */
 
-static json_t *typed_value(const char *type, const char *text)
+static bool is_yes(const char *text)
+{
+    return strcmp(text, "yes") == 0 || strcmp(text, "true") == 0;
+}
+
+static bool read_integer(const char *text, long long *number)
 {
     char *end;
-    if (strcmp(type, "string") == 0) return json_string(text);
-    if (strcmp(type, "boolean") == 0 && (strcmp(text, "yes") == 0 || strcmp(text, "true") == 0)) return json_true();
-    if (strcmp(type, "boolean") == 0 && (strcmp(text, "no") == 0 || strcmp(text, "false") == 0)) return json_false();
-    if (strcmp(type, "integer") != 0 || text[strspn(text, "-0123456789")]) return NULL;
+    if (text[strspn(text, "-0123456789")]) return false;
     errno = 0;
-    long long number = strtoll(text, &end, 10);
-    return errno || end == text || *end ? NULL : json_integer(number);
+    *number = strtoll(text, &end, 10);
+    return !errno && end != text && !*end;
 }
 
 /* values: the array of texts that the key has. */
-static json_t *setting_of(const json_t *property, const json_t *values)
+static bool fits(const char *type, const json_t *values)
 {
-    const char *type = json_string_value(json_object_get(property, "type"));
-    if (!type) return NULL;
+    long long number;
+    if (strcmp(type, "array") == 0) return true;
+    if (json_array_size(values) != 1) return false;
+    const char *text = json_string_value(json_array_get(values, 0));
+    if (strcmp(type, "boolean") == 0) return is_yes(text) || strcmp(text, "no") == 0 || strcmp(text, "false") == 0;
+    return strcmp(type, "string") == 0 || (strcmp(type, "integer") == 0 && read_integer(text, &number));
+}
+
+/* They fit; NULL: there is no memory. */
+static json_t *typed_value(const char *type, const json_t *values)
+{
+    const char *text = json_string_value(json_array_get(values, 0));
+    long long number = 0;
     if (strcmp(type, "array") == 0) return json_deep_copy(values);
-    return json_array_size(values) == 1 ? typed_value(type, json_string_value(json_array_get(values, 0))) : NULL;
+    if (strcmp(type, "string") == 0) return json_string(text);
+    if (strcmp(type, "boolean") == 0) return json_boolean(is_yes(text));
+    read_integer(text, &number);
+    return json_integer(number);
 }
 
 static bool fill_given(const json_t *properties, const struct dropin *dropin, json_t *settings, struct err *err)
@@ -44,9 +60,10 @@ static bool fill_given(const json_t *properties, const struct dropin *dropin, js
         const json_t *property = json_object_get(properties, key);
         if (!property) return err_set(err, ERR_BAD_INPUT, "the manifest knows no setting \"%s\"", key);
         const char *type = json_string_value(json_object_get(property, "type"));
-        json_t *value = setting_of(property, values);
-        if (!value || json_object_set_new(settings, key, value) < 0)
+        if (!type || !fits(type, values))
             return err_set(err, ERR_BAD_INPUT, "the setting \"%s\" must be one %s", key, type ? type : "value");
+        if (json_object_set_new(settings, key, typed_value(type, values)) < 0)
+            return err_set(err, ERR_BUSY, "there is no memory");
     }
     return true;
 }

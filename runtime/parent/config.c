@@ -29,6 +29,17 @@ static bool refuse(struct err *err, const struct row *row, const char *why)
     return err_set(err, ERR_BAD_INPUT, "%s= %s", row->key, why);
 }
 
+static bool no_memory(struct err *err)
+{
+    return err_set(err, ERR_BUSY, "there is no memory");
+}
+
+/* Keeps a value that may not have come about; always takes the reference. */
+static bool keep(json_t *object, const char *name, json_t *value, struct err *err)
+{
+    return json_object_set_new(object, name, value) == 0 || no_memory(err);
+}
+
 /* ── plain values ──────────────────────────────────────────────────────────────────────────────────── */
 
 static bool take_number(const struct row *row, const char *value, struct config *config, struct err *err)
@@ -36,7 +47,7 @@ static bool take_number(const struct row *row, const char *value, struct config 
     uint32_t number;
     if (!word_number(value, 10, &number) || number < row->least || number > row->most)
         return err_set(err, ERR_BAD_INPUT, "%s= must be a number from %u to %u", row->key, row->least, row->most);
-    if (row->name) return json_object_set_new(config->parts[row->role], row->name, json_integer(number)) == 0;
+    if (row->name) return keep(config->parts[row->role], row->name, json_integer(number), err);
     memcpy((char *)config + row->at, &number, sizeof number);
     return true;
 }
@@ -57,7 +68,7 @@ static bool take_path(const struct row *row, const char *value, struct config *c
 static bool take_text(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     if (strlen(value) > row->most) return refuse(err, row, "is too long");
-    return json_object_set_new(config->parts[row->role], row->name, json_string(value)) == 0;
+    return keep(config->parts[row->role], row->name, json_string(value), err);
 }
 
 static bool take_isolation(const struct row *row, const char *value, struct config *config, struct err *err)
@@ -74,7 +85,8 @@ static bool take_level(const struct row *row, const char *value, struct config *
 static bool take_directory(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     if (config->dir_count == CONFIG_DIRS) return refuse(err, row, "is given more than four times");
-    return TEXT_COPY(config->dirs[config->dir_count++], value) || refuse(err, row, "is too long");
+    char *directory = config->dirs[config->dir_count++];
+    return text_copy(directory, CONFIG_PATH, value) || refuse(err, row, "is too long");
 }
 
 /* ── addresses ─────────────────────────────────────────────────────────────────────────────────────── */
@@ -99,14 +111,19 @@ static bool take_tcp(const struct row *row, const char *value, struct config *co
 
 /* ── lists for roles ───────────────────────────────────────────────────────────────────────────────── */
 
+/* The member, made as fresh when it is not there yet (else fresh is dropped). NULL: there is no memory. */
+static json_t *member(json_t *object, const char *name, json_t *fresh)
+{
+    if (!fresh || json_object_get(object, name))
+        json_decref(fresh);
+    else if (json_object_set_new(object, name, fresh) < 0)
+        return NULL;
+    return json_object_get(object, name);
+}
+
 static json_t *list_of(struct config *config, const struct row *row)
 {
-    json_t *list = json_object_get(config->parts[row->role], row->name);
-    if (!list) {
-        list = json_array();
-        json_object_set_new(config->parts[row->role], row->name, list);
-    }
-    return list;
+    return member(config->parts[row->role], row->name, json_array());
 }
 
 static bool take_list(const struct row *row, const char *value, struct config *config, struct err *err)
@@ -118,7 +135,7 @@ static bool take_list(const struct row *row, const char *value, struct config *c
         if (!*word) continue;
         if (!row->word(word)) return err_set(err, ERR_BAD_INPUT, "%s=%s: %s", row->key, word, row->shape);
         if (json_array_size(list) >= row->most) return refuse(err, row, "has too many values");
-        if (json_array_append_new(list, json_string(word)) < 0) return err_set(err, ERR_BUSY, "there is no memory");
+        if (json_array_append_new(list, json_string(word)) < 0) return no_memory(err);
     }
     return true;
 }
@@ -131,8 +148,7 @@ static bool take_host(const struct row *row, const char *value, struct config *c
     json_t *list = list_of(config, row);
     if (!word_host(value, name) || !gap || !word_address(text)) return refuse(err, row, "must be NAME ADDRESS");
     if (json_array_size(list) >= row->most) return refuse(err, row, "is given too often");
-    return json_array_append_new(list, json_pack("[s%, s]", value, name, text)) == 0 ||
-           err_set(err, ERR_BUSY, "there is no memory");
+    return json_array_append_new(list, json_pack("[s%, s]", value, name, text)) == 0 || no_memory(err);
 }
 
 /* ── access ────────────────────────────────────────────────────────────────────────────────────────── */
@@ -147,10 +163,9 @@ static bool who_ok(const char *who)
 static bool add_who(struct config *config, const char *workspace, const char *role, const char *who)
 {
     json_t *access = json_object_get(config->parts[ROLE_LEDGER], "access");
-    if (!json_object_get(access, workspace)) json_object_set_new(access, workspace, json_object());
-    json_t *roles = json_object_get(access, workspace);
-    if (!json_object_get(roles, role)) json_object_set_new(roles, role, json_array());
-    return json_array_append_new(json_object_get(roles, role), json_string(who)) == 0;
+    json_t *roles = member(access, workspace, json_object());
+    json_t *list = roles ? member(roles, role, json_array()) : NULL;
+    return list && json_array_append_new(list, json_string(who)) == 0;
 }
 
 /* Admin=WORKSPACE WHO…: who is uid:N, gid:N or any; the workspace * is every one. */
@@ -171,7 +186,7 @@ static bool take_access(const struct row *row, const char *value, struct config 
         if (!who_ok(word)) return refuse(err, row, "must name people as uid:NUMBER, gid:NUMBER or any");
         if (strcmp(word, "any") == 0 && strcmp(row->name, "admin") == 0)
             return refuse(err, row, "cannot be any: everybody would administer");
-        if (!add_who(config, workspace, row->name, word)) return err_set(err, ERR_BUSY, "there is no memory");
+        if (!add_who(config, workspace, row->name, word)) return no_memory(err);
         given++;
     }
     return given || refuse(err, row, "must be WORKSPACE WHO, e.g. default uid:1000");
@@ -276,11 +291,11 @@ static bool set_defaults(struct config *config, uint32_t owner, struct err *err)
                               .desk_mode = 0600,
                               .desk_gid = UINT32_MAX};
     for (int i = 0; i < ROLE_COUNT; i++)
-        if (!(config->parts[i] = json_object())) return err_set(err, ERR_BUSY, "there is no memory");
+        if (!(config->parts[i] = json_object())) return no_memory(err);
     snprintf(who, sizeof who, "uid:%u", owner);
     return (json_object_set_new(config->parts[ROLE_LEDGER], "access", json_object()) == 0 &&
             (owner == 0 || add_who(config, "*", "admin", "uid:0")) && add_who(config, "*", "admin", who)) ||
-           err_set(err, ERR_BUSY, "there is no memory");
+           no_memory(err);
 }
 
 /* What only the whole file can tell. */
@@ -306,7 +321,7 @@ static bool share_parts(struct config *config, struct err *err)
     json_t *runner = config->parts[ROLE_RUNNER];
     return (desk && json_object_set_new(runner, "plugin_uid", json_integer(config->uid_base + CONFIG_ROLE_UIDS)) == 0 &&
             json_object_set_new(runner, "plugin_uids", json_integer(config->uid_range)) == 0) ||
-           err_set(err, ERR_BUSY, "there is no memory");
+           no_memory(err);
 }
 
 bool config_read(const char *bytes, size_t length, const char *label, uint32_t owner, struct config *config,
