@@ -34,9 +34,17 @@ file:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a lib
 cmd:sqlite3 sqlite3
 cmd:strace strace
 cmd:shellcheck shellcheck
+cmd:codespell codespell
+cmd:ctags universal-ctags
+cmd:abidiff abigail-tools
 cmd:promtool prometheus
 cmd:setpriv util-linux
 cmd:git git
+'
+
+need_lint='
+cmd:clang-tidy clang-tidy
+cmd:cppcheck cppcheck
 '
 
 say() {
