@@ -23,8 +23,13 @@ enum {
     SOON_SECONDS = 10 /* a role that dies sooner after READY is started again more slowly each time */
 };
 
-/* Each needs those before it. */
-static const enum role_id start_order[] = {ROLE_VAULT, ROLE_LEDGER, ROLE_BROKER, ROLE_RUNNER, ROLE_FRONT, ROLE_DESK};
+/* Those of one stage start together. The ledger needs the vault; whoever proves that keys, the vault and the log are
+ * out of its reach starts when all of them are there. */
+static const struct {
+    enum role_id role;
+    unsigned stage;
+} start_order[] = {{ROLE_VAULT, 1},  {ROLE_RUNNER, 1}, {ROLE_LEDGER, 2},
+                   {ROLE_BROKER, 3}, {ROLE_FRONT, 3},  {ROLE_DESK, 3}};
 enum { ROLES = sizeof start_order / sizeof *start_order };
 
 /* Who brings calls in goes first; who writes their outcome goes after everybody who reports to it. */
@@ -102,19 +107,20 @@ static void start_one(struct parent *parent, struct child *child)
 
 void roles_advance(struct parent *parent)
 {
-    if (parent->stopping || parent->failed || parent->registry < 0) return;
-    for (int i = 0; i < ROLES; i++) {
-        struct child *child = parent_child(parent, start_order[i]);
+    unsigned stage = ~0u;
+    for (int i = 0; i < ROLES && !parent->failed && !parent->stopping && start_order[i].stage <= stage; i++) {
+        struct child *child = parent_child(parent, start_order[i].role);
+        if (parent->registry < 0 && child->role != ROLE_VAULT) return; /* it alone holds none */
         if (child->state == CHILD_READY) continue;
+        stage = start_order[i].stage;
         if (child->state == CHILD_OFF && clock_now() >= child->due) start_one(parent, child);
-        return;
     }
 }
 
 bool roles_all_ready(const struct parent *parent)
 {
     for (int i = 0; i < ROLES; i++)
-        if (parent->children[start_order[i]].state != CHILD_READY) return false;
+        if (parent->children[start_order[i].role].state != CHILD_READY) return false;
     return true;
 }
 

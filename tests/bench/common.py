@@ -10,6 +10,7 @@ import tempfile
 BUILD = os.environ["CAISSON_BUILD"]
 SOURCE = os.environ["CAISSON_SOURCE"]
 sys.path.insert(0, os.path.join(SOURCE, "tests", "lib"))
+CONFIG = "[Daemon]\nUidRange=512\n"  # as root every living cell has a user of its own, and 500 of them live
 ROWS = []
 
 
