@@ -14,7 +14,7 @@
 enum {
     ROLE_CONTROL_FD = 3,   /* where the parent leaves the control line */
     ROLE_LINES = 160,      /* lines of one role, control line included */
-    ROLE_WATCHES = 4096,
+    ROLE_WATCHES = 8192,
     ROLE_QUEUE = 256       /* frames that may wait on one line; one more is refused */
 };
 
