@@ -179,7 +179,7 @@ bool schema_apply(struct schema_run *run, const json_t *schema, const json_t *va
 bool schema_validate(const json_t *schema, const json_t *value, char pointer[SCHEMA_POINTER], struct err *err)
 {
     char where[SCHEMA_POINTER] = "";
-    struct err fault;
+    struct err fault = {0};
     struct schema_run run = {.root = schema, .budget = RUN_STEPS, .pointer = where, .err = &fault};
     if (schema_apply(&run, schema, value, NULL)) return true;
     memcpy(pointer, where, sizeof where);

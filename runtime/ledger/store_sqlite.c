@@ -71,7 +71,7 @@ static bool create(struct store *store, enum store_db db, struct err *err)
 
 static bool check_schema(struct store *store, enum store_db db, struct err *err)
 {
-    int64_t application, version, tables;
+    int64_t application = 0, version = 0, tables = 0;
     if (!get_number(store, db, "PRAGMA application_id", &application, err) ||
         !get_number(store, db, "PRAGMA user_version", &version, err) ||
         !get_number(store, db, "SELECT count(*) FROM sqlite_schema", &tables, err))
@@ -97,7 +97,7 @@ static bool open_one(struct store *store, enum store_db db, struct err *err)
 /* A log without the rest, or the rest without a log, is a file that somebody lost: never start afresh beside it. */
 static bool check_together(struct store *store, struct err *err)
 {
-    int64_t entries, workspaces;
+    int64_t entries = 0, workspaces = 0;
     if (!get_number(store, STORE_AUDIT, "SELECT count(*) FROM (SELECT 1 FROM entry LIMIT 3)", &entries, err) ||
         !get_number(store, STORE_STATE, "SELECT count(*) FROM (SELECT 1 FROM workspace LIMIT 1)", &workspaces, err))
         return false;

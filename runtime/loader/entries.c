@@ -338,15 +338,17 @@ static bool list(int folder, char *files[DROPINS_MAX], unsigned *count, struct e
 {
     int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = copy < 0 ? NULL : fdopendir(copy);
-    bool fits = true;
+    bool fits = true, kept = true;
     if (!stream) return err_sys(err, ERR_IO, "the folder plugins.d cannot be read");
-    for (struct dirent *one; fits && (one = readdir(stream));) {
+    for (struct dirent *one; fits && kept && (one = readdir(stream));) {
         if (!plugins_d_takes(one->d_name)) continue;
-        fits = *count < DROPINS_MAX && (files[*count] = strdup(one->d_name));
-        *count += fits;
+        fits = *count < DROPINS_MAX;
+        kept = fits && (files[*count] = strdup(one->d_name));
+        *count += kept;
     }
     closedir(stream);
     qsort(files, *count, sizeof *files, by_name);
+    if (fits && !kept) return err_set(err, ERR_BUSY, "there is no memory");
     return fits || err_set(err, ERR_TOO_LARGE, "the folder plugins.d holds more than %d drop-ins", DROPINS_MAX);
 }
 

@@ -101,7 +101,7 @@ static bool handed_name(unsigned index, const char *name)
 
 static void take_handed(int fd, unsigned index, struct listeners *listeners)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) return;
     fcntl(fd, F_SETFD, FD_CLOEXEC);
