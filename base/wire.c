@@ -75,8 +75,9 @@ enum wire_got wire_take(int line, struct wire_frame *frame)
     frame->fd_count = 0;
     frame->length = 0;
     ssize_t got;
+    /* ECONNRESET comes once, when the peer closed without reading everything, and before what it had said itself. */
     do got = recvmsg(line, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (got < 0) return errno == EAGAIN ? WIRE_AGAIN : WIRE_GONE;
     if (got == 0) return WIRE_GONE;
 

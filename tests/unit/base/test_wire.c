@@ -168,6 +168,18 @@ static void closed_line_is_gone(void **state)
     assert_int_equal(send_bytes(line->ends[1], "x", 1, NULL, 0), EPIPE);
 }
 
+/* A peer that closes with something unread resets the line; what it said before is not lost by that. */
+static void last_words_outlive_a_reset(void **state)
+{
+    struct line *line = *state;
+    assert_int_equal(send_bytes(line->ends[1], "unread", 6, NULL, 0), 0);
+    assert_int_equal(send_bytes(line->ends[0], "last words", 10, NULL, 0), 0);
+    close_fd(&line->ends[0]);
+    assert_int_equal(wire_take(line->ends[1], &line->frame), WIRE_FRAME);
+    assert_memory_equal(line->frame.bytes, "last words", 10);
+    assert_int_equal(wire_take(line->ends[1], &line->frame), WIRE_GONE);
+}
+
 static void waiting_ends_at_the_deadline(void **state)
 {
     struct line *line = *state;
@@ -220,6 +232,7 @@ int main(void)
         WITH_LINE(own_sender_refuses_too_many_descriptors),
         WITH_LINE(full_line_says_so_and_never_blocks),
         WITH_LINE(closed_line_is_gone),
+        WITH_LINE(last_words_outlive_a_reset),
         WITH_LINE(waiting_ends_at_the_deadline),
         cmocka_unit_test(streams_read_exactly_or_not_at_all),
         cmocka_unit_test(streams_write_until_the_deadline),
