@@ -97,8 +97,10 @@ void worker_commit(struct csn_call *handle)
     mark(of(handle), EGRESS_COMMIT);
 }
 
-/* The broker hears it from here: what the front says of a call's end must not decide whether it was sent. */
-void worker_clean(struct worker_call *call)
+/* The broker hears it from here: what the front says of a call's end decides neither whether it was sent nor whose
+ * bytes they are that follow on a lease's connections. */
+void worker_over(struct worker_call *call, bool clean)
 {
-    if (call->dials) mark(call, EGRESS_CLEAN);
+    bool lease = call->cell->spec.lease && call->cell->spec.has_egress;
+    if (lease || (clean && call->dials)) mark(call, clean ? EGRESS_CLEAN : EGRESS_DONE);
 }

@@ -58,11 +58,12 @@ struct frame_secret {
 enum { FRAME_SECRET_MAGIC = 0x31565343 };
 
 /* Egress channel (worker ↔ broker, AF_UNIX SOCK_SEQPACKET): requests up, answers down, each one message. */
-/* COMMIT: from here on the service may act. CLEAN: the action fails, and says that the service has not acted. */
-enum egress_type { EGRESS_DIAL = 1, EGRESS_COMMIT = 2, EGRESS_CLEAN = 3 };
+/* COMMIT: from here on the service may act. CLEAN: the action fails, and says that the service has not acted.
+ * DONE: a leased worker's action is over in any other way; only after one of the two are its connections kept. */
+enum egress_type { EGRESS_DIAL = 1, EGRESS_COMMIT = 2, EGRESS_CLEAN = 3, EGRESS_DONE = 4 };
 
 struct egress_request {
-    uint32_t type, id; /* id: the worker's own count; COMMIT and CLEAN are not answered */
+    uint32_t type, id; /* id: the worker's own count; only DIAL is answered */
     uint32_t port;
     uint32_t host_length; /* bytes of host that count; anything but exactly that many non-NUL bytes is refused */
     char host[FRAME_HOST];

@@ -205,7 +205,7 @@ static json_t *caller_text(const char *text)
     return json_stringn(kept, used);
 }
 
-static int reply(struct worker_call *call, const char *class, const char *text)
+static int reply(struct worker_call *call, const char *class, const char *text, bool clean)
 {
     if (call->answered) return -1;
     call->answered = true;
@@ -218,6 +218,7 @@ static int reply(struct worker_call *call, const char *class, const char *text)
     if (!bytes) _exit(WORKER_NO_MEMORY);
     size_t length = strlen(bytes);
     if (length > FRAME_WORKER_MAX) _exit(WORKER_TOO_LARGE);
+    worker_over(call, clean);
     worker_send(call, FRAME_REPLY, bytes, length, NULL, 0);
     free(bytes);
     return 0;
@@ -226,7 +227,7 @@ static int reply(struct worker_call *call, const char *class, const char *text)
 static int end_ok(struct csn_call *call)
 {
     of(call)->retry_after = 0;
-    return reply(of(call), "ok", NULL);
+    return reply(of(call), "ok", NULL, false);
 }
 
 static void set_retry_after(struct csn_call *call, int seconds)
@@ -241,8 +242,7 @@ static int end_fail(struct csn_call *call, int status, const char *text)
                                           [CSN_UNKNOWN] = "unknown",
                                           [CSN_BAD_INPUT] = "bad_input"};
     bool known = status >= CSN_REJECTED && status <= CSN_BAD_INPUT;
-    if (known && status != CSN_UNKNOWN && !of(call)->answered) worker_clean(of(call));
-    return reply(of(call), known ? classes[status] : "unknown", text ? text : "");
+    return reply(of(call), known ? classes[status] : "unknown", text ? text : "", known && status != CSN_UNKNOWN);
 }
 
 /* ── the table ───────────────────────────────────────────────────────────────────────────────────────── */

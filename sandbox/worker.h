@@ -58,8 +58,8 @@ void worker_log_end(struct worker_call *call);
 /* dial.c */
 int worker_dial(struct csn_call *call, const char *host, uint16_t port);
 void worker_commit(struct csn_call *call);
-/* The action fails before the point of no return. */
-void worker_clean(struct worker_call *call);
+/* The action has answered. clean: it failed before the point of no return. */
+void worker_over(struct worker_call *call, bool clean);
 /* Writes one whole frame on the reply pipe, or ends the process. */
 void worker_send(struct worker_call *call, enum frame_type type, const void *first, size_t first_length,
                  const void *rest, size_t rest_length);

@@ -172,8 +172,9 @@ static void act(struct broker *broker, struct channel *channel, const struct egr
             gate->counts.committed = 1;
         else
             channel->early_commit = true;
-    } else if (ask->kind == EGRESS_ASK_CLEAN) {
-        if (gate) gate->counts.clean = 1;
+    } else if (ask->kind == EGRESS_ASK_CLEAN || ask->kind == EGRESS_ASK_DONE) {
+        if (gate) gate->over = true;
+        if (gate) gate->counts.clean |= ask->kind == EGRESS_ASK_CLEAN;
     } else if (gate && gate == channel->gate && gate_is_open(gate) && !channel->closing) {
         dial_start(broker, channel, ask);
     } else {
@@ -282,9 +283,10 @@ void channel_join(struct broker *broker, struct channel *channel, struct gate *g
 }
 
 /* The next call of a lease may be labelled before the ledger has closed the one before: that one passes nothing more.
- */
+ * Its last words may still lie in the channel, and are none of the next call's. */
 static void end_former(struct broker *broker, struct channel *channel)
 {
+    if (channel->call.attempt) channel_drain(broker, channel, true);
     struct gate *gate = channel->gate;
     if (!gate) return;
     gate_shut(broker, gate, gate_is_open(gate));

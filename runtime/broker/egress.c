@@ -36,6 +36,8 @@ void egress_read(const void *bytes, size_t length, struct egress_ask *ask, struc
         ask->kind = EGRESS_ASK_COMMIT;
     else if (request.type == EGRESS_CLEAN)
         ask->kind = EGRESS_ASK_CLEAN;
+    else if (request.type == EGRESS_DONE)
+        ask->kind = EGRESS_ASK_DONE;
     else if (request.type == EGRESS_DIAL)
         read_dial(&request, ask, err);
     else

@@ -10,7 +10,7 @@
 #include "name.h"
 #include "runtime/messages.h"
 
-enum egress_kind { EGRESS_MALFORMED, EGRESS_ASK_DIAL, EGRESS_ASK_COMMIT, EGRESS_ASK_CLEAN };
+enum egress_kind { EGRESS_MALFORMED, EGRESS_ASK_DIAL, EGRESS_ASK_COMMIT, EGRESS_ASK_CLEAN, EGRESS_ASK_DONE };
 
 struct egress_ask {
     enum egress_kind kind;

@@ -179,7 +179,9 @@ void gate_shut(struct broker *broker, struct gate *gate, bool flush)
         other = relay->next;
         channel->keep &= channel->fd >= 0;
         relay->paused |= !flush;
-        if (channel->keep)
+        /* A front that ends a call while the worker is still at it must not see the rest sent in the next call's name.
+         */
+        if (channel->keep && gate->over)
             relay_pause(relay);
         else
             relay_finish(relay);

@@ -20,7 +20,7 @@ enum call_sent outcome_sent(const struct sent_facts *facts)
 {
     if (!facts->gated) return SENT_NO;
     if (!facts->broker_knows) return SENT_MAYBE;
-    if (facts->dials == 0 || facts->bytes_up == 0) return SENT_NO;
+    if (facts->bytes_up == 0) return SENT_NO; /* no dial of its own proves nothing: a lease keeps connections */
     if (facts->class == CLASS_OK) return SENT_YES;
     if (honest(facts->class) && facts->clean && !facts->committed) return SENT_NO;
     return facts->class == CLASS_REJECTED && facts->committed ? SENT_YES : SENT_MAYBE;
@@ -67,7 +67,6 @@ void outcome_join(struct running *run)
                                                    .broker_knows = run->has_gate && run->gate.known && !run->gate_lost,
                                                    .committed = run->gate.committed != 0,
                                                    .clean = run->gate.clean != 0,
-                                                   .dials = run->gate.dials,
                                                    .bytes_up = run->gate.bytes_up});
 }
 

@@ -11,7 +11,6 @@ struct sent_facts {
     bool broker_knows; /* and the broker that opened it has answered */
     bool committed;    /* the worker marked the point of no return */
     bool clean;        /* it told the broker, not only the front, that it failed before that point */
-    uint32_t dials;
     uint64_t bytes_up;
 };
 enum call_sent outcome_sent(const struct sent_facts *facts);

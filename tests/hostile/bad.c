@@ -104,7 +104,13 @@ static int open_socket(struct csn_call *call) /* 55 */
 
 static int dial_host(struct csn_call *call) /* 57, 63 */
 {
-    int fd = csn_dial(call, csn_input(call, "/host"), (uint16_t)number(call, "/port", 0));
+    static int kept = -1;
+    char greeting;
+    int fd = csn_bool(call, "/reuse") == 1 && kept >= 0
+                 ? kept
+                 : csn_dial(call, csn_input(call, "/host"), (uint16_t)number(call, "/port", 0));
+    kept = fd;
+    if (fd >= 0 && csn_bool(call, "/wait") == 1) csn_set_int(call, "/greeted", read(fd, &greeting, 1));
     csn_set(call, "/problem", fd < 0 ? csn_problem(call) : "");
     if (fd >= 0 && csn_input(call, "/say")) {
         if (csn_bool(call, "/quiet") != 1) csn_commit(call);

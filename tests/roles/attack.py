@@ -279,6 +279,8 @@ class Sink:
         self.connections, self.bytes, self.open, self.own = 0, 0, 0, {}
         self.reading = threading.Event()
         self.reading.set()
+        self.greeting = threading.Event()  # set: every connection is sent one byte first
+        self.greeting.set()
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -298,6 +300,8 @@ class Sink:
     def swallow(self, connection):
         with connection:
             try:
+                self.greeting.wait()
+                connection.send(b"!")
                 while self.reading.wait() and (block := connection.recv(1 << 16)):
                     self.bytes += len(block)
             except OSError:

@@ -293,6 +293,17 @@ static void list_at_start(void)
     if (folder) closedir(folder);
 }
 
+/* The connection that waits at the door and is its own; others that wait there are told to try again. */
+static int accept_own(void)
+{
+    for (int fd; (fd = accept4(role.given[GIVE_UNIX], NULL, NULL, SOCK_CLOEXEC)) >= 0; close(fd)) {
+        struct ucred peer = {0};
+        socklen_t size = sizeof peer;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid == getpid()) return fd;
+    }
+    return -1;
+}
+
 /* Both ends of a connection of its own to its own door. */
 static void connect_self(int ends[2], bool named)
 {
@@ -304,7 +315,7 @@ static void connect_self(int ends[2], bool named)
     if (named && bind(ends[0], (struct sockaddr *)&own, own_length) < 0) return;
     if (getsockname(role.given[GIVE_UNIX], (struct sockaddr *)&door, &length) == 0 &&
         connect(ends[0], (struct sockaddr *)&door, length) == 0)
-        ends[1] = accept4(role.given[GIVE_UNIX], NULL, NULL, SOCK_CLOEXEC);
+        ends[1] = accept_own();
 }
 
 static bool open_role(struct role *self, struct err *err)

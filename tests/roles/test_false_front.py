@@ -444,6 +444,52 @@ def test_lease_repeats_nothing():
         assert sink.count() == connections + 1 and outcome(daemon, begun.call)["dials"] == 1
 
 
+def test_lease_keeps_a_connection():
+    """Bytes on a connection that an earlier call of the lease dialled are as sent as any."""
+    with Front(daemon) as front:
+        for claimed, sent in (("ok", "yes"), ("crashed", "maybe"), ("retryable", "maybe")):
+            # Other tests may have left a worker here that ends at its next call.
+            lib.eventually("a lease", lambda: front.call("leased", "dial", dial(), credential="leased-one")[1])
+            connections = sink.count()
+            begun = front.begin("leased", "dial", dial(reuse=True), credential="leased-one")
+            assert front.run(begun, dial(reuse=True))["answer"]["said"] == 100
+            front.end(begun.call, claimed)
+            told = outcome(daemon, begun.call)
+            assert sink.count() == connections and told["dials"] == 0, f"the connection was not kept: {told}"
+            assert told["bytes_up"] == 100 and told["sent"] == sent, told
+
+
+def test_end_early_in_a_lease():
+    """A connector waits for its host's greeting; its call is ended as not sent, the worker handed back, and the next
+    call of the lease opens the gate again: the first one's bytes must not go out in that one's name."""
+    for end_first in (True, False):
+        with Front(daemon) as front:
+            connections, before = sink.count(), sink.bytes
+            sink.greeting.clear()
+            try:
+                data = dial(wait=True, say="from the first call")
+                begun = front.begin("leased", "dial", data, credential="leased-one")
+                _, fds = front.take_worker(begun.call)
+                assert front.write(fds[0], call_frame(begun, data))
+                lib.eventually("its connection", lambda: sink.count() > connections)
+                if end_first:
+                    assert SENT[front.end(begun.call, "retryable").sent] == "no"
+                front.done(begun.call, True)
+                second = front.begin("leased", "dial", b"{}", credential="leased-one")
+                assert second.status.kind == 0
+                _, more = front.take_worker(second.call)
+            finally:
+                sink.greeting.set()
+            front.read(fds[1], wait_ms=500)
+            if not end_first:
+                front.end(begun.call, "retryable")
+            front.end(second.call, "lost")
+            sink.count()
+            assert outcome(daemon, begun.call)["sent"] == "no" and sink.bytes == before, "sent, and recorded as not sent"
+            front.close(*fds, *more)
+            front.done(second.call, False)
+
+
 def test_done_too_early():
     """A worker that still runs, given back as if it had answered: the other workspace does not get it."""
     with Front(daemon) as front:

@@ -392,6 +392,9 @@ static void dial_and_commit(void **state)
         }
         drive_replies(&drive, &call);
         assert_true(call.replied);
+        assert_int_equal(recv(egress, &request, sizeof request, 0), sizeof request);
+        assert_int_equal(request.type, EGRESS_DONE);
+        assert_memory_equal(request.call_id, call.ref.id, ID_BYTES);
         json_t *answer = json_object_get(call.reply, "answer");
         if (round) assert_int_equal(number(&call, "errno"), EACCES);
         if (round)
