@@ -213,7 +213,7 @@ void on_cancel(struct role *role, struct role_line *line, const struct role_mess
     if (call->state == CALL_WAITING)
         call_refuse(runner, call, ERR_STATE, reason);
     else if (call->state == CALL_RUNNING)
-        worker_end(runner, call->worker, CLASS_TIMEOUT, reason);
+        worker_end(runner, call->worker, reason == REASON_RESTART ? CLASS_LOST : CLASS_TIMEOUT, reason);
 }
 
 static bool zero(const uint8_t *bytes, size_t count)
