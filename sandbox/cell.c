@@ -129,11 +129,6 @@ static void refuse_make(struct cell *cell, uint32_t number)
     tell(cell, &report, -1);
 }
 
-static uint64_t load_deadline(void)
-{
-    return clock_now() + POLICY_LOAD_MS * CLOCK_MS;
-}
-
 static bool fork_worker(struct cell *cell, struct cell_worker *worker, const int channels[CHANNELS])
 {
     int ends[2];
@@ -160,7 +155,7 @@ static void on_make(struct cell *cell, const struct cell_request *request, const
     }
     worker->number = request->worker;
     worker->deadline = request->deadline;
-    worker->load_deadline = load_deadline();
+    worker->load_deadline = clock_now() + POLICY_LOOK_MS * CLOCK_MS;
     if (!fork_worker(cell, worker, channels)) {
         drop_worker(cell, worker);
         refuse_make(cell, request->worker);

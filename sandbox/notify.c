@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
 #include "cell_state.h"
 #include "namespace.h"
 
@@ -98,6 +99,7 @@ static bool refuse(struct cell_worker *worker, const struct seccomp_notif *asked
 bool notify_go(struct cell *cell, struct cell_worker *worker)
 {
     worker->go = true;
+    worker->load_deadline = clock_now() + POLICY_LOAD_MS * CLOCK_MS;
     if (!worker->has_first) return true;
     worker->has_first = false;
     return inject(cell, worker, worker->first.id);

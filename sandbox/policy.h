@@ -36,9 +36,10 @@ enum {
     POLICY_FILES = 32, /* RLIMIT_NOFILE of a worker: 9 breaks libcurl, 7 leaves no room for the listener */
     POLICY_NICE = 5,
     POLICY_OOM = 1000,
-    POLICY_LOAD_MS = 1000, /* constructors included */
-    POLICY_GRACE_MS = 100, /* after a call's deadline, before the cell kills */
-    POLICY_REPORTS = 8,    /* different attempts that are written down */
-    POLICY_ATTEMPTS = 64,  /* attempts of any kind, then the worker is killed */
-    POLICY_WORKERS = 256   /* of one cell at a time */
+    POLICY_LOOK_MS = 10000, /* from the fork until the runner has looked: only our code runs, and many may be waiting */
+    POLICY_LOAD_MS = 1000,  /* from then on, constructors included */
+    POLICY_GRACE_MS = 100,  /* after a call's deadline, before the cell kills */
+    POLICY_REPORTS = 8,     /* different attempts that are written down */
+    POLICY_ATTEMPTS = 64,   /* attempts of any kind, then the worker is killed */
+    POLICY_WORKERS = 256    /* of one cell at a time */
 };

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 
-from common import CONFIG, SOURCE, BUILD, limit, load, multiply, named, noop, private_of, resident, row, say
+from common import CONFIG, SOURCE, BUILD, limit, load, multiply, named, noop, private_of, resident, row
 from daemon import Daemon, UnixHTTP
 from size import checking, idle_cells
 
