@@ -251,7 +251,7 @@ bool address_allowed(const struct address *address, const struct range *granted,
 
 bool address_is_own(const struct address *address)
 {
-    struct sockaddr_storage to, source;
+    struct sockaddr_storage to, source = {0};
     struct address chosen;
     socklen_t length = address_to(address, 9, &to), got = sizeof source;
     FD_AUTO probe = socket(address->family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
