@@ -298,21 +298,25 @@ def test_take_before_begin():
 
 def test_end_without_a_run():
     """Ended as ok before anything ran: recorded as not sent, and then nothing is sent any more."""
-    with Front(daemon) as front:
-        before = sink.count()
-        begun = front.begin("bad", "dial", dial(), credential="canary")
-        ended = front.end(begun.call, "ok")
-        assert SENT[ended.sent] == "no"
-        taken, fds = front.take_worker(begun.call)
-        if taken.status.kind == 0:
-            front.write(fds[0], call_frame(begun, dial()))
-            reply = front.read_reply(fds[1])
-            assert not reply or reply["answer"]["result"] < 0, f"it dialled after its record was closed: {reply}"
-            front.close(*fds)
-        told = outcome(daemon, begun.call)
-        assert (told["sent"], told["bytes_up"], told["dials"]) == ("no", 0, 0), told
-        assert sink.count() == before
-        honest_call(front)
+    for connector in ("bad", "leased"):
+        for take_first in (False, True):
+            with Front(daemon) as front:
+                before = sink.count()
+                begun = front.begin(connector, "dial", dial())
+                taken, fds = front.take_worker(begun.call) if take_first else (None, None)
+                ended = front.end(begun.call, "ok")
+                assert SENT[ended.sent] == "no"
+                taken, fds = (taken, fds) if take_first else front.take_worker(begun.call)
+                assert taken.status.kind == 0, "there was no worker: nothing was tried"
+                front.write(fds[0], call_frame(begun, dial()))
+                reply = front.read_reply(fds[1])
+                assert not reply or reply["answer"]["result"] < 0, f"it dialled after its record was closed: {reply}"
+                front.close(*fds)
+                front.done(begun.call, False)
+                told = outcome(daemon, begun.call)
+                assert (told["sent"], told["bytes_up"], told["dials"]) == ("no", 0, 0), told
+                assert sink.count() == before
+                honest_call(front)
 
 
 def test_end_belittles():
