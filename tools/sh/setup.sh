@@ -104,14 +104,15 @@ need_node() {
     install_packages nodejs npm
 }
 
-# build NAME MESON-OPTIONS…: configures build/NAME once and builds it.
+# build NAME TARGET MESON-OPTIONS…: configures build/NAME once and builds this target of it.
 build() {
     name=$1
-    shift
+    target=$2
+    shift 2
     if [ ! -f "$root/build/$name/build.ninja" ]; then
         say "Configuring build/$name"
         meson setup "$root/build/$name" "$root" "$@" >&2 || die "Configuring build/$name failed; the reason stands above."
     fi
     say "Building build/$name"
-    ninja -C "$root/build/$name" >&2 || die "Building build/$name failed; the reason stands above."
+    ninja -C "$root/build/$name" "$target" >&2 || die "Building build/$name failed; the reason stands above."
 }

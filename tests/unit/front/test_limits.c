@@ -34,9 +34,9 @@ static bool ends(int fd)
 
 static void test_slow_requests_end(void **state)
 {
-    static const char *const parts[] = {"", "GET /v1/hea",
-                                        "POST /v1/calls HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
-                                        "Content-Type: application/json\r\n\r\n{"};
+    static const char body_begun[] = "POST /v1/calls HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+                                     "Content-Type: application/json\r\n\r\n{";
+    static const char *const parts[] = {"", "GET /v1/hea", body_begun};
     int fds[3];
     for (int i = 0; i < 3; i++) {
         fds[i] = open_connection();
