@@ -4,11 +4,48 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/auto.h"
 #include "base/clock.h"
 #include "base/log.h"
 
 enum { SIGN_ENTRIES = 256, SIGN_SOON_MS = 100, SIGN_LATE_MS = 1000, SIGN_RETRY_MS = 1000, SIGN_TRIES = 3 };
+
+/* ── what was signed before ────────────────────────────────────────────────────────────────────────────── */
+
+static bool holds(struct ledger *ledger, uint64_t size, const uint8_t signed_root[HASH_BYTES])
+{
+    tree_hash root;
+    return size <= ledger->journal.tree.size &&
+           tree_root_at(&ledger->journal.tree, size, journal_tiles, &ledger->journal, root) &&
+           memcmp(root, signed_root, HASH_BYTES) == 0;
+}
+
+static void fork_found(struct ledger *ledger, uint64_t signed_size)
+{
+    struct err err = {0};
+    ledger->forked = true;
+    err_set(&err, ERR_AUDIT,
+            "this log is not the one that was signed last: it has %llu entries, and %llu were signed with another "
+            "content. data/audit.db is older than it was, or changed: put back the newest copy of it",
+            (unsigned long long)ledger->journal.tree.size, (unsigned long long)signed_size);
+    ledger_seal(ledger, &err);
+}
+
+bool checkpoint_continues(struct ledger *ledger)
+{
+    struct ctl_witness last;
+    int fd = ledger->role->given[GIVE_WITNESS];
+    if (fd < 0) return true;
+    ssize_t got = pread(fd, &last, sizeof last, 0);
+    close_fd(&ledger->role->given[GIVE_WITNESS]);
+    if (got != (ssize_t)sizeof last || last.size == 0)
+        return true; /* empty or damaged: the vault says so, and signs nothing */
+    if (holds(ledger, last.size, last.root)) return true;
+    fork_found(ledger, last.size);
+    return false;
+}
 
 /* ── asking ────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -128,21 +165,12 @@ static bool keep_note(struct ledger *ledger, const struct msg_sign_answer *answe
 /* The vault signed something newer than we believe: fine when this log holds exactly that, the end when it does not. */
 static void compare(struct ledger *ledger, const struct msg_sign_answer *answer)
 {
-    struct err err = {0};
-    tree_hash root;
-    if (answer->last_size <= ledger->journal.tree.size &&
-        tree_root_at(&ledger->journal.tree, answer->last_size, journal_tiles, &ledger->journal, root) &&
-        memcmp(root, answer->last_root, HASH_BYTES) == 0 && ++ledger->sign.retries <= SIGN_TRIES) {
+    if (holds(ledger, answer->last_size, answer->last_root) && ++ledger->sign.retries <= SIGN_TRIES) {
         ledger->sign.vault_size = answer->last_size;
         ledger->sign.asked_at = 0;
         return;
     }
-    ledger->forked = true;
-    err_set(&err, ERR_AUDIT,
-            "this log is not the one that was signed last: it has %llu entries, and %llu were signed with another "
-            "content. data/audit.db is older than it was, or changed: put back the newest copy of it",
-            (unsigned long long)ledger->journal.tree.size, (unsigned long long)answer->last_size);
-    ledger_seal(ledger, &err);
+    fork_found(ledger, answer->last_size);
 }
 
 static void signed_now(struct ledger *ledger, uint64_t size)

@@ -31,8 +31,10 @@ static bool ledger_open(struct role *role, struct err *err)
     if (sodium_init() < 0) return err_set(err, ERR_INTERNAL, "libsodium does not start");
     if (role->given[GIVE_DATA] < 0) return err_set(err, ERR_INTERNAL, "the data folder was not given");
     if (!principals_open(&ledger->principals, err) || !setup_config(ledger, err) || !setup_registry(ledger, err) ||
-        !ledger_load(ledger, err) || !setup_first_start(ledger, err) || !spill_replay(ledger, err) ||
-        !adopt_open_calls(ledger, err))
+        !ledger_load(ledger, err))
+        return false;
+    if (checkpoint_continues(ledger) &&
+        (!setup_first_start(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)))
         return false;
     room_check(ledger);
     ledger->opened = true;

@@ -144,6 +144,9 @@ uint64_t waits_tick(struct ledger *ledger);
 uint64_t checkpoint_tick(struct ledger *ledger);
 void checkpoint_forget(struct ledger *ledger);
 bool checkpoint_open(struct ledger *ledger, struct err *err);
+/* At the start, before anything is added: does this log hold what the parent saw signed last (GIVE_WITNESS)? Where it
+ * does not, it is older or another one, and is sealed for good: false. */
+bool checkpoint_continues(struct ledger *ledger);
 
 /* recover.c */
 bool ledger_load(struct ledger *ledger, struct err *err); /* databases, journal, spill */

@@ -220,7 +220,7 @@ static const struct {
     {MSG_BIT(ROLE_RUNNER), give_plugins},
     {MSG_BIT(ROLE_LEDGER), give_data},
     {MSG_BIT(ROLE_VAULT), give_key},
-    {MSG_BIT(ROLE_VAULT), give_witness},
+    {MSG_BIT(ROLE_VAULT) | MSG_BIT(ROLE_LEDGER), give_witness},
     {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK), give_sockets},
     {MSG_BIT(ROLE_BROKER), give_resolv},
     {MSG_BIT(ROLE_RUNNER), give_bundle},

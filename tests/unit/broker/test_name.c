@@ -212,7 +212,7 @@ static void test_requests(void **state)
                {EGRESS_DIAL, 443, FRAME_HOST},
                {EGRESS_DIAL, 443, UINT32_MAX},
                {0, 443, 11},
-               {3, 443, 11}};
+               {5, 443, 11}};
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
         request.type = bad[i].type, request.port = bad[i].port, request.host_length = bad[i].length;
         egress_read(&request, sizeof request, &ask, &err);
@@ -221,6 +221,12 @@ static void test_requests(void **state)
     request = (struct egress_request){.type = EGRESS_COMMIT, .call_id = {1}, .attempt = 2};
     egress_read(&request, sizeof request, &ask, &err);
     assert_true(ask.kind == EGRESS_ASK_COMMIT && ask.call.id[0] == 1 && ask.call.attempt == 2);
+    request.type = EGRESS_CLEAN;
+    egress_read(&request, sizeof request, &ask, &err);
+    assert_int_equal(ask.kind, EGRESS_ASK_CLEAN);
+    request.type = EGRESS_DONE;
+    egress_read(&request, sizeof request, &ask, &err);
+    assert_int_equal(ask.kind, EGRESS_ASK_DONE);
 }
 
 static void test_escape(void **state)
