@@ -121,14 +121,22 @@ static const struct {
     {CTL_REGISTRY_IS, on_registry_is},
 };
 
+/* A role that was taken over may send nonsense without end: the log says so ever more seldom. */
+static void refuse_frame(struct child *child, unsigned type)
+{
+    child->refused++;
+    if (child->refused & (child->refused - 1)) return; /* the 1st, 2nd, 4th, 8th … */
+    log_event(LOG_LEVEL_WARNING, "frame-refused", log_text("of", role_name(child->role)), log_number("type", type),
+              log_number("count", child->refused));
+}
+
 static void dispatch(struct parent *parent, struct child *child, struct wire_frame *frame)
 {
     struct msg_head head;
     if (frame->length < sizeof head) return;
     memcpy(&head, frame->bytes, sizeof head);
     if (!msg_allowed(head.type, child->role, ROLE_PARENT, frame->length - sizeof head, frame->fd_count)) {
-        log_event(LOG_LEVEL_WARNING, "frame-refused", log_text("of", role_name(child->role)),
-                  log_number("type", head.type));
+        refuse_frame(child, head.type);
         return;
     }
     struct arrival in = {parent, child, &head, frame->bytes + sizeof head, frame};

@@ -28,6 +28,7 @@ struct child {
     uint64_t due;         /* STARTING, ENDING: killed then; OFF: not started before */
     unsigned failures;    /* in a row, before READY */
     unsigned deaths;      /* in a row, soon after READY */
+    uint64_t refused;     /* frames since it was started that it may not send */
     uint32_t registry;    /* the number it holds */
     char last_words[252]; /* of CTL_FAILED */
 };

@@ -79,6 +79,7 @@ bool roles_spawn(struct parent *parent, enum role_id role, struct err *err)
     child->state = CHILD_STARTING;
     child->control = take_fd(&control);
     child->since = clock_now();
+    child->refused = 0;
     child->due = child->since + START_SECONDS * CLOCK_S;
     child->last_words[0] = '\0';
     if (hand_over(parent, child, err)) return true;

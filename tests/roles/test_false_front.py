@@ -120,6 +120,23 @@ def test_words_to_the_parent():
         assert daemon.process.poll() is None
 
 
+def refusals():
+    with open(daemon.log, encoding="utf-8") as log:
+        return sum('"frame-refused"' in line for line in log)
+
+
+def test_words_without_end():
+    """Nonsense by the thousand does not fill the log."""
+    with Front(daemon) as front:
+        before = refusals()
+        for _ in range(1000):
+            front.send("ready", b"", line="parent", index=0)
+            front.send("witness", bytes(front.rows["witness"]["least"]), line="parent", index=0)
+        honest_call(front)
+        lib.eventually("a word about it", lambda: refusals() > before)
+        assert refusals() - before <= 12, f"{refusals() - before} lines"
+
+
 def test_garbage_ends():
     with Front(daemon) as front:
         begun = front.begin("bad", "count", b"{}")
