@@ -18,6 +18,7 @@ of the World, called before the connectors are enabled).
     at.daemon, at.canary         the daemon under test; the credential value that every hostile call is leased
     at.name("sins-a")            what callers call that connector in this mode
     at.call(connector, action, data, …)   one hostile call, see Call; at.tries(connector, names, …), see Try
+    at.names(connector, 12)      the attempts that its tables have for item 12
     at.verdict(tries, …)         the usual verdict over tries
     at.rebase()                  the item has changed what runs (a reload, a new connector) and cleaned up: a new baseline
     raise Skip("why")            this machine cannot try it
@@ -265,13 +266,19 @@ class At:
         self.calls.append(made)
         return made
 
-    def tries(self, connector, names, group=8, **data):
+    def names(self, connector, number):
+        """The attempts that the connector's tables have for an item."""
+        answer = self.daemon.call(self.name(connector), "try", {"list": number}, **self.lease(connector))
+        assert answer.status == 200 and answer.json["answer"], f"no attempts of item {number}: {answer}"
+        return answer.json["answer"]["names"]
+
+    def tries(self, connector, names, group=8, timeout_ms=3000, **data):
         """Has the connector run attempts by name, group of them in one call, going on after each that ends the worker.
         data: more members of the input. Returns a Try for each."""
         left, out = list(names), []
         while left:
             batch = left[:group]
-            call = self.call(connector, "try", {"try": batch, **data})
+            call = self.call(connector, "try", {"try": batch, **data}, timeout_ms)
             done = self.parse(batch, call)
             assert done, f"none of {batch} was tried: {call.answer}"
             self.vouch(call, done)

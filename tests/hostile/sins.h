@@ -11,15 +11,27 @@
 
 #include <caisson/connector.h>
 
-/* run returns what the attempt got: minus errno when it was refused. */
+/* One attempt: what run does, or without it the system call number with these args. item: of the corpus, so that the
+ * driver may ask for {"list": item} (at.names). A result below 0 is minus errno: it was refused. */
 struct sin {
     const char *name;
     long (*run)(struct csn_call *call);
+    int item;
+    long number, args[6];
 };
 extern const struct sin *const sin_tables[];
+/* clang-format off */
+#define DO(item, name, call, ...) {name, NULL, item, SYS_##call, {__VA_ARGS__}}
+#define DO_NUMBER(item, name, number, ...) {name, NULL, item, number, {__VA_ARGS__}}
+#define FN(item, name, run, ...) {name, run, item, 0, {__VA_ARGS__}} /* run may look at sins_running()->args */
+/* clang-format on */
+#define P(pointer) ((long)(pointer))
 
-/* The action "try". Answers {"tries": [{"what", "result", "errno"}]} as well. */
+/* The action "try". Besides names of the tables it knows "nr-N": the system call N without arguments. Answers {"tries":
+ * [{"what", "result", "errno"}]} as well, or {"names": […]} of a list. */
 int sins_try(struct csn_call *call);
+/* The attempt that runs. */
+const struct sin *sins_running(void);
 /* Logs "note NAME text" for the attempt that runs: what a number cannot say. Formatted as printf does. */
 void sins_note(struct csn_call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A member of the action's input, or otherwise when there is none. */
