@@ -1,353 +1,124 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the loader's document into plain structures. The loader is confined but not believed: every length, name and
- * number is checked again here, in the hands of the role that will act on it. */
+/* The shelf that holds a registry: the loader's document, one sealed piece of memory that all roles map, and where each
+ * entry stands in it. Every entry is checked when the registry is taken; it becomes a structure when somebody asks for
+ * it, so that a connector that nobody calls costs hardly more than its place. */
 #include "registry.h"
 
-#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
-#include "base/auto.h"
+#include "base/auto_json.h"
 #include "base/json.h"
+#include "base/log.h"
+#include "registry_entry.h"
 
-enum {
-    DOCUMENT_MAX = 32 * 1024 * 1024,
-    ENTRIES_MAX = 512, /* as many plugins as a role takes descriptors for (role.h) */
-    ACTIONS_MAX = 64,
-    RULES_MAX = 128,
-    RANGES_MAX = 64,
-    WORKSPACES_MAX = 256
+enum { ENTRIES_MAX = 512 /* as many plugins as a role takes descriptors for (role.h) */ };
+
+/* ── the shelf: where each entry stands in the document ────────────────────────────────────────────── */
+
+struct place {
+    const char *line;
+    size_t length;
+    enum entry_state state;
+    uint8_t digest[HASH_BYTES];
+    _Atomic(struct entry *) entry; /* once somebody asked for it */
 };
 
-/* ── pieces ────────────────────────────────────────────────────────────────────────────────────────── */
-
-static bool wrong(struct err *err, const char *key)
-{
-    return err_set(err, ERR_MALFORMED, "the registry's \"%s\" is missing or not what it must be", key);
-}
-
-static bool get_text(const json_t *object, const char *key, char *text, size_t size, struct err *err)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_string(value) || json_string_length(value) >= size) return wrong(err, key);
-    memcpy(text, json_string_value(value), json_string_length(value) + 1);
-    return true;
-}
-
-static bool get_name(const json_t *object, const char *key, char name[NAME_BYTES], struct err *err)
-{
-    return get_text(object, key, name, NAME_BYTES, err) && (name_valid(name) || wrong(err, key));
-}
-
-static bool get_digest(const json_t *object, const char *key, uint8_t digest[HASH_BYTES], struct err *err)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return (text && hex_parse(text, digest, HASH_BYTES)) || wrong(err, key);
-}
-
-static bool get_count(const json_t *object, const char *key, uint32_t *value, struct err *err)
-{
-    const json_t *number = json_object_get(object, key);
-    json_int_t found = json_integer_value(number);
-    if (!json_is_integer(number) || found < 0 || found > INT32_MAX) return wrong(err, key);
-    *value = (uint32_t)found;
-    return true;
-}
-
-static const json_t *get_array(const json_t *object, const char *key, size_t most, struct err *err)
-{
-    const json_t *array = json_object_get(object, key);
-    if (json_is_array(array) && json_array_size(array) <= most) return array;
-    wrong(err, key);
-    return NULL;
-}
-
-/* The index of a word in a list that ends with NULL, -1 when it is not there. */
-static int word_of(const json_t *value, const char *const *words)
-{
-    const char *text = json_string_value(value);
-    for (int i = 0; text && words[i]; i++)
-        if (strcmp(words[i], text) == 0) return i;
-    return -1;
-}
-
-static void *room_for(size_t count, size_t size, struct err *err)
-{
-    void *room = calloc(count ? count : 1, size);
-    if (!room) err_set(err, ERR_BUSY, "there is no memory for the registry");
-    return room;
-}
-
-/* ── actions ───────────────────────────────────────────────────────────────────────────────────────── */
-
-static bool read_field_names(const json_t *object, struct entry_action *action, struct err *err)
-{
-    const json_t *names = get_array(object, "fields", FRAME_FIELDS, err);
-    if (!names) return false;
-    for (size_t i = 0; i < json_array_size(names); i++) {
-        const char *name = json_string_value(json_array_get(names, i));
-        if (!name || !name_valid(name)) return wrong(err, "fields");
-        memcpy(action->fields[action->field_count++], name, strlen(name) + 1);
-    }
-    return true;
-}
-
-static bool read_action(const json_t *object, struct entry_action *action, struct err *err)
-{
-    const json_t *idempotent = json_object_get(object, "idempotent");
-    action->input = json_object_get(object, "input");
-    action->output = json_object_get(object, "output");
-    action->idempotent = json_is_true(idempotent);
-    if (!json_is_object(action->input)) return wrong(err, "input");
-    if (action->output && !json_is_object(action->output)) return wrong(err, "output");
-    if (!json_is_boolean(idempotent)) return wrong(err, "idempotent");
-    return get_name(object, "name", action->name, err) && read_field_names(object, action, err);
-}
-
-static bool read_actions(const json_t *object, struct entry *entry, struct err *err)
-{
-    const json_t *array = get_array(object, "actions", ACTIONS_MAX, err);
-    if (!array || !(entry->actions = room_for(json_array_size(array), sizeof *entry->actions, err))) return false;
-    for (size_t i = 0; i < json_array_size(array); i++)
-        if (!read_action(json_array_get(array, i), &entry->actions[entry->action_count++], err))
-            return err_in(err, "action %zu", i);
-    return true;
-}
-
-static bool field_required(const json_t *fields, const char *name)
-{
-    size_t i;
-    const json_t *field;
-    json_array_foreach((json_t *)fields, i, field)
-    {
-        const char *here = json_string_value(json_object_get(field, "name"));
-        if (here && strcmp(here, name) == 0) return json_is_true(json_object_get(field, "required"));
-    }
-    return false;
-}
-
-static bool find_need(const json_t *object, struct entry *entry, struct err *err)
-{
-    const json_t *fields = get_array(object, "fields", FRAME_FIELDS, err);
-    if (!fields) return false;
-    for (unsigned a = 0; a < entry->action_count; a++)
-        for (unsigned f = 0; f < entry->actions[a].field_count; f++)
-            entry->needs_credential |= field_required(fields, entry->actions[a].fields[f]);
-    return true;
-}
-
-/* ── egress ────────────────────────────────────────────────────────────────────────────────────────── */
-
-static const struct {
-    const char *prefix;
-    enum scheme scheme;
-} schemes[] = {{"tls://", SCHEME_TLS}, {"starttls://", SCHEME_STARTTLS}, {"plain://", SCHEME_PLAIN}};
-
-static bool read_port(const char *text, uint16_t *port)
-{
-    unsigned long value = 0;
-    if (strcmp(text, "*") == 0) {
-        *port = 0;
-        return true;
-    }
-    for (const char *at = text; *at; at++) {
-        if (*at < '0' || *at > '9' || (value = value * 10 + (unsigned)(*at - '0')) > UINT16_MAX) return false;
-    }
-    *port = (uint16_t)value;
-    return value != 0;
-}
-
-static bool host_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == ':';
-}
-
-static bool host_plain(const char *host)
-{
-    const char *rest = strncmp(host, "*.", 2) == 0 ? host + 2 : host;
-    if (strcmp(host, "*") == 0) return true;
-    for (const char *at = rest; *at; at++)
-        if (!host_char(*at)) return false;
-    return *rest != '\0' && *rest != '.';
-}
-
-/* "scheme://host:port"; an IPv6 literal stands in brackets, which are dropped. */
-static bool read_rule(const char *text, struct egress_rule *rule)
-{
-    size_t kind = 0;
-    while (kind < sizeof schemes / sizeof *schemes &&
-           strncmp(text, schemes[kind].prefix, strlen(schemes[kind].prefix)) != 0)
-        kind++;
-    if (kind == sizeof schemes / sizeof *schemes) return false;
-    rule->scheme = schemes[kind].scheme;
-
-    const char *host = text + strlen(schemes[kind].prefix), *colon = strrchr(host, ':');
-    if (!colon || colon == host || !read_port(colon + 1, &rule->port)) return false;
-    size_t length = (size_t)(colon - host);
-    if (host[0] == '[' && host[length - 1] == ']') host++, length -= 2;
-    if (length == 0 || length >= sizeof rule->host) return false;
-    memcpy(rule->host, host, length);
-    return host_plain(rule->host);
-}
-
-static bool read_rules(const json_t *object, struct entry *entry, struct err *err)
-{
-    const json_t *array = get_array(object, "egress", RULES_MAX, err);
-    if (!array || !(entry->rules = room_for(json_array_size(array), sizeof *entry->rules, err))) return false;
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        const char *text = json_string_value(json_array_get(array, i));
-        if (!text || !read_rule(text, &entry->rules[entry->rule_count++])) return wrong(err, "egress");
-    }
-    return true;
-}
-
-/* ── the rest of an entry ──────────────────────────────────────────────────────────────────────────── */
-
-static const char **read_texts(const json_t *object, const char *key, size_t most, unsigned *count, struct err *err)
-{
-    const json_t *array = get_array(object, key, most, err);
-    const char **texts = array ? room_for(json_array_size(array), sizeof *texts, err) : NULL;
-    if (!texts) return NULL;
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        texts[i] = json_string_value(json_array_get(array, i));
-        if (!texts[i]) {
-            free(texts);
-            wrong(err, key);
-            return NULL;
-        }
-    }
-    *count = (unsigned)json_array_size(array);
-    return texts;
-}
-
-static bool read_workspaces(const json_t *object, struct entry *entry, struct err *err)
-{
-    entry->workspaces = read_texts(object, "workspaces", WORKSPACES_MAX, &entry->workspace_count, err);
-    return entry->workspaces != NULL;
-}
-
-static bool read_lists(const json_t *object, struct entry *entry, struct err *err)
-{
-    entry->ranges = read_texts(object, "ranges", RANGES_MAX, &entry->range_count, err);
-    return entry->ranges && read_workspaces(object, entry, err);
-}
-
-static bool read_limits(const json_t *object, struct entry *entry, struct err *err)
-{
-    const json_t *limits = json_object_get(object, "limits"), *lease = json_object_get(object, "lease");
-    struct entry_limits *l = &entry->limits;
-    const struct {
-        const json_t *from;
-        const char *key;
-        uint32_t *to;
-    } rows[] = {
-        {limits, "memory_mb", &l->memory_mb},
-        {limits, "cpu_s", &l->cpu_s},
-        {limits, "wall_s", &l->wall_s},
-        {limits, "output_kb", &l->output_kb},
-        {limits, "log_kb", &l->log_kb},
-        {limits, "dials", &l->dials},
-        {limits, "up_mb", &l->up_mb},
-        {limits, "down_mb", &l->down_mb},
-        {limits, "concurrency", &l->concurrency},
-        {lease, "calls", &entry->lease.calls},
-        {lease, "age_s", &entry->lease.age_s},
-        {lease, "idle_s", &entry->lease.idle_s},
-        {lease, "spares", &entry->lease.spares},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (!get_count(rows[i].from, rows[i].key, rows[i].to, err)) return false;
-    return true;
-}
-
-static bool read_isolation(const json_t *object, struct entry *entry, struct err *err)
-{
-    static const char *const words[] = {"call", "lease", NULL};
-    int found = word_of(json_object_get(object, "isolation"), words);
-    entry->isolation = found == 1 ? ISOLATE_LEASE : ISOLATE_CALL;
-    return found >= 0 || wrong(err, "isolation");
-}
-
-static bool read_identity(const json_t *object, struct entry *entry, struct err *err)
-{
-    return get_name(object, "plugin", entry->plugin, err) &&
-           get_text(object, "version", entry->version, sizeof entry->version, err) &&
-           get_digest(object, "digest", entry->digest, err) && get_digest(object, "so_digest", entry->so_digest, err) &&
-           get_digest(object, "manifest_digest", entry->manifest_digest, err);
-}
-
-static bool read_body(const json_t *object, struct entry *entry, struct err *err)
-{
-    const json_t *ca = json_object_get(object, "ca");
-    entry->ca = json_string_value(ca);
-    entry->settings = json_object_get(object, "settings");
-    if (ca && !entry->ca) return wrong(err, "ca");
-    if (!json_is_object(entry->settings)) return wrong(err, "settings");
-    return read_identity(object, entry, err) && read_isolation(object, entry, err) && read_limits(object, entry, err) &&
-           read_actions(object, entry, err) && find_need(object, entry, err) && read_rules(object, entry, err) &&
-           read_lists(object, entry, err);
-}
-
-/* Only an enabled entry must be whole: of the others, name, problem and workspaces (who may hear of the problem) are
- * all that anyone may use. */
-static bool read_entry(const json_t *object, uint32_t index, struct entry *entry, struct err *err)
-{
-    static const char *const states[] = {"enabled", "disabled", "changed", "invalid", NULL};
-    int state = word_of(json_object_get(object, "state"), states);
-    if (state < 0) return wrong(err, "state");
-    entry->index = index;
-    entry->document = object;
-    entry->state = (enum entry_state)(ENTRY_ENABLED + state);
-    entry->problem = json_string_value(json_object_get(object, "problem"));
-    if (!get_name(object, "name", entry->name, err)) return false;
-    if (entry->state == ENTRY_ENABLED) return read_body(object, entry, err);
-    if (!entry->problem) entry->problem = "This connector is not enabled.";
-    return !json_object_get(object, "workspaces") || read_workspaces(object, entry, err);
-}
-
-/* ── the whole ─────────────────────────────────────────────────────────────────────────────────────── */
-
-static char *read_bytes(int fd, size_t *length, struct err *err)
-{
-    FREE_AUTO char *bytes = malloc(DOCUMENT_MAX);
-    if (!bytes) return err_set(err, ERR_BUSY, "there is no memory for the registry"), NULL;
-    size_t used = 0;
-    for (;;) {
-        ssize_t got = pread(fd, bytes + used, DOCUMENT_MAX - used, (off_t)used);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return err_sys(err, ERR_IO, "cannot read the registry"), NULL;
-        if (got == 0) break;
-        used += (size_t)got;
-        if (used == DOCUMENT_MAX) return err_set(err, ERR_TOO_LARGE, "the registry is too large"), NULL;
-    }
-    *length = used;
-    return take(&bytes);
-}
-
-static bool load(int fd, struct registry *registry, struct err *err)
-{
+struct registry_shelf {
+    const char *text; /* the sealed document, one mapping that all roles share */
     size_t length;
-    FREE_AUTO char *bytes = read_bytes(fd, &length, err);
-    if (!bytes) return false;
-    if (!json_read(bytes, length, DOCUMENT_MAX, &registry->document, err)) return err_in(err, "reading the registry");
-    return get_count(registry->document, "registry", &registry->number, err);
+    uint32_t *hashes; /* of the names */
+    struct place *places;
+    pthread_mutex_t parsing; /* the front's threads share a registry */
+};
+
+/* FNV-1a, 32 bits: no defence is needed, a collision costs one comparison of names. */
+static uint32_t hash_of(const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (; *name; name++) hash = (hash ^ (uint8_t)*name) * 16777619u;
+    return hash;
 }
 
-static bool read_entries(struct registry *registry, struct err *err)
+/* Sealed, so that what was checked once stays what it is. */
+static bool map(int fd, struct registry_shelf *shelf, struct err *err)
 {
-    const json_t *array = get_array(registry->document, "entries", ENTRIES_MAX, err);
-    if (!array || !(registry->entries = room_for(json_array_size(array), sizeof *registry->entries, err))) return false;
-    for (size_t i = 0; i < json_array_size(array); i++)
-        if (!read_entry(json_array_get(array, i), (uint32_t)i, &registry->entries[registry->count++], err))
-            return err_in(err, "entry %zu", i);
+    const int sealed = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+    struct stat file;
+    if (fstat(fd, &file) < 0) return err_sys(err, ERR_IO, "cannot read the registry");
+    if (file.st_size > REGISTRY_MAX) return err_set(err, ERR_TOO_LARGE, "the registry is too large");
+    if (file.st_size == 0 || (fcntl(fd, F_GET_SEALS) & sealed) != sealed)
+        return err_set(err, ERR_MALFORMED, "the registry is empty or can still be changed");
+    void *text = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (text == MAP_FAILED) return err_sys(err, ERR_IO, "cannot map the registry");
+    shelf->text = text;
+    shelf->length = (size_t)file.st_size;
     return true;
+}
+
+/* The next line without its end; NULL when none is left or the last has no end. */
+static const char *next_line(const struct registry_shelf *shelf, size_t *at, size_t *length)
+{
+    const char *line = shelf->text + *at, *end = memchr(line, '\n', shelf->length - *at);
+    if (!end) return NULL;
+    *length = (size_t)(end - line);
+    *at += *length + 1;
+    return line;
+}
+
+static bool read_head(struct registry *registry, size_t *at, struct err *err)
+{
+    JSON_AUTO *head = NULL;
+    uint32_t count;
+    size_t length;
+    const char *line = next_line(registry->shelf, at, &length);
+    if (!line) return err_set(err, ERR_MALFORMED, "the registry has no first line");
+    if (!json_read(line, length, REGISTRY_MAX, &head, err)) return err_in(err, "reading the registry");
+    if (!registry_count(head, "registry", &registry->number, err) || !registry_count(head, "entries", &count, err))
+        return false;
+    if (count > ENTRIES_MAX) return registry_wrong(err, "entries");
+    registry->count = count;
+    return true;
+}
+
+/* Everything is checked now; what is kept is where it stands. */
+static bool read_place(struct registry *registry, uint32_t index, size_t *at, struct err *err)
+{
+    struct place *place = &registry->shelf->places[index];
+    if (!(place->line = next_line(registry->shelf, at, &place->length))) return registry_wrong(err, "entries");
+    struct entry *entry = entry_parse(place->line, place->length, index, err);
+    if (!entry) return err_in(err, "entry %u", index);
+    place->state = entry->state;
+    memcpy(place->digest, entry->digest, HASH_BYTES);
+    registry->shelf->hashes[index] = hash_of(entry->name);
+    entry_free(entry);
+    return true;
+}
+
+static bool read_places(struct registry *registry, struct err *err)
+{
+    struct registry_shelf *shelf = registry->shelf;
+    size_t at = 0;
+    if (!read_head(registry, &at, err) ||
+        !(shelf->places = registry_room(registry->count, sizeof *shelf->places, err)) ||
+        !(shelf->hashes = registry_room(registry->count, sizeof *shelf->hashes, err)))
+        return false;
+    for (uint32_t i = 0; i < registry->count; i++)
+        if (!read_place(registry, i, &at, err)) return false;
+    return at == shelf->length || registry_wrong(err, "entries");
 }
 
 bool registry_read(int fd, struct registry *registry, struct err *err)
 {
-    struct registry fresh = {0};
-    if (!load(fd, &fresh, err) || !read_entries(&fresh, err)) {
+    struct registry fresh = {.shelf = registry_room(1, sizeof *fresh.shelf, err)};
+    if (!fresh.shelf) return false;
+    pthread_mutex_init(&fresh.shelf->parsing, NULL);
+    if (!map(fd, fresh.shelf, err) || !read_places(&fresh, err)) {
         registry_clear(&fresh);
         return false;
     }
@@ -357,33 +128,59 @@ bool registry_read(int fd, struct registry *registry, struct err *err)
 
 void registry_clear(struct registry *registry)
 {
-    for (unsigned i = 0; i < registry->count; i++) {
-        free(registry->entries[i].actions);
-        free(registry->entries[i].rules);
-        free(registry->entries[i].ranges);
-        free(registry->entries[i].workspaces);
+    struct registry_shelf *shelf = registry->shelf;
+    if (shelf) {
+        for (unsigned i = 0; shelf->places && i < registry->count; i++) entry_free(shelf->places[i].entry);
+        if (shelf->text) munmap((void *)shelf->text, shelf->length);
+        free(shelf->places);
+        free(shelf->hashes);
+        pthread_mutex_destroy(&shelf->parsing);
+        free(shelf);
     }
-    free(registry->entries);
-    json_decref(registry->document);
     memset(registry, 0, sizeof *registry);
 }
 
 /* ── finding ───────────────────────────────────────────────────────────────────────────────────────── */
 
+const struct entry *registry_entry(const struct registry *registry, uint32_t index)
+{
+    struct err err;
+    if (index >= registry->count) return NULL;
+    struct place *place = &registry->shelf->places[index];
+    struct entry *entry = atomic_load_explicit(&place->entry, memory_order_acquire);
+    if (entry) return entry;
+    pthread_mutex_lock(&registry->shelf->parsing);
+    entry = place->entry;
+    if (!entry) {
+        entry = entry_parse(place->line, place->length, index, &err);
+        if (!entry) log_failure("registry-entry", &err); /* it was good at the start: memory is short */
+        atomic_store_explicit(&place->entry, entry, memory_order_release);
+    }
+    pthread_mutex_unlock(&registry->shelf->parsing);
+    return entry;
+}
+
 /* The enabled one before any other of that name: a broken drop-in must not hide a good one. */
 const struct entry *registry_find(const struct registry *registry, const char *name)
 {
     const struct entry *found = NULL;
-    for (unsigned i = 0; i < registry->count; i++) {
-        const struct entry *entry = &registry->entries[i];
-        if (strcmp(entry->name, name) == 0 && (!found || entry->state < found->state)) found = entry;
+    uint32_t hash = hash_of(name);
+    for (uint32_t i = 0; i < registry->count; i++) {
+        if (registry->shelf->hashes[i] != hash) continue;
+        const struct entry *entry = registry_entry(registry, i);
+        if (entry && strcmp(entry->name, name) == 0 && (!found || entry->state < found->state)) found = entry;
     }
     return found;
 }
 
-const struct entry *registry_entry(const struct registry *registry, uint32_t index)
+const struct entry *registry_same(const struct registry *registry, const uint8_t digest[HASH_BYTES])
 {
-    return index < registry->count ? &registry->entries[index] : NULL;
+    for (uint32_t i = 0; i < registry->count; i++) {
+        const struct place *place = &registry->shelf->places[i];
+        if (place->state == ENTRY_ENABLED && memcmp(place->digest, digest, HASH_BYTES) == 0)
+            return registry_entry(registry, i);
+    }
+    return NULL;
 }
 
 const struct entry_action *entry_action(const struct entry *entry, const char *name)

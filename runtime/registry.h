@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The registry: what the administrator enabled, as one canonical JSON document that the loader wrote and every role
- * holds on its own. Read-only here; front, ledger, broker and runner share this reader. */
+/* The registry: what the administrator enabled, as one document that the loader wrote, sealed, and every role maps.
+ * Read-only here; front, ledger, broker and runner share this reader. */
 #pragma once
 
 #include <jansson.h>
@@ -46,19 +46,19 @@ struct entry {
     uint32_t index;
     enum entry_state state;
     char name[NAME_BYTES], plugin[NAME_BYTES], version[32];
-    const char *problem;                 /* what to tell a caller when the state is not ENTRY_ENABLED */
-    uint8_t digest[HASH_BYTES];          /* over plugin bytes, manifest, settings and grant */
+    const char *problem;        /* what to tell a caller when the state is not ENTRY_ENABLED */
+    uint8_t digest[HASH_BYTES]; /* over plugin bytes, manifest, settings and grant */
     uint8_t so_digest[HASH_BYTES], manifest_digest[HASH_BYTES];
     enum isolation isolation;
-    bool needs_credential;               /* some action is given fields that the manifest requires */
+    bool needs_credential; /* some action is given fields that the manifest requires */
     unsigned action_count, rule_count, range_count, workspace_count;
     struct entry_action *actions;
     struct egress_rule *rules;
-    const char **ranges;                 /* special-purpose ranges that the administrator allows, CIDR */
+    const char **ranges; /* special-purpose ranges that the administrator allows, CIDR */
     const char **workspaces;
-    const char *ca;                      /* PEM of CAFile, NULL = the system's bundle */
-    const json_t *settings;              /* object */
-    const json_t *document;              /* the whole entry, for listings */
+    const char *ca;         /* PEM of CAFile, NULL = the system's bundle */
+    const json_t *settings; /* object */
+    const json_t *document; /* the whole entry, for listings */
     struct entry_limits limits;
     struct entry_lease lease;
 };
@@ -66,27 +66,31 @@ struct entry {
 struct registry {
     uint32_t number;
     unsigned count;
-    struct entry *entries;
-    json_t *document;
+    struct registry_shelf *shelf; /* registry.c */
 };
 
-/* Reads the sealed memfd from its start (the descriptor stays the caller's). Bounds everything; err says what is wrong. */
+/* Maps the sealed memfd (the descriptor stays the caller's) and checks every entry; err says what is wrong. What it is
+ * given back may be asked by several threads at once. */
 bool registry_read(int fd, struct registry *registry, struct err *err);
 void registry_clear(struct registry *registry);
-/* By the name that callers use; NULL when there is none. */
+/* By the name that callers use; NULL when there is none, or no memory for it (which is logged). */
 const struct entry *registry_find(const struct registry *registry, const char *name);
-/* By index; NULL when out of range. */
+/* By index; NULL when out of range, or no memory. */
 const struct entry *registry_entry(const struct registry *registry, uint32_t index);
+/* The enabled entry with exactly this digest, whatever its index; NULL as above. */
+const struct entry *registry_same(const struct registry *registry, const uint8_t digest[HASH_BYTES]);
 const struct entry_action *entry_action(const struct entry *entry, const char *name);
 
-/* The document, as the loader emits it (integers only, keys sorted, compact). Entries that are not enabled have
- * "file", "name", "state", "problem" and, where the drop-in could be read, "workspaces" only:
- * {"registry": 7, "entries": [{
+/* The document, as the loader emits it: lines of JSON (integers only, keys sorted, compact), each with its '\n'. First
+ * {"entries": 2, "registry": 7}, then one line for each entry. Entries that are not enabled have "file", "name",
+ * "state", "problem" and, where the drop-in could be read, "workspaces" only:
+ * {
  *   "file", "name", "plugin", "version", "summary", "state": "enabled|disabled|changed|invalid", "problem"?,
  *   "digest", "so_digest", "manifest_digest" (64 hex digits each),
  *   "isolation": "call|lease", "lease": {"calls", "age_s", "idle_s", "spares"},
  *   "actions": [{"name", "summary", "input": schema, "output"?: schema, "idempotent": bool, "fields": [name…]}],
  *   "fields": [{"name", "secret": bool, "required": bool, "summary"}],
  *   "settings": {…}, "egress": ["tls://host:443", …], "ranges": ["127.0.0.0/8", …], "workspaces": ["default", …],
- *   "ca"?: PEM text, "limits": {"memory_mb", "cpu_s", "wall_s", "output_kb", "log_kb", "dials", "up_mb", "down_mb", "concurrency"}
- * }]} */
+ *   "ca"?: PEM text, "limits": {"memory_mb", "cpu_s", "wall_s", "output_kb", "log_kb", "dials", "up_mb", "down_mb",
+ * "concurrency"}
+ * } */

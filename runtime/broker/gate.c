@@ -120,10 +120,7 @@ void gate_denied(struct gate *gate, const char *host, size_t length, uint16_t po
 static const struct entry *find_entry(const struct registry *registry, uint32_t index, const uint8_t *digest)
 {
     const struct entry *entry = registry_entry(registry, index);
-    if (entry && memcmp(entry->digest, digest, HASH_BYTES) == 0) return entry;
-    for (unsigned i = 0; i < registry->count; i++)
-        if (memcmp(registry->entries[i].digest, digest, HASH_BYTES) == 0) return &registry->entries[i];
-    return NULL;
+    return entry && memcmp(entry->digest, digest, HASH_BYTES) == 0 ? entry : registry_same(registry, digest);
 }
 
 static uint64_t cap_of(uint32_t own_mb, uint32_t asked_mb)

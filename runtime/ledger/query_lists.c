@@ -30,8 +30,8 @@ bool query_connectors(struct query *query, json_t **out, struct err *err)
     size_t room = LIST_ROOM;
     JSON_AUTO *list = json_array();
     for (unsigned i = 0; i < registry->count; i++) {
-        const struct entry *entry = &registry->entries[i];
-        if (entry->state != ENTRY_ENABLED || !open_here(entry, query->workspace.name) ||
+        const struct entry *entry = registry_entry(registry, i);
+        if (!entry || entry->state != ENTRY_ENABLED || !open_here(entry, query->workspace.name) ||
             !caller_covers(&query->caller, entry->name, NULL))
             continue;
         json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "name", entry->name, "plugin", entry->plugin, "version",
@@ -42,10 +42,12 @@ bool query_connectors(struct query *query, json_t **out, struct err *err)
     return true;
 }
 
+/* NULL: no memory. */
 static json_t *plugin_json(const struct entry *entry)
 {
     static const char *const members[] = {"summary", "digest",     "so_digest", "manifest_digest",
                                           "egress",  "workspaces", "limits"};
+    if (!entry) return NULL;
     json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", entry->name, "plugin", entry->plugin, "version",
                             entry->version, "state", state_name(entry->state), "isolation",
                             entry->isolation == ISOLATE_LEASE ? "lease" : "call");
@@ -63,7 +65,7 @@ bool query_plugin_list(struct query *query, json_t **out, struct err *err)
     size_t room = LIST_ROOM;
     JSON_AUTO *list = json_array();
     unsigned at = 0;
-    while (at < registry->count && list_add(list, plugin_json(&registry->entries[at]), &room)) at++;
+    while (at < registry->count && list_add(list, plugin_json(registry_entry(registry, at)), &room)) at++;
     *out = json_pack("{s:O, s:i}", "plugins", list, "registry", (int)registry->number);
     if (at < registry->count) json_object_set_new(*out, "left_out", json_integer(registry->count - at));
     return true;

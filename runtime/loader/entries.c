@@ -374,3 +374,15 @@ bool entries_load(struct loader *loader, json_t **document, int plugins[DROPINS_
     if (good) *document = json_pack("{s:i, s:O}", "registry", loader->number, "entries", entries);
     return good && (*document || err_set(err, ERR_BUSY, "there is no memory for the registry"));
 }
+
+bool entries_lines(const json_t *document, struct buf *text)
+{
+    size_t i;
+    const json_t *entry, *entries = json_object_get(document, "entries");
+    JSON_AUTO *head = json_pack("{s:O, s:I}", "registry", json_object_get(document, "registry"), "entries",
+                                (json_int_t)json_array_size(entries));
+    if (!head || !json_compact(head, text) || !buf_text(text, "\n")) return false;
+    json_array_foreach((json_t *)entries, i,
+                       entry) if (!json_compact(entry, text) || !buf_text(text, "\n")) return false;
+    return true;
+}

@@ -92,9 +92,10 @@ static bool seal_document(const json_t *document, struct err *err)
 {
     BUF_AUTO text = {0};
     buf_init(&text, REGISTRY_BYTES);
-    if (!json_compact(document, &text)) return err_set(err, ERR_TOO_LARGE, "the registry is too large");
+    const json_t *entries = json_object_get(document, "entries");
     self.found.number = self.loader.number;
-    self.found.entries = (uint32_t)json_array_size(json_object_get(document, "entries"));
+    self.found.entries = (uint32_t)json_array_size(entries);
+    if (!entries_lines(document, &text)) return err_set(err, ERR_TOO_LARGE, "the registry is too large");
     return memory_seal("registry", text.bytes, text.used, &self.registry, err);
 }
 

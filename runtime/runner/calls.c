@@ -86,10 +86,7 @@ static const struct entry *entry_of(const struct runner *runner, uint32_t number
     if (number == runner->registry.number) return registry_entry(&runner->registry, index);
     if (number != runner->previous.number) return NULL;
     const struct entry *old = registry_entry(&runner->previous, index);
-    for (unsigned i = 0; old && i < runner->registry.count; i++)
-        if (memcmp(runner->registry.entries[i].digest, old->digest, HASH_BYTES) == 0)
-            return &runner->registry.entries[i];
-    return NULL;
+    return old ? registry_same(&runner->registry, old->digest) : NULL;
 }
 
 static unsigned share(const struct home *home)

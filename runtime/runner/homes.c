@@ -88,11 +88,7 @@ void homes_update(struct runner *runner)
     for (int i = 0; i < HOMES; i++) {
         struct home *home = &runner->homes[i];
         if (!home->used || home->ending) continue;
-        const struct entry *same = NULL;
-        for (unsigned e = 0; e < runner->registry.count; e++) {
-            const struct entry *entry = &runner->registry.entries[e];
-            if (entry->state == ENTRY_ENABLED && memcmp(entry->digest, home->digest, HASH_BYTES) == 0) same = entry;
-        }
+        const struct entry *same = registry_same(&runner->registry, home->digest);
         home->entry = same;
         if (same)
             home->entry_index = same->index;

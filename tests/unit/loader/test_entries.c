@@ -2,7 +2,7 @@
 /* From files to entries: what is enabled, what a grant may not give, and what a changed file comes to. */
 #include "stage.h"
 
-#include <sys/mman.h>
+#include "runtime/loader/files.h"
 
 /* ── what works ────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -11,9 +11,10 @@ static void enabled_entry_is_read_by_the_roles(void **state)
     JSON_AUTO *document = load_all();
     struct registry registry = {0};
     struct err err = {0};
-    FD_AUTO memory = memfd_create("registry", MFD_CLOEXEC);
-    FREE_AUTO char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
-    assert_int_equal(write(memory, text, strlen(text)), (ssize_t)strlen(text));
+    FD_AUTO memory = -1;
+    BUF_AUTO text = {.max = 1 << 20};
+    assert_true(entries_lines(document, &text));
+    assert_true(memory_seal("registry", text.bytes, text.used, &memory, &err));
     if (!registry_read(memory, &registry, &err)) fail_msg("%s", err.text);
     const struct entry *entry = registry_find(&registry, "sms");
     assert_non_null(entry);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The registry's reader: what it takes, and that it refuses everything a hostile loader could write. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,13 +24,15 @@
     "\"settings\":{\"host\":\"h\"},\"egress\":[" EGRESS "],\"ranges\":[\"127.0.0.0/8\"],\"workspaces\":[\"default\"]," \
     "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":16,\"dials\":4,\"up_mb\":1,"   \
     "\"down_mb\":1,\"concurrency\":4}" EXTRA "}"
-#define DOCUMENT(...) "{\"registry\":7,\"entries\":[" __VA_ARGS__ "]}"
+#define HEAD(COUNT) "{\"registry\":7,\"entries\":" COUNT "}\n"
+#define DOCUMENT(ENTRY) HEAD("1") ENTRY "\n"
 
 static bool read_text(const char *text, struct registry *registry, struct err *err)
 {
-    FD_AUTO fd = memfd_create("registry", MFD_CLOEXEC);
+    FD_AUTO fd = memfd_create("registry", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
     return registry_read(fd, registry, err);
 }
 
@@ -70,8 +73,8 @@ static void bracketed_literal(void **state)
     struct registry registry = {0};
     struct err err = {0};
     assert_true(read_text(DOCUMENT(ENTRY("sms", "\"plain://[::1]:25\"", "")), &registry, &err));
-    assert_string_equal(registry.entries[0].rules[0].host, "::1");
-    assert_int_equal(registry.entries[0].rules[0].scheme, SCHEME_PLAIN);
+    assert_string_equal(registry_entry(&registry, 0)->rules[0].host, "::1");
+    assert_int_equal(registry_entry(&registry, 0)->rules[0].scheme, SCHEME_PLAIN);
     registry_clear(&registry);
 }
 
@@ -79,12 +82,28 @@ static void broken_entry_does_not_hide_a_good_one(void **state)
 {
     struct registry registry = {0};
     struct err err = {0};
-    assert_true(read_text(DOCUMENT("{\"name\":\"sms\",\"state\":\"invalid\",\"problem\":\"bad\"}," ENTRY(
-                              "sms", "", "") ",{\"name\":\"old\",\"state\":\"disabled\"}"),
+    assert_true(read_text(HEAD("3") "{\"name\":\"sms\",\"state\":\"invalid\",\"problem\":\"bad\"}\n" ENTRY(
+                              "sms", "", "") "\n{\"name\":\"old\",\"state\":\"disabled\"}\n",
                           &registry, &err));
     assert_int_equal(registry_find(&registry, "sms")->state, ENTRY_ENABLED);
     assert_int_equal(registry_find(&registry, "old")->state, ENTRY_DISABLED);
     assert_non_null(registry_find(&registry, "old")->problem);
+    registry_clear(&registry);
+}
+
+/* What could still be changed after it was checked is not taken. */
+static void unsealed(void **state)
+{
+    static const char text[] = HEAD("0");
+    struct registry registry = {0};
+    struct err err = {0};
+    FD_AUTO fd = memfd_create("registry", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_false(registry_read(fd, &registry, &err));
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    assert_false(registry_read(fd, &registry, &err));
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+    assert_true(registry_read(fd, &registry, &err));
     registry_clear(&registry);
 }
 
@@ -94,10 +113,19 @@ static void refused(void **state)
         "",
         "[]",
         "{}",
-        "{\"registry\":1}",
-        "{\"registry\":-1,\"entries\":[]}",
-        "{\"registry\":1.5,\"entries\":[]}",
-        "{\"registry\":1,\"registry\":2,\"entries\":[]}",
+        "{\"registry\":1}\n",
+        "{\"registry\":1,\"entries\":0}",
+        "{\"registry\":-1,\"entries\":0}\n",
+        "{\"registry\":1.5,\"entries\":0}\n",
+        "{\"registry\":1,\"registry\":2,\"entries\":0}\n",
+        "{\"registry\":1,\"entries\":[]}\n",
+        HEAD("-1"),
+        HEAD("1"),
+        HEAD("513"),
+        HEAD("0") "\n",
+        HEAD("0") "{\"name\":\"sms\",\"state\":\"disabled\"}\n",
+        HEAD("2") "{\"name\":\"sms\",\"state\":\"disabled\"}\n",
+        HEAD("1") "{\"name\":\"sms\",\"state\":\"disabled\"}",
         DOCUMENT("3"),
         DOCUMENT("{}"),
         DOCUMENT("{\"name\":\"Sms\",\"state\":\"disabled\"}"),
@@ -122,7 +150,7 @@ static void refused(void **state)
         struct err err = {0};
         if (read_text(bad[i], &registry, &err)) fail_msg("taken: %s", bad[i]);
         assert_int_equal(err.kind, ERR_MALFORMED);
-        assert_null(registry.document);
+        assert_null(registry.shelf);
     }
 }
 
@@ -132,6 +160,7 @@ int main(void)
         cmocka_unit_test(whole_entry),
         cmocka_unit_test(bracketed_literal),
         cmocka_unit_test(broken_entry_does_not_hide_a_good_one),
+        cmocka_unit_test(unsealed),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,11 +44,6 @@ static unsigned search_memory(pid_t pid, const void *needle, size_t length)
     return found;
 }
 
-static void need_root(void)
-{
-    if (geteuid() != 0) skip();
-}
-
 static void use(struct harness *h)
 {
     harness_workspace(h, &one);
@@ -71,7 +66,6 @@ static void secrets_not_found(void **state)
     struct err err;
     char text[MASTER_FILE_BYTES];
     uint8_t master[KEY_BYTES], public[KEY_BYTES], secret[KEY_SIGN_SECRET];
-    need_root();
     use(h);
     assert_true(search_memory(h->pid, h->public.submission, KEY_BYTES) > 0); /* the search does search */
     assert_int_equal(search_memory(h->pid, CANARY_PASSWORD, strlen(CANARY_PASSWORD)), 0);
@@ -96,7 +90,6 @@ static void wiped_without_secret_memory(void **state)
     struct err err;
     char text[MASTER_FILE_BYTES];
     uint8_t master[KEY_BYTES], key[KEY_BYTES];
-    need_root();
     harness_stop(h);
     harness_start(h, &(struct harness_start){.no_secret_memory = true});
     use(h);
@@ -114,7 +107,6 @@ static void wiped_without_secret_memory(void **state)
 /* And in this very process, where it is, it is found. */
 static void planted_is_found(void **state)
 {
-    need_root();
     char *planted = strdup("planted-");
     assert_non_null(planted);
     assert_true(search_memory(getpid(), CANARY_PASSWORD, strlen(CANARY_PASSWORD)) > 0);
@@ -157,7 +149,6 @@ static void holds_nothing_else(void **state)
 {
     struct harness *h = *state;
     char path[64], line[512];
-    need_root();
     snprintf(path, sizeof path, "/proc/%d/maps", (int)h->pid);
     FILE *maps = fopen(path, "r");
     assert_non_null(maps);
