@@ -8,7 +8,7 @@ An item is a function of one of the modules corpus_a.py … corpus_g.py:
 
     @item(12)
     def ptrace(at):
-        return at.verdict(at.tries("sins-a", ["attach", "seize", "traceme"]))
+        return at.all("sins-a", 12)
 
 and returns the Verdict that it observed; the driver compares it, text for text, with the row of verdicts.tsv. It runs
 in a daemon that its module's part has for itself (module.CONFIG: more text for caisson.conf, module.SETUP: a function
@@ -18,9 +18,10 @@ of the World, called before the connectors are enabled).
     at.daemon, at.canary         the daemon under test; the credential value that every hostile call is leased
     at.name("sins-a")            what callers call that connector in this mode
     at.call(connector, action, data, …)   one hostile call, see Call; at.tries(connector, names, …), see Try
-    at.names(connector, 12)      the attempts that its tables have for item 12
+    at.names(connector, 12)      the attempts that its tables have for item 12; at.all(connector, 12): all of them
     at.verdict(tries, …)         the usual verdict over tries
-    at.rebase()                  the item has changed what runs (a reload, a new connector) and cleaned up: a new baseline
+    at.rebase()                  the item has changed what runs (a new connector, a first cell) and cleaned up: a new
+                                 baseline of cells and descriptors; restarted=True: of roles, too
     raise Skip("why")            this machine cannot try it
 """
 import base64
@@ -103,22 +104,29 @@ class Connector:
     def enabled_as(self, mode):
         return self.name if mode == "call" else f"{self.name}-lease"
 
-    def enable(self, world):
-        """Enables it in its modes, each with a credential of its own that holds the canary. No spares: then every
-        process of a cell is the worker of a call."""
-        daemon = world.daemon
-        path = os.path.join(daemon.home, f"{self.name}.manifest")
+    def install(self, world):
+        """Puts object and manifest into the home's plugin folder."""
+        path = os.path.join(world.daemon.home, f"{self.name}.manifest")
         with open(path, "w", encoding="utf-8") as out:
             json.dump(self.manifest(), out)
-        daemon.install(self.name, (self.so, path))
+        world.daemon.install(self.name, (self.so, path))
         os.unlink(path)
+
+    def enabling(self, mode):
+        """The words of the command that enables it in a mode. No spares: then every process of a cell is the worker of
+        a call."""
         rules = [word for rule in self.grant for word in ("--egress", rule)]
+        return ["plugin", "enable", self.name, "--yes", "--as", self.enabled_as(mode), "--isolation", mode,
+                "--grant", "Spares=0", "--grant", "LeaseCalls=4", *rules, *self.options]
+
+    def enable(self, world):
+        """Enables it in its modes, each with a credential of its own that holds the canary."""
+        self.install(world)
         for mode in self.modes:
-            name = self.enabled_as(mode)
-            daemon.cli("plugin", "enable", self.name, "--yes", "--as", name, "--isolation", mode, "--grant", "Spares=0",
-                       "--grant", "LeaseCalls=4", *rules, *self.options)
+            world.daemon.cli(*self.enabling(mode))
             if self.secret:
-                daemon.credential(f"canary-{name}", name, {"canary": world.canary})
+                name = self.enabled_as(mode)
+                world.daemon.credential(f"canary-{name}", name, {"canary": world.canary})
 
 
 # ── what came of it ───────────────────────────────────────────────────────────────────────────────────
@@ -286,6 +294,10 @@ class At:
             left = left[len(done):]
         return out
 
+    def all(self, connector, number, timeout_ms=3000, **data):
+        """The usual item: everything that the connector's tables have for it."""
+        return self.verdict(self.tries(connector, self.names(connector, number), timeout_ms=timeout_ms, **data))
+
     @staticmethod
     def parse(batch, call):
         """The connector logs "try NAME" before and "got NAME RESULT NUMBER" after each, "note NAME TEXT" in between."""
@@ -321,8 +333,8 @@ class At:
         records = [one.call.record for one in tries]
         return Verdict(outcome or once(kinds), record or once(records), (evidence(tries) + " " + more).strip())
 
-    def rebase(self):
-        self.world.take_baseline()
+    def rebase(self, restarted=False):
+        self.world.take_baseline(restarted)
 
 
 # ── the daemon, and what holds after every item ───────────────────────────────────────────────────────
@@ -449,8 +461,10 @@ class World:
             for thread in threads:
                 thread.join()
 
-    def take_baseline(self):
-        self.roles = self.find_roles()
+    def take_baseline(self, restarted=False):
+        roles = self.find_roles()
+        assert restarted or not self.roles or roles == self.roles, f"roles have died: {self.roles} became {roles}"
+        self.roles = roles
         self.learn()
         self.warm()
         eventually("no worker left over", self.quiet)
