@@ -109,8 +109,9 @@ void drive_drop(struct drive_frame *frame)
 
 static int memory_of(const void *bytes, size_t length)
 {
-    int file = memfd_create("drive", MFD_CLOEXEC);
+    int file = memfd_create("drive", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (file < 0 || write(file, bytes, length) != (ssize_t)length) die("memfd");
+    if (fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) < 0) die("seals");
     return file;
 }
 
@@ -186,21 +187,25 @@ static void give(struct drive *drive, enum give_kind kind, uint32_t index, int f
 /* Gives the plugins; returns the registry's memfd. */
 static int load(struct drive *drive, const struct drive_entry *entries, unsigned count)
 {
-    json_t *list = json_array();
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
     drive->registry++;
     drive->entry_count = count;
+    fprintf(out, "{\"entries\":%u,\"registry\":%u}\n", count, drive->registry);
     for (unsigned i = 0; i < count; i++) {
         uint8_t digest[32];
         drive->entries[i] = entries[i];
         int plugin = memory_of_file(entries[i].plugin, digest);
-        json_array_append_new(list, entry_json(drive, i, digest));
+        json_t *entry = entry_json(drive, i, digest);
+        json_dumpf(entry, out, JSON_COMPACT | JSON_SORT_KEYS);
+        fputc('\n', out);
+        json_decref(entry);
         give(drive, GIVE_PLUGIN, i, plugin);
     }
-    json_t *document = json_pack("{s:i, s:o}", "registry", drive->registry, "entries", list);
-    char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
-    int file = memory_of(text, strlen(text));
+    fclose(out);
+    int file = memory_of(text, length);
     free(text);
-    json_decref(document);
     if (fcntl(file, F_GETFD) < 0) die("registry");
     return file;
 }

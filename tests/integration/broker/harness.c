@@ -53,8 +53,9 @@ const void *harness_take(struct harness *h, int line, unsigned type)
 
 static int text_memory(const char *text)
 {
-    int fd = memfd_create("given", MFD_CLOEXEC);
+    int fd = memfd_create("given", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
     return fd;
 }
 
@@ -65,8 +66,8 @@ static void print_digest(FILE *out, unsigned index)
 
 static void print_entry(FILE *out, unsigned index, const struct test_entry *entry)
 {
-    fprintf(out, "%s{\"name\":\"%s\",\"plugin\":\"p\",\"version\":\"1.0.0\",\"state\":\"enabled\",\"digest\":\"",
-            index ? "," : "", entry->name);
+    fprintf(out, "{\"name\":\"%s\",\"plugin\":\"p\",\"version\":\"1.0.0\",\"state\":\"enabled\",\"digest\":\"",
+            entry->name);
     print_digest(out, index);
     fputs("\",\"so_digest\":\"", out);
     print_digest(out, index);
@@ -77,7 +78,7 @@ static void print_entry(FILE *out, unsigned index, const struct test_entry *entr
         "\",\"isolation\":\"call\",\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},\"actions\":[],"
         "\"fields\":[],\"settings\":{},\"egress\":[%s],\"ranges\":[%s],\"workspaces\":[],\"limits\":{\"memory_mb\":1,"
         "\"cpu_s\":1,\"wall_s\":1,\"output_kb\":1,\"log_kb\":1,\"dials\":%u,\"up_mb\":%u,\"down_mb\":%u,"
-        "\"concurrency\":1}}",
+        "\"concurrency\":1}}\n",
         entry->egress, entry->ranges, entry->dials, entry->up_mb, entry->down_mb);
 }
 
@@ -85,10 +86,11 @@ static int registry_memory(uint32_t number, const struct test_entry *entries)
 {
     char *text = NULL;
     size_t length;
+    unsigned count = 0;
     FILE *out = open_memstream(&text, &length);
-    fprintf(out, "{\"registry\":%u,\"entries\":[", number);
-    for (unsigned i = 0; entries[i].name; i++) print_entry(out, i, &entries[i]);
-    fputs("]}", out);
+    while (entries[count].name) count++;
+    fprintf(out, "{\"entries\":%u,\"registry\":%u}\n", count, number);
+    for (unsigned i = 0; i < count; i++) print_entry(out, i, &entries[i]);
     fclose(out);
     int fd = text_memory(text);
     free(text);

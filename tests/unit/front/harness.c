@@ -22,7 +22,7 @@
 const char *front_path;
 
 static const char usual_registry[] =
-    "{\"registry\":7,\"entries\":[{\"name\":\"hello\",\"plugin\":\"hello\",\"version\":\"1.0.0\",\"summary\":"
+    "{\"registry\":7,\"entries\":1}\n{\"name\":\"hello\",\"plugin\":\"hello\",\"version\":\"1.0.0\",\"summary\":"
     "\"Greets\","
     "\"state\":\"enabled\",\"digest\":\"" HEX64 "\",\"so_digest\":\"" HEX64 "\",\"manifest_digest\":\"" HEX64 "\","
     "\"isolation\":\"call\",\"lease\":{\"calls\":1,\"age_s\":60,\"idle_s\":10,\"spares\":0},"
@@ -33,7 +33,7 @@ static const char usual_registry[] =
     "\"properties\":{\"greeting\":{\"type\":\"string\"}}}}],"
     "\"fields\":[],\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"default\"],"
     "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":20,\"output_kb\":64,\"log_kb\":8,\"dials\":0,\"up_mb\":1,"
-    "\"down_mb\":1,\"concurrency\":8}}]}";
+    "\"down_mb\":1,\"concurrency\":8}}\n";
 
 /* ── the parent ────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -53,8 +53,9 @@ static void give(struct play *play, enum give_kind kind, uint32_t index, int fd)
 
 static int memory_of(const char *text)
 {
-    int fd = memfd_create("given", MFD_CLOEXEC);
+    int fd = memfd_create("given", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
     return fd;
 }
 

@@ -25,7 +25,7 @@ const char *ledger_path;
 
 #define ZEROS62 "00000000000000000000000000000000000000000000000000000000000000"
 static const char registry_text[] =
-    "{\"registry\":7,\"entries\":[{\"name\":\"echo\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":\"echoes\","
+    "{\"registry\":7,\"entries\":2}\n{\"name\":\"echo\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":\"echoes\","
     "\"state\":\"enabled\",\"digest\":\"11" ZEROS62 "\",\"so_digest\":\"22" ZEROS62
     "\",\"manifest_digest\":\"33" ZEROS62 "\","
     "\"isolation\":\"call\",\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},"
@@ -35,7 +35,7 @@ static const char registry_text[] =
     "{\"name\":\"user\",\"secret\":false,\"required\":false,\"summary\":\"u\"}],"
     "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"default\",\"other\"],"
     "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_mb\":1,"
-    "\"down_mb\":1,\"concurrency\":900}},"
+    "\"down_mb\":1,\"concurrency\":900}}\n"
     "{\"name\":\"off\",\"plugin\":\"off\",\"version\":\"1.0.0\",\"summary\":\"off\",\"state\":\"disabled\","
     "\"problem\":\"an administrator disabled it\",\"digest\":\"44" ZEROS62 "\",\"so_digest\":\"22" ZEROS62 "\","
     "\"manifest_digest\":\"33" ZEROS62 "\",\"isolation\":\"call\","
@@ -43,7 +43,7 @@ static const char registry_text[] =
     "\"actions\":[{\"name\":\"say\",\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[]}],\"fields\":[],"
     "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"*\"],"
     "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_mb\":1,"
-    "\"down_mb\":1,\"concurrency\":1}}]}";
+    "\"down_mb\":1,\"concurrency\":1}}\n";
 
 /* ── frames ────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -182,8 +182,9 @@ const void *rig_take(struct rig *rig, int line, unsigned type, uint32_t *seq)
 
 static int memory(const char *text, size_t length)
 {
-    int fd = memfd_create("given", MFD_CLOEXEC);
+    int fd = memfd_create("given", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(write(fd, text, length), (ssize_t)length);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
     return fd;
 }
 
