@@ -362,6 +362,7 @@ struct msg_gate_closed {
     uint32_t known, committed; /* committed: the worker marked the point of no return */
     uint32_t dials, denied;    /* denied: dials that policy refused */
     uint32_t limit_hit, clean; /* clean: the worker said that its action failed before that point */
+    uint32_t lookups, reserved; /* lookups: names that were resolved for it */
     uint64_t bytes_up, bytes_down; /* application bytes relayed since the gate opened */
     char last_denied[FRAME_HOST];  /* "host:port (why)" of the last refused dial, escaped, or "" */
 };

@@ -3,6 +3,7 @@
 #include "address.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,13 +250,20 @@ bool address_allowed(const struct address *address, const struct range *granted,
     return address_allowed(&four, granted, count, why);
 }
 
+/* The answers that a connection would get as well: there is no way to the address. */
+static bool no_route(int cause)
+{
+    return cause == ENETUNREACH || cause == EHOSTUNREACH || cause == EADDRNOTAVAIL || cause == EAFNOSUPPORT ||
+           cause == EACCES || cause == EINVAL;
+}
+
 bool address_is_own(const struct address *address)
 {
     struct sockaddr_storage to, source = {0};
     struct address chosen;
     socklen_t length = address_to(address, 9, &to), got = sizeof source;
     FD_AUTO probe = socket(address->family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (probe < 0 || connect(probe, (struct sockaddr *)&to, length) < 0) return false; /* no route: no connection */
+    if (probe < 0 || connect(probe, (struct sockaddr *)&to, length) < 0) return !no_route(errno);
     if (getsockname(probe, (struct sockaddr *)&source, &got) < 0) return true;
     return address_from((struct sockaddr *)&source, &chosen) && address_same(&chosen, address);
 }

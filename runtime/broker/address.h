@@ -39,7 +39,8 @@ bool ranges_have(const struct range *ranges, unsigned count, const struct addres
 bool address_allowed(const struct address *address, const struct range *granted, unsigned count, char why[ADDRESS_WHY]);
 
 /* Is it one of this host's own addresses? Asked of the kernel's routes: towards an own address, the kernel chooses that
- * same address as the source. No packet is sent. */
+ * same address as the source. No packet is sent. Also true when the kernel cannot be asked (no descriptor, no port): an
+ * address that was not checked is not connected to. */
 bool address_is_own(const struct address *address);
 
 /* Rows of the table, for the tests: NULL after the last one. */

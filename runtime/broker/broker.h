@@ -39,7 +39,7 @@ struct gate {
     char audience[AUDIENCE_MAX];
     uint64_t deadline;
     uint64_t up_max, down_max, read_up, read_down; /* read_up, read_down: taken from the sockets, for the caps */
-    uint32_t dials_max, lookups;
+    uint32_t dials_max;
     bool over; /* the worker said that its action is: nothing of this call can follow on its connections */
     struct channel *channel; /* NULL: no half yet, or gone */
     struct msg_gate_closed counts;

@@ -234,7 +234,7 @@ static const char *over_quota(const struct broker *broker, const struct channel 
 {
     unsigned relays, dials;
     if (gate->counts.dials > gate->dials_max) return "the call has used up its dials";
-    if (gate->lookups >= broker->config.lookups_per_call) return "the call has used up its name lookups";
+    if (gate->counts.lookups >= broker->config.lookups_per_call) return "the call has used up its name lookups";
     if (gate->read_up > gate->up_max || gate->read_down > gate->down_max) return "the call has used up its bytes";
     if (channel->relay_count + channel->dial_count >= broker->config.relays_per_call)
         return "the call has too many connections at once";
@@ -295,7 +295,7 @@ void dial_start(struct broker *broker, struct channel *channel, const struct egr
         answer(broker, channel, ask->id, EGRESS_DENIED, shown, ask->port, err.text);
         return;
     }
-    gate->lookups++;
+    gate->counts.lookups += name.kind == NAME_HOST;
     if (!new_dial(broker, channel, ask, &name, schemes))
         answer(broker, channel, ask->id, EGRESS_LIMIT, shown, ask->port, "the broker has no memory left");
 }

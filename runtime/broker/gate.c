@@ -104,7 +104,7 @@ static void let_go(struct broker *broker, struct gate *gate)
 void gate_denied(struct gate *gate, const char *host, size_t length, uint16_t port, const char *why)
 {
     char shown[120], call[ID_TEXT];
-    name_escape(host, length, shown, sizeof shown);
+    name_show(host, length, shown, sizeof shown);
     gate->counts.denied++;
     snprintf(gate->counts.last_denied, sizeof gate->counts.last_denied, "%s:%u (%s)", shown, port, why);
     if (gate->counts.denied > 8) return; /* a flood fills no log */

@@ -44,7 +44,7 @@ static bool check_server_name(struct guard *guard)
     char shown[80];
     if (strcasecmp(want, got) == 0) return true;
     if (!*got) return refuse(guard, "the ClientHello names no server");
-    name_escape(got, strlen(got), shown, sizeof shown);
+    name_show(got, strlen(got), shown, sizeof shown);
     guard->state = GUARD_REFUSED;
     snprintf(guard->why, sizeof guard->why, "the ClientHello names %s", shown);
     return false;

@@ -7,7 +7,7 @@
 
 #include "address.h"
 
-enum { LABEL_MAX = 63, HOST_MAX = 253 };
+enum { LABEL_MAX = 63, HOST_MAX = 253, SHOWN_PART = 24, SHOWN_START = 4, SHOWN_MAX = 256 };
 
 static bool is_letter(char c)
 {
@@ -32,6 +32,23 @@ void name_escape(const char *bytes, size_t length, char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, plain ? "%c" : "\\x%02x", c);
     }
     if (size) text[used] = 0;
+}
+
+void name_show(const char *bytes, size_t length, char *text, size_t size)
+{
+    char shown[4 * SHOWN_MAX];
+    size_t used = 0;
+    for (size_t at = 0; at < length && used < sizeof shown - SHOWN_PART - 32;) {
+        size_t part = at;
+        while (part < length && bytes[part] != '.' && bytes[part] != ':') part++;
+        size_t whole = part - at, kept = whole > SHOWN_PART ? SHOWN_START : whole;
+        memcpy(shown + used, bytes + at, kept);
+        used += kept;
+        if (kept < whole) used += (size_t)snprintf(shown + used, 32, "~(%zu)", whole);
+        if (part < length) shown[used++] = bytes[part++];
+        at = part;
+    }
+    name_escape(shown, used, text, size);
 }
 
 /* The bytes of host names, and of IPv6 addresses; the message says what to write instead. */

@@ -26,3 +26,7 @@ bool name_matches(const struct name *name, const char *pattern);
 
 /* Printable text for records: other bytes as \xNN, cut to size with "…". */
 void name_escape(const char *bytes, size_t length, char *text, size_t size);
+
+/* The same for logs and records of what was refused, where a host name may be a letter to somebody: of parts longer
+ * than any that a host usually has, only the beginning and the length: "abcd~(39).example.com". */
+void name_show(const char *bytes, size_t length, char *text, size_t size);

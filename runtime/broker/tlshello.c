@@ -11,7 +11,8 @@ enum {
     EXTENSION_SERVER_NAME = 0,
     NAME_TYPE_HOST = 0,
     RANDOM_BYTES = 32,
-    SESSION_ID_MAX = 32
+    SESSION_ID_MAX = 32,
+    TLS_1_2 = 0x0303 /* TLS 1.3 writes the same here, RFC 8446 §4.1.2 */
 };
 
 static bool bad(struct tlshello *hello, const char *problem)
@@ -89,13 +90,14 @@ static bool read_message(struct tlshello *hello, struct span message)
     size_t version;
     if (!span_number(&message, 2, &version) || version >> 8 != 3 || !span_skip(&message, RANDOM_BYTES))
         return bad(hello, "it is not a TLS ClientHello");
+    if (version < TLS_1_2) return bad(hello, "the ClientHello offers nothing newer than TLS 1.1");
     if (!span_part(&message, 1, &session) || session.left > SESSION_ID_MAX)
         return bad(hello, "its session id is malformed");
     if (!span_part(&message, 2, &suites) || suites.left < 2 || suites.left % 2)
         return bad(hello, "its cipher suites are malformed");
     if (!span_part(&message, 1, &compression) || compression.left < 1)
         return bad(hello, "its compression methods are malformed");
-    if (message.left == 0) return true; /* before TLS 1.2, extensions may be absent */
+    if (message.left == 0) return true; /* TLS 1.2 may do without extensions; who names no server is refused later */
     if (!span_part(&message, 2, &extensions) || message.left) return bad(hello, "its extensions are malformed");
     return read_extensions(hello, extensions);
 }

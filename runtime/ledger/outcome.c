@@ -109,6 +109,8 @@ static void add_gate(struct record *record, const struct running *run)
     record_int(record, "bytes_down", known ? bounded(run->gate.bytes_down) : 0);
     record_int(record, "dials", known ? run->gate.dials : 0);
     record_int(record, "denied", known ? run->gate.denied : 0);
+    record_int(record, "lookups", known ? run->gate.lookups : 0);
+    record_int(record, "limited", known && run->gate.limit_hit);
     record_int(record, "committed", known && run->gate.committed);
 }
 

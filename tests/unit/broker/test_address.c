@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "runtime/broker/address.h"
 
@@ -213,11 +214,25 @@ static void test_own(void **state)
     assert_false(address_is_own(&address));
 }
 
+/* An address that nobody can ask the kernel about is not connected to. */
+static void test_own_unknown(void **state)
+{
+    struct rlimit before, none;
+    struct address address;
+    assert_true(address_parse("192.0.2.77", &address));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    bool own = address_is_own(&address);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused),   cmocka_unit_test(test_allowed),
                                        cmocka_unit_test(test_every_row), cmocka_unit_test(test_granted),
                                        cmocka_unit_test(test_text),      cmocka_unit_test(test_ranges),
-                                       cmocka_unit_test(test_own)};
+                                       cmocka_unit_test(test_own),       cmocka_unit_test(test_own_unknown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,21 @@ static void test_real(void **state)
     }
 }
 
+/* A connector may have a TLS of its own; what nobody should speak any more does not leave this machine. */
+static void test_old_versions(void **state)
+{
+    static const uint8_t olds[][2] = {{2, 0}, {3, 0}, {3, 1}, {3, 2}};
+    static uint8_t bytes[ROOM];
+    static struct tlshello hello;
+    size_t length = client_hello(TLS1_2_VERSION, "example.com", bytes);
+    assert_int_equal(parse(bytes, length, length, &hello), HELLO_DONE);
+    for (unsigned i = 0; i < sizeof olds / sizeof *olds; i++) {
+        memcpy(bytes + 9, olds[i], 2);
+        assert_int_equal(parse(bytes, length, length, &hello), HELLO_BAD);
+    }
+    assert_string_equal(hello.problem, "the ClientHello offers nothing newer than TLS 1.1");
+}
+
 /* The same message in records of n bytes. */
 static size_t fragment(const uint8_t *from, size_t length, size_t size, uint8_t *to)
 {
@@ -469,6 +484,7 @@ static void test_either(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_real),
+                                       cmocka_unit_test(test_old_versions),
                                        cmocka_unit_test(test_fragments),
                                        cmocka_unit_test(test_damage),
                                        cmocka_unit_test(test_hand_made),

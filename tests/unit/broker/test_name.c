@@ -238,6 +238,31 @@ static void test_escape(void **state)
     assert_true(strlen(text) < sizeof text && strstr(text, "…"));
 }
 
+/* What is refused is written down, but not as a letter in a host's name. */
+static void test_show(void **state)
+{
+    static const struct {
+        const char *host, *shown;
+    } rows[] = {{"api.example.com", "api.example.com"},
+                {"ec2-203-0-113-25.compute-1.example.com", "ec2-203-0-113-25.compute-1.example.com"},
+                {"0123456789abcdef0123456789abcdef.example.com", "0123~(32).example.com"},
+                {"a.0123456789012345678901234", "a.0123~(25)"},
+                {"2001:db8:85a3:8d3:1319:8a2e:370:7348", "2001:db8:85a3:8d3:1319:8a2e:370:7348"},
+                {"a\nb.example.com", "a\\x0ab.example.com"},
+                {"", ""}};
+    char text[100], full[256];
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        name_show(rows[i].host, strlen(rows[i].host), text, sizeof text);
+        assert_string_equal(text, rows[i].shown);
+    }
+    memset(full, 'x', sizeof full);
+    name_show(full, sizeof full, text, sizeof text);
+    assert_string_equal(text, "xxxx~(256)");
+    for (unsigned i = 1; i < sizeof full; i += 2) full[i] = '.';
+    name_show(full, sizeof full, text, sizeof text);
+    assert_true(strlen(text) < sizeof text && strstr(text, "…"));
+}
+
 static bool configured(const char *text, struct config *config)
 {
     struct err err = {0};
@@ -280,9 +305,9 @@ static void test_config(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_canonical), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_lengths),   cmocka_unit_test(test_matching),
-                                       cmocka_unit_test(test_policy),    cmocka_unit_test(test_requests),
-                                       cmocka_unit_test(test_escape),    cmocka_unit_test(test_config)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_canonical), cmocka_unit_test(test_refused), cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_matching),  cmocka_unit_test(test_policy),  cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_escape),    cmocka_unit_test(test_show),    cmocka_unit_test(test_config)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
