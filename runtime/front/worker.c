@@ -231,8 +231,8 @@ void worker_done(struct front *front, struct call *call)
                                 .body = &done,
                                 .length = sizeof done,
                                 .deadline = clock_now() + DONE_PATIENCE_MS * CLOCK_MS};
-    close_fd(&call->stream);
-    close_fd(&call->replies);
     LINE_AUTO *line = line_borrow(&front->runner, question.deadline, &ignored);
     if (line) line_ask(line, &question, NULL, &ignored); /* without it the cell ends the worker at the deadline */
+    close_fd(&call->stream); /* not before: a worker that is out of time would end by itself, as if it had crashed */
+    close_fd(&call->replies);
 }

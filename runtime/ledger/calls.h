@@ -28,6 +28,7 @@ struct running {
     bool ordered, started; /* the vault's order, the runner's start were sent */
     bool gated;            /* a gate was opened for it: only then can anything have been sent */
     bool has_end, has_gate, has_worker;
+    bool worker_late; /* its end was reported past the deadline */
     bool gate_asked, gate_lost; /* lost: that broker is gone, nothing can be known */
     struct msg_end end;
     uint8_t *answer; /* end.answer_length bytes */

@@ -204,6 +204,7 @@ void on_worker_ended(struct role *role, struct role_line *line, const struct rol
     if (run->state == RUN_NEW || run->has_worker) return;
     run->worker = *ended;
     run->has_worker = true;
+    run->worker_late = clock_now() >= run->call.deadline;
     if (run->state == RUN_OPEN && ended->class == CLASS_REFUSED)
         end_without(ledger, run, CLASS_REFUSED, (enum call_reason)ended->reason);
     look(ledger, run);

@@ -32,6 +32,7 @@ static bool worker_decides(const struct running *run)
 {
     if (!run->has_worker || run->worker.class == CLASS_OK || honest((enum call_class)run->end.class)) return false;
     if (run->worker.class == CLASS_VIOLATION || run->worker.class == CLASS_REFUSED) return true;
+    if (run->end.class == CLASS_TIMEOUT && run->worker_late) return false; /* its channels had just been closed */
     if (run->end.class == CLASS_LOST && run->end.reason == REASON_REMOTE) return false;
     bool killed = run->worker.signal == 9 && run->worker.class == CLASS_CRASHED;
     return !(killed && run->end.reason != REASON_NONE);

@@ -43,6 +43,27 @@ static void test_violation(void **state)
     json_decref(body);
 }
 
+/* Out of time, its channels closed, a worker may end by itself before it is killed: that is no crash. One that crashed
+ * while it had time is one, whatever the front says. */
+static void test_crash_past_the_deadline(void **state)
+{
+    struct rig *rig = *state;
+    for (int late = 0; late < 2; late++) {
+        struct msg_begin ask = rig_ask(rig);
+        if (late) ask.deadline = clock_now() + 300 * CLOCK_MS;
+        struct msg_begun begun = rig_begin_ok(rig, &ask);
+        while (late && clock_now() < ask.deadline) usleep(1000);
+        struct msg_end end = rig_end_of(&begun.call, CLASS_TIMEOUT);
+        end.reason = REASON_DEADLINE;
+        rig_send_end(rig, &end, NULL);
+        tell_worker(rig, &begun.call, CLASS_CRASHED, REASON_PROTOCOL_ERROR, 0);
+        rig_gate(rig, &begun.call, 0, 0, false);
+        struct msg_ended ended = rig_ended(rig);
+        assert_int_equal(ended.class, late ? CLASS_TIMEOUT : CLASS_CRASHED);
+        assert_int_equal(ended.reason, late ? REASON_DEADLINE : REASON_PROTOCOL_ERROR);
+    }
+}
+
 /* The runner says nothing: the outcome waits a quarter of a second for it, and no longer. */
 static void test_crash_alone(void **state)
 {
@@ -229,10 +250,17 @@ static void test_vault_stuck(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_violation),      RIG_TEST(test_crash_alone),  RIG_TEST(test_no_worker),
-        RIG_TEST(test_hostile_frames), RIG_TEST(test_front_died),   RIG_TEST(test_broker_died),
-        RIG_TEST(test_runner_died),    RIG_TEST(test_silent_front), RIG_TEST(test_runner_away),
+        RIG_TEST(test_violation),
+        RIG_TEST(test_crash_alone),
+        RIG_TEST(test_no_worker),
+        RIG_TEST(test_hostile_frames),
+        RIG_TEST(test_front_died),
+        RIG_TEST(test_broker_died),
+        RIG_TEST(test_runner_died),
+        RIG_TEST(test_silent_front),
+        RIG_TEST(test_runner_away),
         RIG_TEST(test_vault_stuck),
+        RIG_TEST(test_crash_past_the_deadline),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
