@@ -12,6 +12,8 @@
 
 enum { FD_EGRESS = WORKER_FD_FIRST + CHANNEL_EGRESS };
 
+static bool cut; /* the broker has closed the channel: it is not coming back */
+
 static struct worker_call *of(struct csn_call *call)
 {
     return call->host;
@@ -79,9 +81,16 @@ int worker_dial(struct csn_call *handle, const char *host, uint16_t port)
     memcpy(request.host, host, length);
     request.host_length = (uint32_t)length;
     label(call, &request);
-    if (send(FD_EGRESS, &request, sizeof request, MSG_NOSIGNAL) != sizeof request)
+    if (send(FD_EGRESS, &request, sizeof request, MSG_NOSIGNAL) == sizeof request) return wait_for(call, request.id);
+    if (!call->cell->spec.has_egress)
         return failed(call, EPIPE, "this connector has no way out: its manifest or grant names no host");
-    return wait_for(call, request.id);
+    cut = true;
+    return failed(call, EPIPE, "the broker has ended this process' way out");
+}
+
+bool worker_cut(void)
+{
+    return cut;
 }
 
 /* The same process's next byte on a relay cannot overtake this: the broker reads this channel before it relays. */
@@ -89,7 +98,7 @@ static void mark(struct worker_call *call, enum egress_type type)
 {
     struct egress_request request = {.type = type, .id = ++call->dials};
     label(call, &request);
-    send(FD_EGRESS, &request, sizeof request, MSG_NOSIGNAL);
+    if (send(FD_EGRESS, &request, sizeof request, MSG_NOSIGNAL) < 0 && call->cell->spec.has_egress) cut = true;
 }
 
 void worker_commit(struct csn_call *handle)

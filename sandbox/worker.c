@@ -224,6 +224,7 @@ _Noreturn void worker_main(struct cell *cell)
         actions[call.head.action](&call.call);
         if (!call.answered) _exit(WORKER_NO_ANSWER);
         close_call(&call);
+        if (worker_cut() && cell->spec.lease) _exit(WORKER_CLOSED);
     } while (cell->spec.lease);
     wait_for_the_end();
 }

@@ -58,6 +58,8 @@ void worker_log_end(struct worker_call *call);
 /* dial.c */
 int worker_dial(struct csn_call *call, const char *host, uint16_t port);
 void worker_commit(struct csn_call *call);
+/* This process can dial no more: a lease ends with the call that found out. */
+bool worker_cut(void);
 /* The action has answered. clean: it failed before the point of no return. */
 void worker_over(struct worker_call *call, bool clean);
 /* Writes one whole frame on the reply pipe, or ends the process. */
