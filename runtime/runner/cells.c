@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starts a cell: a new process in namespaces of its own that becomes the small program caisson-cell, with an empty
  * environment and nothing of the runner's memory; then hears what it says. */
-#include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -17,7 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "runner.h"
-#include "sandbox/namespace.h"
+#include "sandbox/spawn.h"
 
 /* ── what it is told at its start ────────────────────────────────────────────────────────────────────── */
 
@@ -67,41 +62,7 @@ static int text_file(const char *text, struct err *err)
     return take_fd(&file);
 }
 
-/* ── the new process ─────────────────────────────────────────────────────────────────────────────────── */
-
-/* Only calls that are safe after a bare clone: this process shares nothing, but libc has not been told of it. */
-static _Noreturn void become_cell(const struct runner *runner, const int from[CELL_FDS])
-{
-    char name[] = "caisson-cell", *arguments[] = {name, NULL}, *environment[] = {NULL};
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int aside[CELL_FDS]; /* free numbers: a fixed one may be the source of the next */
-    for (int i = 0; i < CELL_FDS; i++)
-        if ((aside[i] = fcntl(from[i] < 0 ? runner->nothing : from[i], F_DUPFD_CLOEXEC, CELL_FDS)) < 0) _exit(126);
-    for (int i = 0; i < CELL_FDS; i++)
-        if (dup2(aside[i], i) < 0) _exit(126);
-    if (syscall(SYS_close_range, CELL_FDS, ~0u, 0) < 0) _exit(126);
-    bool namespaces = !(runner->without >> WALL_NAMESPACES & 1);
-    if (!runner->privileged && namespaces && !privileges_keep_for_runner(NULL)) _exit(125);
-    syscall(SYS_execveat, AT_FDCWD, runner->cell_path, arguments, environment, 0);
-    _exit(127);
-}
-
-static bool spawn(struct runner *runner, struct home *home, const int from[CELL_FDS], struct err *err)
-{
-    unsigned long flags = CLONE_PIDFD | SIGCHLD;
-    if (!(runner->without >> WALL_NAMESPACES & 1)) flags |= namespace_flags(!runner->privileged);
-    int pidfd = -1;
-    long pid = syscall(SYS_clone, flags, NULL, &pidfd, NULL, NULL);
-    if (pid == 0) become_cell(runner, from);
-    if (pid < 0) return err_sys(err, ERR_MISSING_LAYER, "a cell's namespaces cannot be made");
-    fcntl(pidfd, F_SETFD, FD_CLOEXEC);
-    home->cell = (pid_t)pid;
-    home->pidfd = pidfd;
-    home->asked = clock_now();
-    return true;
-}
+/* ── its start ───────────────────────────────────────────────────────────────────────────────────────── */
 
 /* As root every living cell has a uid of its own, out of the range that the administrator set aside. */
 static bool pick_uid(struct runner *runner, struct home *home, struct err *err)
@@ -127,16 +88,21 @@ bool cell_start(struct runner *runner, struct home *home, struct err *err)
     FD_AUTO spec = spec_file(runner, home, err);
     FD_AUTO own_ca = home->entry->ca ? text_file(home->entry->ca, err) : -1;
     home->channel = ends[0];
-    const int from[CELL_FDS] = {[0] = -1,
-                                [1] = -1,
-                                [2] = 2,
-                                [CELL_CHANNEL] = theirs,
-                                [CELL_SPEC] = spec,
-                                [CELL_PLUGIN] = plugin,
-                                [CELL_HELPERS] = role->given[GIVE_HELPERS],
-                                [CELL_CA] = home->entry->ca ? own_ca : role->given[GIVE_CA],
-                                [CELL_LOCK] = role->given[GIVE_LOCK]};
-    if (spec < 0 || (home->entry->ca && own_ca < 0) || !spawn(runner, home, from, err)) {
+    const struct cell_spawn how = {.program = runner->cell_path,
+                                   .privileged = runner->privileged,
+                                   .without = runner->without,
+                                   .nothing = runner->nothing,
+                                   .fds = {[0] = -1,
+                                           [1] = -1,
+                                           [2] = 2,
+                                           [CELL_CHANNEL] = theirs,
+                                           [CELL_SPEC] = spec,
+                                           [CELL_PLUGIN] = plugin,
+                                           [CELL_HELPERS] = role->given[GIVE_HELPERS],
+                                           [CELL_CA] = home->entry->ca ? own_ca : role->given[GIVE_CA],
+                                           [CELL_LOCK] = role->given[GIVE_LOCK]}};
+    home->asked = clock_now();
+    if (spec < 0 || (home->entry->ca && own_ca < 0) || !cell_spawn(&how, &home->cell, &home->pidfd, err)) {
         close_fd(&home->channel);
         return false;
     }
