@@ -170,7 +170,8 @@ struct call_ref {
 
 struct msg_begin {
     struct who who;
-    char workspace[NAME_BYTES], connector[NAME_BYTES], action[NAME_BYTES], credential[NAME_BYTES]; /* credential: may be "" */
+    char workspace[NAME_BYTES], connector[NAME_BYTES], action[NAME_BYTES], credential[NAME_BYTES]; /* workspace "": the
+                              token's own, and "default" without a token; credential "": none */
     char key[256];         /* Idempotency-Key, or "" */
     char traceparent[56];
     uint8_t salt[32], input_digest[HASH_BYTES]; /* frames.h: FRAME_INPUT_TAG */

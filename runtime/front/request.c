@@ -79,7 +79,7 @@ bool request_read(const char *bytes, size_t length, struct call_request *request
     if (!json_read(bytes, length, CALL_BODY_MAX, &body, err)) return err_in(err, "the body");
     if (!json_is_object(body)) return err_set(err, ERR_MALFORMED, "the body must be a JSON object");
     return only_known(body, request, err) &&
-           take_name(body, "workspace", "default", request->workspace, request, err) &&
+           take_name(body, "workspace", "", request->workspace, request, err) &&
            take_name(body, "connector", NULL, request->connector, request, err) &&
            take_name(body, "action", NULL, request->action, request, err) &&
            take_name(body, "credential", "", request->credential, request, err) && take_timeout(body, request, err) &&

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "idempotency.h"
 
 /* ── who ───────────────────────────────────────────────────────────────────────────────────────────── */
@@ -22,9 +23,9 @@ static bool printable(const char *array, size_t size)
 static bool check_shape(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     const struct msg_begin *ask = &begin->ask;
-    bool named = ask->credential[0] == '\0' || name_in(ask->credential, sizeof ask->credential);
-    if (!named || !name_in(ask->workspace, sizeof ask->workspace) || !name_in(ask->connector, sizeof ask->connector) ||
-        !name_in(ask->action, sizeof ask->action))
+    bool named = (!ask->credential[0] || name_in(ask->credential, sizeof ask->credential)) &&
+                 (!ask->workspace[0] || name_in(ask->workspace, sizeof ask->workspace));
+    if (!named || !name_in(ask->connector, sizeof ask->connector) || !name_in(ask->action, sizeof ask->action))
         return err_set(err, ERR_MALFORMED, "a name is not one: names are a-z 0-9 - _ . and begin with a letter");
     if (!printable(ask->key, sizeof ask->key) || !printable(ask->traceparent, sizeof ask->traceparent))
         return err_set(err, ERR_MALFORMED, "Idempotency-Key and traceparent are printable ASCII");
@@ -36,11 +37,25 @@ static bool find_caller(struct ledger *ledger, struct begin *begin, struct err *
     return caller_resolve(ledger, &begin->ask.who, begin->line->peer, &begin->caller, err);
 }
 
+/* A call that names none means its token's own, and without a token "default". */
+static bool named_workspace(struct ledger *ledger, struct begin *begin, bool *found, struct err *err)
+{
+    struct msg_begin *ask = &begin->ask;
+    if (!ask->workspace[0] && begin->caller.kind == WHO_TOKEN) {
+        if (!store_workspace_get(ledger->store, begin->caller.token.workspace, &begin->workspace, found, err))
+            return false;
+        if (*found) TEXT_COPY(ask->workspace, begin->workspace.name);
+        return true;
+    }
+    if (!ask->workspace[0]) TEXT_COPY(ask->workspace, "default");
+    return store_workspace_named(ledger->store, ask->workspace, &begin->workspace, found, err);
+}
+
 /* A workspace that is not there and one that is closed to this caller look the same. */
 static bool find_workspace(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     bool found;
-    if (!store_workspace_named(ledger->store, begin->ask.workspace, &begin->workspace, &found, err)) return false;
+    if (!named_workspace(ledger, begin, &found, err)) return false;
     unsigned rights = found ? caller_rights(&ledger->access, &begin->caller, &begin->workspace, clock_wall()) : 0;
     if (rights & RIGHT_CALL) return true;
     return err_set(err, ERR_DENIED, "%s may not call connectors in workspace %s", begin->caller.name,

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """One case per fixed bug of the whole daemon."""
+import json
 import os
 import sys
 
@@ -31,6 +32,19 @@ def test_many_connectors():
             daemon.enable("hello", "--as", f"hello-{number}")
         for number in range(24):
             assert daemon.call(f"hello-{number}", "greet", {"name": "Ada"}).status == 200, number
+
+
+def test_token_of_another_workspace():
+    """A token's call that named no workspace was taken for one in "default", and denied."""
+    with Daemon() as daemon:
+        daemon.start()
+        daemon.cli("workspace", "create", "sales")
+        daemon.enable("hello", "--workspaces", "sales")
+        made = json.loads(daemon.cli("--json", "token", "create", "seller", "--workspace", "sales", "--role", "invoker").stdout)
+        body = {"connector": "hello", "action": "greet", "input": {"name": "Ada"}}
+        bearer = {"Authorization": "Bearer " + made["token"]}
+        assert daemon.http("POST", "/v1/calls", body, bearer).status == 200
+        assert daemon.http("POST", "/v1/calls", {**body, "workspace": "default"}, bearer).status == 403
 
 
 if __name__ == "__main__":
