@@ -1,119 +1,162 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Probes of the walls that a kernel, a container or an administrator may have taken away. A probe succeeds only when
- * the forbidden thing fails. */
+/* Probes of the walls that a kernel, a container or an administrator may have taken away: one row each, all tried at
+ * the same time, and what their results mean. */
 #include "probe.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
 #include "landlock.h"
 #include "namespace.h"
 #include "policy.h"
-#include "seccomp.h"
+#include "probe_inside.h"
 
-enum { PATIENCE_MS = 5000, HOLDS = 42 };
+enum { PATIENCE_MS = 15000, HELD = 42 };
 
-/* In the child: true when the wall holds. */
-typedef bool (*probe_function)(void);
+struct probe_scene probe_scene;
 
-static bool finished(int pidfd)
+/* For whom a row counts. */
+enum whom { EVERYBODY, ROOT, ORDINARY };
+
+static const struct probe_row {
+    const char *key, *name;
+    enum probe_need need;
+    bool (*holds)(void);
+    enum whom whom;
+    unsigned long spaces; /* namespaces of its child; a user namespace is added where it takes one */
+} rows[] = {
+    {"seccomp", "system call filters", PROBE_MUST, probe_filter, EVERYBODY, 0},
+    {"listener", "reports of refused system calls", PROBE_MUST, probe_listener, EVERYBODY, 0},
+    {"no_new_privs", "no new privileges", PROBE_MUST, probe_no_new_privileges, EVERYBODY, 0},
+    {"landlock", "Landlock: files", PROBE_MUST, probe_landlock, EVERYBODY, 0},
+    {"plugin_uid", "a user of its own for each connector", PROBE_MUST, probe_plugin_uid, ROOT, 0},
+    {"no_dumps", "no core dumps", PROBE_MUST, probe_no_dumps, EVERYBODY, 0},
+    {"hidden_memory", "memory hidden from the same user", PROBE_MUST, probe_hidden_memory, EVERYBODY, 0},
+    {"limits", "resource limits", PROBE_MUST, probe_limits, EVERYBODY, 0},
+    {"oom_score", "connectors die first when memory is short", PROBE_MUST, probe_oom, EVERYBODY, 0},
+    {"proc", "workers looked at from outside", PROBE_MUST, probe_look, EVERYBODY, 0},
+    {"user_namespace", "user namespaces", PROBE_LOWERABLE, probe_user_space, ORDINARY, 0},
+    {"pid_namespace", "namespaces of processes", PROBE_LOWERABLE, probe_pid_space, EVERYBODY, CLONE_NEWPID},
+    {"network_namespace", "namespaces of networks", PROBE_LOWERABLE, probe_net_space, EVERYBODY, CLONE_NEWNET},
+    {"mount_namespace", "namespaces of mounts", PROBE_LOWERABLE, probe_mount_space, EVERYBODY, CLONE_NEWNS},
+    {"ipc_namespace", "namespaces of shared memory", PROBE_LOWERABLE, probe_ipc_space, EVERYBODY, CLONE_NEWIPC},
+    {"uts_namespace", "namespaces of host names", PROBE_LOWERABLE, probe_uts_space, EVERYBODY, CLONE_NEWUTS},
+    {"empty_root", "an empty root, and no privileges in it", PROBE_LOWERABLE, probe_empty_root, EVERYBODY,
+     CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS},
+    {"landlock_tcp", "Landlock: networks (Linux 6.7)", PROBE_EXTRA, probe_landlock_tcp, EVERYBODY, 0},
+    {"landlock_signals", "Landlock: signals (Linux 6.12)", PROBE_EXTRA, probe_landlock_signals, EVERYBODY, 0},
+    {"mdwe", "no memory becomes executable (Linux 6.3)", PROBE_EXTRA, probe_no_new_code, EVERYBODY, 0},
+    {"memfd_secret", "keys in memory that nobody else can read", PROBE_EXTRA, probe_secret_memory, EVERYBODY, 0},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+_Static_assert((int)ROWS <= (int)PROBES_MOST, "there is room for every row");
+
+bool probe_privileged(void)
 {
-    struct pollfd one = {.fd = pidfd, .events = POLLIN};
-    return poll(&one, 1, PATIENCE_MS) == 1;
+    return privileges_enough();
 }
 
-static bool holds(probe_function probe, unsigned long flags)
+/* ── trying ──────────────────────────────────────────────────────────────────────────────────────────── */
+
+struct attempt {
+    pid_t pid;
+    int pidfd;
+};
+
+static bool counts(const struct probe_row *row)
 {
-    int pidfd = -1, status = 0;
-    long pid = syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, NULL, &pidfd, NULL, NULL);
-    if (pid == 0) _exit(probe() ? HOLDS : 1);
-    if (pid < 0) return false;
-    FD_AUTO watch = pidfd;
-    if (!finished(watch)) syscall(SYS_pidfd_send_signal, watch, SIGKILL, NULL, 0);
-    return waitpid((pid_t)pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == HOLDS;
+    bool root = probe_scene.uid == 0;
+    return row->whom == EVERYBODY || (row->whom == ROOT ? root : !probe_scene.who.privileged);
 }
 
-/* A listener that nobody answers fails closed: unlisted calls say that there is no such call. */
-static bool filter_holds(void)
+static void start(const struct probe_row *row, struct attempt *attempt)
 {
-    static struct sock_filter code[BPF_ROOM];
-    struct err err = {0};
-    unsigned length;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !seccomp_make(LIST_L, code, &length, &err)) return false;
-    int listener = seccomp_listen(code, length);
-    if (listener < 0) return false;
-    close(listener);
-    if (syscall(SYS_getppid) >= 0 || errno != ENOSYS) return false;
-    return syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0) < 0 && errno == EACCES;
+    bool user = (row->spaces || row->holds == probe_user_space) && !probe_scene.who.privileged;
+    unsigned long flags = row->spaces | (user ? CLONE_NEWUSER : 0) | CLONE_PIDFD | SIGCHLD;
+    long pid = syscall(SYS_clone, flags, NULL, &attempt->pidfd, NULL, NULL);
+    if (pid == 0) _exit(row->holds() ? HELD : 1);
+    attempt->pid = (pid_t)pid;
+    if (pid < 0) attempt->pidfd = -1;
 }
 
-static bool landlock_holds(void)
+/* One that does not come to an end in time did not hold. */
+static bool finish(struct attempt *attempt, uint64_t until)
 {
-    struct landlock_wish nothing = {.files = LANDLOCK_FILES_READ};
-    struct err err = {0};
-    int before = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (before < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !landlock_enter(&nothing, &err)) return false;
-    return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0 && errno == EACCES;
+    int status = 0;
+    if (attempt->pid <= 0) return false;
+    FD_AUTO watch = attempt->pidfd;
+    struct pollfd one = {.fd = watch, .events = POLLIN};
+    if (poll(&one, 1, clock_left_ms(until)) != 1) syscall(SYS_pidfd_send_signal, watch, SIGKILL, NULL, 0);
+    return waitpid(attempt->pid, &status, 0) == attempt->pid && WIFEXITED(status) && WEXITSTATUS(status) == HELD;
 }
 
-static bool empty_inside(void)
+static void set_scene(const struct probe_who *who)
 {
-    return access("/etc", F_OK) < 0 && access("/proc", F_OK) < 0 &&
-           open("/x", O_WRONLY | O_CREAT | O_CLOEXEC, 0600) < 0;
+    probe_scene = (struct probe_scene){.who = *who, .uid = getuid(), .gid = getgid(), .outside = getpid()};
+    probe_spaces_note();
 }
 
-static bool root_holds(void)
+static bool wanted(const struct probe_row *row, bool extras)
 {
-    struct err err = {0};
-    return namespace_root(&err) && privileges_drop(0, 0, false, &err) && empty_inside() && unshare(CLONE_NEWNS) < 0;
+    return extras || row->need != PROBE_EXTRA;
 }
 
-static uid_t own_uid;
-static gid_t own_gid;
-
-static bool user_root_holds(void)
+static void start_all(bool extras, struct attempt attempts[ROWS])
 {
-    struct err err = {0};
-    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* its files in proc belong to it only then */
-    return namespace_map(own_uid, own_gid, &err) && root_holds();
+    for (unsigned i = 0; i < ROWS; i++) {
+        attempts[i] = (struct attempt){-1, -1};
+        if (wanted(&rows[i], extras) && counts(&rows[i])) start(&rows[i], &attempts[i]);
+    }
 }
 
-void probe_walls(bool privileged, struct probe_results *found)
+void probe_walls(const struct probe_who *who, bool extras, struct probe_results *found)
 {
-    own_uid = getuid();
-    own_gid = getgid();
-    found->landlock_abi = landlock_abi();
-    found->seccomp = holds(filter_holds, 0);
-    found->landlock = holds(landlock_holds, 0);
-    found->namespaces = holds(privileged ? root_holds : user_root_holds, namespace_flags(!privileged));
+    struct attempt attempts[ROWS];
+    uint64_t until = clock_now() + PATIENCE_MS * CLOCK_MS;
+    *found = (struct probe_results){.landlock_abi = landlock_abi()};
+    set_scene(who);
+    start_all(extras, attempts);
+    for (unsigned i = 0; i < ROWS; i++) {
+        const struct probe_row *row = &rows[i];
+        struct probe_result *result = &found->rows[found->count];
+        if (!wanted(row, extras)) continue;
+        found->count++;
+        *result = (struct probe_result){.key = row->key, .name = row->name, .need = row->need};
+        result->state = !counts(row) ? PROBE_NOT_NEEDED : finish(&attempts[i], until) ? PROBE_HOLDS : PROBE_MISSING;
+        if (result->state == PROBE_MISSING) probe_advise(who, row->key, result->advice);
+    }
+}
+
+/* ── judging ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+static const struct probe_result *first_missing(const struct probe_results *found, enum probe_need need)
+{
+    for (unsigned i = 0; i < found->count; i++)
+        if (found->rows[i].need == need && found->rows[i].state == PROBE_MISSING) return &found->rows[i];
+    return NULL;
 }
 
 bool probe_judge(const struct probe_results *found, bool lowered, uint32_t *without, struct err *err)
 {
+    const struct probe_result *must = first_missing(found, PROBE_MUST), *space = first_missing(found, PROBE_LOWERABLE);
     *without = 0;
-    if (!found->seccomp)
-        return err_set(err, ERR_MISSING_LAYER,
-                       "this kernel does not filter system calls (seccomp with user notification): "
-                       "no connector can be run here, and nothing lowers this");
-    if (!found->landlock)
-        return err_set(err, ERR_MISSING_LAYER,
-                       "Landlock does not work here (it needs Linux 5.13, and landlock in the kernel's lsm= list): the "
-                       "daemon's own processes need it, and nothing lowers this");
-    if (found->namespaces) return true;
+    if (must)
+        return err_set(err, ERR_MISSING_LAYER, "this machine lacks a wall (%s; nothing lowers this): %s", must->name,
+                       must->advice);
+    if (!space) return true;
     if (!lowered)
         return err_set(err, ERR_MISSING_LAYER,
-                       "namespaces do not work here (look at the settings user.max_user_namespaces, "
-                       "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns, or run as "
-                       "root); MinimumIsolation=lowered in caisson.conf does without them");
+                       "this machine lacks a wall (%s; MinimumIsolation=lowered does without): %s", space->name,
+                       space->advice);
     *without = 1u << WALL_NAMESPACES | 1u << WALL_ROOT;
     return true;
 }

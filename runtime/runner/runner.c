@@ -123,7 +123,8 @@ static bool open_runner(struct role *role, struct err *err)
 static bool try_walls(struct runner *runner, struct err *err)
 {
     struct probe_results found;
-    probe_walls(runner->privileged, &found);
+    struct probe_who who = {.privileged = runner->privileged, .plugin_uid = runner->uid_first};
+    probe_walls(&who, false, &found);
     return probe_judge(&found, runner->lowered, &runner->without, err);
 }
 
