@@ -205,6 +205,8 @@ static const struct row rows[] = {
     {"Daemon", "UidRange", take_number, AT(uid_range), .least = 1, .most = 100000},
     {"Daemon", "StopSeconds", take_number, AT(stop_s), .least = 1, .most = 600},
     {"Daemon", "MinimumIsolation", take_isolation},
+    {"Daemon", "ControlGroup", take_list, .most = 4, .role = ROLE_RUNNER, .name = "control_groups", .many = true,
+     .word = word_group, .shape = "write none, or the absolute path of a control group that is the daemon's own"},
     {"Daemon", "LogLevel", take_level},
     {"Listen", "Unix", take_path, AT(api_socket)},
     {"Listen", "UnixMode", take_mode, AT(api_mode)},
@@ -355,7 +357,8 @@ bool config_keep(const struct config *old, struct config *fresh)
                 old->lowered == fresh->lowered && old->api_mode == fresh->api_mode &&
                 old->desk_mode == fresh->desk_mode && old->desk_gid == fresh->desk_gid &&
                 strcmp(old->api_socket, fresh->api_socket) == 0 && strcmp(old->desk_socket, fresh->desk_socket) == 0 &&
-                strcmp(old->certificate, fresh->certificate) == 0 && strcmp(old->key, fresh->key) == 0;
+                strcmp(old->certificate, fresh->certificate) == 0 && strcmp(old->key, fresh->key) == 0 &&
+                json_equal(old->parts[ROLE_RUNNER], fresh->parts[ROLE_RUNNER]);
     fresh->uid_base = old->uid_base;
     fresh->uid_range = old->uid_range;
     fresh->lowered = old->lowered;

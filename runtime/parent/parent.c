@@ -177,6 +177,18 @@ static void say_lowered(const struct parent *parent)
     fprintf(stderr, "caissond: WARNING: %s\n", text);
 }
 
+/* A group of this service's own can hold groups of connectors only when no process is in it itself. */
+static void find_group(struct parent *parent)
+{
+    struct err err = {0};
+    char path[CGROUP_PATH];
+    if (!cgroup_delegated(path)) return;
+    if (cgroup_step_aside(path, &err))
+        TEXT_COPY(parent->control_group, path);
+    else
+        log_failure("control-group", &err);
+}
+
 /* ── the loop ──────────────────────────────────────────────────────────────────────────────────────── */
 
 static void stop(struct parent *parent)
@@ -265,6 +277,7 @@ static bool serve(struct parent *parent, struct err *err)
         !open_loop(parent, err))
         return false;
     say_lowered(parent);
+    find_group(parent);
     parent->start.start = clock_now();
     id_new(parent->start.instance);
     reload_begin(parent, NULL);

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "runtime/messages.h"
+#include "sandbox/cgroup.h"
 
 #include "config.h"
 #include "home.h"
@@ -65,6 +66,7 @@ struct parent {
     uint32_t number;
     struct reload reload;
     struct seen resolv, bundle;
+    char control_group[CGROUP_PATH]; /* that systemd gave to this service; empty: none */
     bool frozen, frozen_now;
     int epoll, signals, watch;
     bool announced;       /* "ready" was said */

@@ -92,11 +92,21 @@ static json_t *with_doors(const struct listeners *listeners, const json_t *confi
     return json_object_set_new(whole, "doors", doors) == 0 ? take(&whole) : NULL;
 }
 
+/* The control group that systemd gave to this service, where the file names none. */
+static json_t *with_group(const struct parent *parent, const json_t *config)
+{
+    JSON_AUTO *whole = json_deep_copy(config);
+    if (!parent->control_group[0] || json_object_get(config, "control_groups")) return take(&whole);
+    json_t *path = json_string(parent->control_group);
+    return json_object_set_new(whole, "control_group_found", path) == 0 ? take(&whole) : NULL;
+}
+
 static bool give_config(struct parent *parent, struct child *child, struct err *err)
 {
     const json_t *config = parent->config.parts[child->role];
-    JSON_AUTO *whole = child->role == ROLE_LEDGER ? with_doors(&parent->listeners, config)
-                                                  : json_incref((json_t *)config);
+    JSON_AUTO *whole = child->role == ROLE_LEDGER   ? with_doors(&parent->listeners, config)
+                       : child->role == ROLE_RUNNER ? with_group(parent, config)
+                                                    : json_incref((json_t *)config);
     return give_json(parent, child, GIVE_CONFIG, whole, err);
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOST_MOST = 253, LABEL_MOST = 63, ORIGIN_MOST = 255 };
+enum { HOST_MOST = 253, LABEL_MOST = 63, ORIGIN_MOST = 255, GROUP_MOST = 1000 };
 
 bool word_number(const char *text, unsigned base, uint32_t *number)
 {
@@ -126,6 +126,11 @@ bool word_host(const char *text, size_t length)
         if (at < length) start = at + 1;
     }
     return !is_number(text + start, length - start);
+}
+
+bool word_group(const char *text)
+{
+    return strcmp(text, "none") == 0 || (text[0] == '/' && !strstr(text, "/../") && strlen(text) < GROUP_MOST);
 }
 
 bool word_origin(const char *text)

@@ -19,5 +19,7 @@ bool word_nameserver(const char *text);
 bool word_range(const char *text);
 /* A host name of letters, digits and hyphens, not an address. */
 bool word_host(const char *text, size_t length);
+/* "none", or the absolute path of a control group */
+bool word_group(const char *text);
 /* "https://console.example.com" */
 bool word_origin(const char *text);

@@ -106,9 +106,10 @@ bool cell_start(struct runner *runner, struct home *home, struct err *err)
         close_fd(&home->channel);
         return false;
     }
-    if (role_watch(role, home->channel, EPOLLIN, cell_heard, home)) return true;
+    bool watched = role_watch(role, home->channel, EPOLLIN, cell_heard, home);
+    if (watched && groups_bound(runner, home, err)) return true;
     home_close(runner, home, REASON_NO_WORKER);
-    return err_set(err, ERR_BUSY, "too many cells");
+    return watched ? false : err_set(err, ERR_BUSY, "too many cells");
 }
 
 /* ── what it says ────────────────────────────────────────────────────────────────────────────────────── */

@@ -43,7 +43,6 @@ bool home_open(struct runner *runner, struct home *home, struct err *err)
 
 static void reap_cell(struct home *home)
 {
-    if (home->cell <= 0) return;
     syscall(SYS_pidfd_send_signal, home->pidfd, SIGKILL, NULL, 0);
     waitpid(home->cell, NULL, 0); /* SIGKILL of a pid namespace's first process ends all of it: about a millisecond */
     close_fd(&home->pidfd);
@@ -55,7 +54,10 @@ void home_close(struct runner *runner, struct home *home, uint32_t reason)
 {
     if (home->channel >= 0) role_unwatch(runner->role, home->channel);
     close_fd(&home->channel);
-    reap_cell(home);
+    if (home->cell > 0) {
+        reap_cell(home);
+        groups_free(runner, home);
+    }
     uint32_t class = reason == REASON_RESTART ? CLASS_LOST : CLASS_REFUSED;
     home->closing = true;
     for (int i = 0; i < WORKERS; i++) {

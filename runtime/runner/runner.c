@@ -75,7 +75,8 @@ static bool configure(struct runner *runner, struct err *err)
     runner->privileged = privileges_enough();
     if (runner->privileged && (!runner->uid_first || !runner->uid_count))
         return err_set(err, ERR_USAGE, "as root, uids must be set aside for plugins (plugin_uid, plugin_uids)");
-    return find_cell(runner, config, err) && find_helpers(runner->role, config, err);
+    return find_cell(runner, config, err) && find_helpers(runner->role, config, err) &&
+           groups_open(runner, config, err);
 }
 
 static void raise_limits(void)

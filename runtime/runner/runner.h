@@ -2,12 +2,14 @@
 /* What the runner knows: homes (one per enabled plugin that was called, with its cell), workers, and calls. */
 #pragma once
 
+#include <jansson.h>
 #include <sys/types.h>
 
 #include "runtime/messages.h"
 #include "runtime/registry.h"
 #include "runtime/role.h"
 #include "sandbox/cell.h"
+#include "sandbox/cgroup.h"
 
 enum {
     HOMES = 512,
@@ -81,6 +83,7 @@ struct runner {
     bool privileged, lowered;
     uint32_t without; /* walls that this machine lacks */
     uint32_t uid_first, uid_count;
+    struct cgroups groups; /* where each cell gets one of its own; none: there are none here */
     char cell_path[4096];
     int nothing;                   /* /dev/null */
     unsigned filters;              /* that a worker must have: ours, A and L */
@@ -103,6 +106,11 @@ void homes_update(struct runner *runner);
 void home_failed(struct runner *runner, struct home *home);
 void home_worked(struct home *home);
 bool home_order(struct home *home, enum cell_order order, uint32_t worker, uint64_t deadline, const int *fds);
+
+/* groups.c: control groups: opens those of the configuration; bounds a cell; takes its group away again. */
+bool groups_open(struct runner *runner, const json_t *config, struct err *err);
+bool groups_bound(struct runner *runner, const struct home *home, struct err *err);
+void groups_free(struct runner *runner, const struct home *home);
 
 /* cells.c: starts one, hears it. */
 bool cell_start(struct runner *runner, struct home *home, struct err *err);
