@@ -207,5 +207,5 @@ int cli_main(int count, char **words)
         err_sys(&err, ERR_IO, "the output could not be written completely");
         return fail(&cli, &err);
     }
-    return 0;
+    return cli.status;
 }

@@ -35,6 +35,7 @@ enum { CLI_VALUES = 64, CLI_ARGUMENTS = 64 };
 struct cli {
     const struct cli_verb *verb; /* NULL: help of the whole command is wanted */
     bool help, json, version;
+    int status; /* what a verb that did its work ends with; usually 0 */
     const char *home_option;
     struct home home;
     struct {

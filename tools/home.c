@@ -131,6 +131,16 @@ bool home_open_plugin(const struct home *home, const char *path, int *folder, st
     return true;
 }
 
+bool home_setting(const struct home *home, const char *section, const char *key, unsigned index, char *value,
+                  size_t size)
+{
+    INI_AUTO ini = {0};
+    read_config(home, &ini);
+    const struct ini_item *item = ini_each(&ini, section, key, NULL);
+    for (; item && index; index--) item = ini_each(&ini, section, key, item);
+    return item && text_copy(value, size, item->value);
+}
+
 void home_socket(const struct home *home, const char *key, const char *usual, char *path, size_t size)
 {
     INI_AUTO ini = {0};

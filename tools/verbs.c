@@ -80,6 +80,11 @@ const struct cli_verb cli_verbs[] = {
     {"init", NULL, "", 0, 0, verb_init,
      "Makes the home folder, its configuration and its keys. What is there already is left as it is.", NULL},
     {"status", NULL, "", 0, 0, verb_status, "Says whether the daemon runs and how its parts are.", NULL},
+    {"doctor", NULL, "", 0, 0, verb_doctor,
+     "Tries every wall on this machine, for the user who asks, and says what to do about those that do not hold. The "
+     "exit status is 0 when all hold, 1 when connectors can only run with MinimumIsolation=lowered, 2 when they cannot "
+     "run.",
+     NULL},
     {"reload", NULL, "", 0, 0, verb_reload, "Has the daemon read caisson.conf and plugins.d again.", NULL},
     {"freeze", NULL, "", 0, 0, verb_freeze,
      "Stops all calls at once. Running ones finish, new ones are refused, until caisson thaw.", freeze},

@@ -14,6 +14,8 @@ bool verb_reload(struct cli *cli, struct err *err);
 bool verb_freeze(struct cli *cli, struct err *err);
 bool verb_thaw(struct cli *cli, struct err *err);
 bool verb_completion(struct cli *cli, struct err *err);
+/* verb_doctor.c */
+bool verb_doctor(struct cli *cli, struct err *err);
 /* verb_plugin.c, verb_enable.c */
 bool verb_plugin_list(struct cli *cli, struct err *err);
 bool verb_plugin_inspect(struct cli *cli, struct err *err);

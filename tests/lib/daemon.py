@@ -52,6 +52,7 @@ class Daemon:
     """One daemon with its home. Use as a context manager."""
 
     program = CAISSOND
+    prefix = ()  # a program, with its arguments, that starts the daemon
 
     def __init__(self, config="", log=None):
         self.home = tempfile.mkdtemp(prefix="caisson-test.")
@@ -78,7 +79,7 @@ class Daemon:
     def start(self, expect=True):
         """Starts the daemon and waits for its line "ready"."""
         log = open(self.log, "ab")
-        self.process = subprocess.Popen([self.program, "--home", self.home], stdout=subprocess.PIPE, stderr=log,
+        self.process = subprocess.Popen([*self.prefix, self.program, "--home", self.home], stdout=subprocess.PIPE, stderr=log,
                                         start_new_session=True)
         log.close()
         line = self.process.stdout.readline().decode()

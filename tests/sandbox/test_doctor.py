@@ -1,0 +1,256 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""caisson doctor and the daemon on machines that lack a layer: each is taken away in turn, and there is never a quiet pass.
+What doctor says and what the daemon does are the same."""
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
+from daemon import BUILD, CAISSON, Daemon, run  # noqa: E402
+
+WITHOUT = os.path.join(BUILD, "tests", "sandbox", "without")
+AS_ON_6_1 = os.path.join(BUILD, "tests", "sandbox", "as-on-6.1")
+ROOT = os.geteuid() == 0
+FULL, LOWERED, CANNOT = 0, 1, 2
+
+# layer: verdict as root, verdict as an ordinary user, the wall that is named, a word of what to do
+LAYERS = [
+    ("user-namespaces", FULL, LOWERED, "user_namespace", "sysctl -w user.max_user_namespaces"),
+    ("clone-user", FULL, LOWERED, "user_namespace", "RestrictNamespaces="),
+    ("clone-pid", LOWERED, LOWERED, "pid_namespace", "seccomp or AppArmor profile"),
+    ("clone-net", LOWERED, LOWERED, "network_namespace", "seccomp or AppArmor profile"),
+    ("clone-mount", LOWERED, LOWERED, "mount_namespace", "seccomp or AppArmor profile"),
+    ("clone-ipc", LOWERED, LOWERED, "ipc_namespace", "seccomp or AppArmor profile"),
+    ("clone-uts", LOWERED, LOWERED, "uts_namespace", "seccomp or AppArmor profile"),
+    ("pivot-root", LOWERED, LOWERED, "empty_root", "seccomp or AppArmor profile"),
+    ("pivot-root-lies", LOWERED, LOWERED, "empty_root", "seccomp or AppArmor profile"),
+    ("fsopen", LOWERED, LOWERED, "empty_root", "seccomp or AppArmor profile"),
+    ("capset-lies", LOWERED, LOWERED, "empty_root", "seccomp or AppArmor profile"),
+    ("landlock-enosys", CANNOT, CANNOT, "landlock", "lsm=landlock"),
+    ("landlock-eopnotsupp", CANNOT, CANNOT, "landlock", "lsm=landlock"),
+    ("landlock-lies", CANNOT, CANNOT, "landlock", "lsm=landlock"),
+    ("seccomp-enosys", CANNOT, CANNOT, "seccomp", "CONFIG_SECCOMP_FILTER"),
+    ("seccomp-einval", CANNOT, CANNOT, "seccomp", "CONFIG_SECCOMP_FILTER"),
+    ("seccomp-lies", CANNOT, CANNOT, "seccomp", "CONFIG_SECCOMP_FILTER"),
+    ("listener", CANNOT, CANNOT, "listener", "Linux 5.14"),
+    ("addfd", CANNOT, CANNOT, "listener", "Linux 5.14"),
+    ("no-new-privs", CANNOT, CANNOT, "no_new_privs", "no_new_privs is refused"),
+    ("setresuid-lies", CANNOT, FULL, "plugin_uid", "CAP_SETUID"),
+    ("limits-lie", CANNOT, CANNOT, "limits", "setrlimit"),
+    ("pidfd", CANNOT, CANNOT, "proc", "/proc"),
+    ("mdwe", FULL, FULL, "mdwe", "Linux 6.3"),
+    ("memfd-secret", FULL, FULL, "memfd_secret", "secretmem.enable=1"),
+]
+daemon = None
+
+
+def doctor(layer=None, home=None, user=None, as_text=False):
+    words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+    words += [WITHOUT, layer] if layer else []
+    words += [CAISSON, "--home", home or "/nonexistent", "doctor"] + ([] if as_text else ["--json"])
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 1, 2) and not done.stderr, f"{layer}: exit {done.returncode}: {done.stdout}{done.stderr}"
+    return done.returncode, done.stdout if as_text else json.loads(done.stdout)
+
+
+def state_of(report, key):
+    return next(wall for wall in report["walls"] if wall["key"] == key)
+
+
+def check_layer(layer, verdict, key, words, user=None):
+    who = f"{layer} as {user or os.geteuid()}"
+    status, report = doctor(layer, user=user)
+    wall = state_of(report, key)
+    assert status == verdict == report["status"], f"{who}: exit {status}, expected {verdict}: {report['walls']}"
+    if wall["state"] == "not needed":
+        assert verdict == FULL, f"{who}: {wall}"
+        return
+    assert wall["state"] == "missing" and words in wall["advice"], f"{who}: {wall}"
+    assert report["starts"] == (verdict == FULL), f"{who}: {report}"
+
+
+# ── doctor ────────────────────────────────────────────────────────────────────────────────────────────
+
+def test_nothing_is_missing():
+    """This machine itself: what the other tests take away is there."""
+    for user in [None, 65534] if ROOT else [None]:
+        status, report = doctor(user=user)
+        bad = [wall for wall in report["walls"] if wall["state"] == "missing" and wall["need"] != "extra"]
+        assert status == FULL and report["starts"] and not bad, f"as {user}: {bad}"
+        assert report["privileged"] == (ROOT and not user)
+
+
+def test_each_layer_in_turn():
+    for layer, as_root, as_user, key, words in LAYERS:
+        check_layer(layer, as_root if ROOT else as_user, key, words)
+
+
+def test_each_layer_in_turn_as_a_user():
+    for layer, _, as_user, key, words in LAYERS:
+        check_layer(layer, as_user, key, words, user=65534)
+
+
+def test_as_on_debian_12():
+    """Linux 6.1: full strength without what is newer; the mask that the other suites run under does mask."""
+    done = subprocess.run([AS_ON_6_1, CAISSON, "--home", "/nonexistent", "doctor", "--json"], capture_output=True, text=True,
+                          timeout=60)
+    report = json.loads(done.stdout)
+    missing = {wall["key"] for wall in report["walls"] if wall["state"] == "missing"} - {"control_groups"}
+    assert done.returncode == FULL and report["landlock_abi"] == 2, report
+    assert missing == {"landlock_tcp", "landlock_signals", "mdwe", "memfd_secret"}, missing
+
+
+def test_what_people_read():
+    status, text = doctor("pivot-root", as_text=True)
+    assert status == LOWERED and "MinimumIsolation=lowered" in text and "refuses to start" in text, text
+    status, text = doctor("landlock-enosys", as_text=True)
+    assert status == CANNOT and "no setting of its own changes that" in text, text
+    status, text = doctor(as_text=True)
+    assert status == FULL and "full strength" in text, text
+
+
+def test_the_setting_is_said():
+    with Daemon("[Daemon]\nMinimumIsolation=lowered") as other:
+        status, report = doctor(home=other.home)
+        assert status == LOWERED and report["starts"] and report["minimum_isolation"] == "lowered", report
+        status, text = doctor("pivot-root", home=other.home, as_text=True)
+        assert status == LOWERED and "LOWERED walls" in text, text
+        status, report = doctor("landlock-enosys", home=other.home)
+        assert status == CANNOT and not report["starts"], report
+
+
+# ── the daemon ────────────────────────────────────────────────────────────────────────────────────────
+
+@contextlib.contextmanager
+def daemon_without(layer, lowered):
+    with Daemon("[Daemon]\nMinimumIsolation=lowered" if lowered else "") as other:
+        other.prefix = [WITHOUT, layer]
+        yield other
+
+
+def words_of(other):
+    with open(other.log, encoding="utf-8", errors="replace") as log:
+        return log.read()
+
+
+def refuses(layer, words, lowered=True):
+    """It says what is missing and what to do, and nothing of it is left running."""
+    with daemon_without(layer, lowered) as other:
+        line = other.start(expect=False)
+        assert "ready" not in line, f"without {layer} it became ready"
+        assert other.process.wait(60) != 0, f"without {layer} it ended as if all were well: {words_of(other)}"
+        said = [text for text in words_of(other).splitlines() if text.startswith("caissond: ") and "WARNING" not in text]
+        assert said and words in said[0], f"without {layer}: {said}"
+        assert doctor(layer, home=other.home)[1]["starts"] is False
+
+
+def runs(layer, lowered):
+    """It runs, a connector works, and everything says with which walls."""
+    with daemon_without(layer, lowered) as other:
+        other.start()
+        other.enable("hello")
+        answer = other.call("hello", "greet", {"name": "Ada"})
+        assert answer.status == 200, answer
+        said = "lowered" if lowered else None
+        assert ("WARNING: MinimumIsolation=lowered" in words_of(other)) == lowered
+        assert other.http("GET", "/v1/health", door="desk").json.get("walls") == said
+        entries = json.loads(other.cli("--json", "audit", "tail", "--limit", "100").stdout)["entries"]
+        kinds = {entry["body"]["kind"] for entry in entries if entry["body"].get("walls") == said}
+        others = [entry["body"]["kind"] for entry in entries if entry["body"].get("walls") != said]
+        assert {"intent", "outcome"} <= kinds and not others, f"{kinds} {others}"
+        assert doctor(layer, home=other.home)[1]["starts"] is True
+
+
+def test_no_start_without_landlock():
+    refuses("landlock-enosys", "Landlock")
+    refuses("landlock-eopnotsupp", "Landlock")
+
+
+def test_no_start_without_seccomp():
+    refuses("seccomp-enosys", "seccomp")
+    refuses("seccomp-lies", "seccomp")
+
+
+def test_no_start_without_a_listener():
+    refuses("addfd", "user notification")
+
+
+def test_user_namespaces_switched_off():
+    if ROOT:
+        runs("user-namespaces", lowered=False)
+    else:
+        refuses("user-namespaces", "user.max_user_namespaces=0", lowered=False)
+        runs("user-namespaces", lowered=True)
+
+
+def test_no_empty_root():
+    refuses("pivot-root", "MinimumIsolation=lowered", lowered=False)
+    runs("pivot-root", lowered=True)
+
+
+def test_no_user_of_its_own():
+    refuses("setresuid-lies", "a user of its own")
+
+
+# ── control groups ────────────────────────────────────────────────────────────────────────────────────
+
+def own_groups():
+    """Folders in which this test may make control groups: below its own, for processes and processor."""
+    found = []
+    with open("/proc/self/cgroup", encoding="ascii") as lines:
+        for line in lines:
+            _, names, path = line.strip().split(":", 2)
+            mount = f"/sys/fs/cgroup/{names}" if names else "/sys/fs/cgroup"
+            if names in ("pids", "cpu") and os.access(mount + path, os.W_OK):
+                found.append(mount + path)
+    return found
+
+
+def test_control_groups():
+    made = []
+    try:
+        for folder in own_groups():
+            with contextlib.suppress(OSError):
+                made.append(tempfile.mkdtemp(prefix="caisson-test.", dir=folder))
+        if not made:
+            print("SKIP control_groups: no control group of version 1 can be made here", flush=True)
+            return
+        with Daemon(f"[Daemon]\nControlGroup={' '.join(made)}") as other:
+            status, report = doctor(home=other.home)
+            assert status == FULL and state_of(report, "control_groups")["state"] == "holds", report
+            other.start()
+            other.enable("hello")
+            assert other.call("hello", "greet", {"name": "Ada"}).status == 200
+            for folder in made:
+                cells = [name for name in os.listdir(folder) if name.startswith("cell-")]
+                assert len(cells) == 1, f"{folder}: {cells}"
+                with open(os.path.join(folder, cells[0], "cgroup.procs"), encoding="ascii") as procs:
+                    inside = {int(pid) for pid in procs.read().split()}
+                assert inside and inside < set(other.family()), f"{inside} {other.family()}"
+                limit = os.path.join(folder, cells[0], "pids.max")
+                if os.path.exists(limit):
+                    with open(limit, encoding="ascii") as text:
+                        assert int(text.read()) < 100
+            other.stop()
+            for folder in made:
+                assert not [name for name in os.listdir(folder) if name.startswith("cell-")], "a group is left"
+    finally:
+        for folder in made:
+            os.rmdir(folder)
+
+
+def test_control_group_that_is_not_there():
+    with Daemon("[Daemon]\nControlGroup=/sys/fs/cgroup/there-is-none") as other:
+        status, report = doctor(home=other.home)
+        assert status == CANNOT and "ControlGroup=" in state_of(report, "control_groups")["advice"], report
+        other.start(expect=False)
+        assert other.process.wait(60) != 0 and "ControlGroup=" in words_of(other), words_of(other)
+
+
+if __name__ == "__main__":
+    root_only = {"test_each_layer_in_turn_as_a_user", "test_no_user_of_its_own", "test_control_groups"}
+    run([case for name, case in list(globals().items()) if name.startswith("test_") and (ROOT or name not in root_only)])
