@@ -405,16 +405,17 @@ class World:
             return fields[0], int(fields[1])
         return None
 
-    def children(self, pid):
+    def children(self):
+        """Every process's children, by its pid."""
         found = {}
         for entry in filter(str.isdigit, os.listdir("/proc")):
             stat = self.stat(entry)
             if stat:
                 found.setdefault(stat[1], set()).add(int(entry))
-        return found.get(pid, set())
+        return found
 
     def cells(self):
-        return self.children(self.roles["runner"])
+        return self.children().get(self.roles["runner"], set())
 
     def descriptors(self):
         """Open descriptors of each role; roles are undumpable, so only root may look."""
@@ -426,6 +427,11 @@ class World:
         found = {name: self.daemon.role(name) for name in ROLES}
         assert all(found.values()), f"not all roles run: {found}"
         return {"parent": self.daemon.process.pid, **found}
+
+    @staticmethod
+    def command(pid):
+        with open(f"/proc/{pid}/cmdline", "rb") as command:
+            return command.read()
 
     # life
 
@@ -464,7 +470,7 @@ class World:
     def take_baseline(self, restarted=False):
         roles = self.find_roles()
         assert restarted or not self.roles or roles == self.roles, f"roles have died: {self.roles} became {roles}"
-        self.roles = roles
+        self.roles, self.commands = roles, {name: self.command(pid) for name, pid in roles.items()}
         self.learn()
         self.warm()
         eventually("no worker left over", self.quiet)
@@ -477,10 +483,10 @@ class World:
     def leftover(self):
         """Workers that should be gone: of a cell in call mode all, of one with leases all but the one that waits; and
         of the honest connector all but its spare."""
-        left = []
-        for cell in self.cells():
+        left, children = [], self.children()
+        for cell in children.get(self.roles["runner"], ()):
             mode = self.owner.get(cell, ("?", "lease"))[1]
-            workers = self.children(cell)
+            workers = children.get(cell, ())
             left += sorted(workers)[0 if mode == "call" else 1:]
         return left
 
@@ -491,21 +497,26 @@ class World:
         """The common invariants, after an item: raises AssertionError naming the first that does not hold."""
         assert poll(self.quiet), f"workers are still there: {self.leftover()}"
         assert self.daemon.process.poll() is None, "the daemon is gone"
-        assert self.find_roles() == self.roles, f"roles have died: {self.roles} became {self.find_roles()}"
         for name, pid in self.roles.items():
             assert (self.stat(pid) or "Z")[0] not in "ZXT", f"the {name} is dead or stopped"
+            assert self.command(pid) == self.commands[name], f"the {name} is another process"
         gone = self.base_cells - self.cells()
         assert not gone, f"cells have died: {[self.owner.get(cell) for cell in gone]}"
         self.check_records(at)
         self.check_canary(at)
-        eventually("the descriptors are back at the baseline", self.descriptors_back)
-        eventually("the processes are back at the baseline", self.processes_back)
+        self.back_at_baseline()
 
-    def descriptors_back(self):
-        return all(count <= self.base_descriptors[name] for name, count in self.descriptors().items())
+    def above_baseline(self):
+        """What there is more of than there was: descriptors of roles, processes of the family."""
+        counts = {**self.descriptors(), "processes": len(self.daemon.family())}
+        base = {**self.base_descriptors, "processes": self.base_count}
+        return {name: f"{base[name]} became {count}" for name, count in counts.items() if count > base[name]}
 
-    def processes_back(self):
-        return len(self.daemon.family()) <= self.base_count
+    def back_at_baseline(self):
+        with contextlib.suppress(AssertionError):
+            eventually("", lambda: not self.above_baseline())
+        above = self.above_baseline()
+        assert not above, f"not back at the baseline: {above}"
 
     def check_records(self, at):
         bodies = self.bodies(at.since)

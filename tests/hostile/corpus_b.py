@@ -6,6 +6,7 @@ import mmap
 import os
 import signal
 import socket
+import threading
 
 from at import Connector, Skip, Verdict, item, once
 
@@ -22,7 +23,15 @@ def SETUP(world):  # noqa: N802 - a constant of the module, as the driver knows 
     """The attack connector may reach one port here: so that it holds a relay, too."""
     sink.bind(("127.0.0.1", 0))
     sink.listen(64)
+    threading.Thread(target=swallow, daemon=True).start()
     world.connectors[B].grant = [f"plain://127.0.0.1:{sink.getsockname()[1]}"]
+
+
+def swallow():
+    while True:
+        with sink.accept()[0] as relay:
+            while relay.recv(4096):
+                continue
 
 
 def has_old_table():

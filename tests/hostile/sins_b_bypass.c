@@ -28,7 +28,7 @@
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
 #endif
-enum { PAGE = 4096, RELAY = -1000 /* in a row: the descriptor of a relay that was dialled */ };
+enum { PAGE = 4096 };
 
 static char room[4096];
 static unsigned char page[2 * PAGE] __attribute__((aligned(4096)));
@@ -112,7 +112,7 @@ static long move_text(struct csn_call *call)
     if (got < 0) return got;
     long writable = RAW3(mprotect, there, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
     got = RAW5(mremap, there, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, victim);
-    return got < 0 ? got : writable < 0 ? writable : 1;
+    return got < 0 ? got : writable < 0 ? sins_made(SYS_mprotect, writable) : 1;
 }
 
 /* Data in the place of code: it does not run there. */
@@ -138,19 +138,13 @@ static long exec_over_runner(struct csn_call *call)
 
 /* ── 46: descriptors that lead outside ───────────────────────────────────────────────────────────────── */
 
-static long relay(struct csn_call *call)
-{
-    static int fd = -1;
-    if (fd < 0 || RAW3(fcntl, fd, F_GETFD, 0) < 0)
-        fd = csn_dial(call, "127.0.0.1", (uint16_t)sins_number(call, "/port", 0));
-    if (fd < 0) sins_note(call, "%s", csn_problem(call));
-    return fd;
-}
-
 static long relay_ioctl(struct csn_call *call)
 {
-    long fd = relay(call);
-    return fd < 0 ? -ENOTCONN : RAW3(ioctl, fd, sins_running()->args[0], sins_running()->args[1]);
+    int fd = csn_dial(call, "127.0.0.1", (uint16_t)sins_number(call, "/port", 0));
+    if (fd < 0) sins_note(call, "%s", csn_problem(call));
+    long got = fd < 0 ? -ENOTCONN : RAW3(ioctl, fd, sins_running()->args[0], sins_running()->args[1]);
+    if (fd >= 0) close(fd);
+    return got;
 }
 
 /* clang-format off */
