@@ -105,38 +105,40 @@ static void set_scene(const struct probe_who *who)
     probe_spaces_note();
 }
 
-static bool wanted(const struct probe_row *row, bool extras)
+/* One kind of namespace alone says which one is missing, and nothing more than the last row of all of them. */
+static bool names_one(const struct probe_row *row)
 {
-    return extras || row->need != PROBE_EXTRA;
+    return row->need == PROBE_LOWERABLE && row->holds != probe_empty_root;
 }
 
-static void start_all(bool extras, struct attempt attempts[ROWS])
+/* What is tried at first; extras: everything. */
+static bool at_first(const struct probe_row *row, bool extras)
 {
+    return extras || (row->need != PROBE_EXTRA && !names_one(row));
+}
+
+static bool names_one_only(const struct probe_row *row, bool extras)
+{
+    return !extras && names_one(row);
+}
+
+static void try_rows(bool (*wanted)(const struct probe_row *, bool), bool extras, struct probe_results *found)
+{
+    struct attempt attempts[ROWS];
+    uint64_t until = clock_now() + PATIENCE_MS * CLOCK_MS;
     for (unsigned i = 0; i < ROWS; i++) {
         attempts[i] = (struct attempt){-1, -1};
         if (wanted(&rows[i], extras) && counts(&rows[i])) start(&rows[i], &attempts[i]);
     }
-}
-
-void probe_walls(const struct probe_who *who, bool extras, struct probe_results *found)
-{
-    struct attempt attempts[ROWS];
-    uint64_t until = clock_now() + PATIENCE_MS * CLOCK_MS;
-    *found = (struct probe_results){.landlock_abi = landlock_abi()};
-    set_scene(who);
-    start_all(extras, attempts);
     for (unsigned i = 0; i < ROWS; i++) {
         const struct probe_row *row = &rows[i];
-        struct probe_result *result = &found->rows[found->count];
         if (!wanted(row, extras)) continue;
-        found->count++;
+        struct probe_result *result = &found->rows[found->count++];
         *result = (struct probe_result){.key = row->key, .name = row->name, .need = row->need};
         result->state = !counts(row) ? PROBE_NOT_NEEDED : finish(&attempts[i], until) ? PROBE_HOLDS : PROBE_MISSING;
-        if (result->state == PROBE_MISSING) probe_advise(who, row->key, result->advice);
+        if (result->state == PROBE_MISSING) probe_advise(&probe_scene.who, row->key, result->advice);
     }
 }
-
-/* ── judging ─────────────────────────────────────────────────────────────────────────────────────────── */
 
 static const struct probe_result *first_missing(const struct probe_results *found, enum probe_need need)
 {
@@ -145,9 +147,30 @@ static const struct probe_result *first_missing(const struct probe_results *foun
     return NULL;
 }
 
+void probe_walls(const struct probe_who *who, bool extras, struct probe_results *found)
+{
+    *found = (struct probe_results){.landlock_abi = landlock_abi()};
+    set_scene(who);
+    try_rows(at_first, extras, found);
+    if (first_missing(found, PROBE_LOWERABLE)) try_rows(names_one_only, extras, found);
+}
+
+/* ── judging ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Of the namespaces: a kind by its name rather than all of them together. */
+static const struct probe_result *most_precise(const struct probe_results *found)
+{
+    const struct probe_result *all = first_missing(found, PROBE_LOWERABLE);
+    for (unsigned i = 0; i < found->count; i++)
+        if (found->rows[i].need == PROBE_LOWERABLE && found->rows[i].state == PROBE_MISSING &&
+            strcmp(found->rows[i].key, "empty_root") != 0)
+            return &found->rows[i];
+    return all;
+}
+
 bool probe_judge(const struct probe_results *found, bool lowered, uint32_t *without, struct err *err)
 {
-    const struct probe_result *must = first_missing(found, PROBE_MUST), *space = first_missing(found, PROBE_LOWERABLE);
+    const struct probe_result *must = first_missing(found, PROBE_MUST), *space = most_precise(found);
     *without = 0;
     if (must)
         return err_set(err, ERR_MISSING_LAYER, "this machine lacks a wall (%s; nothing lowers this): %s", must->name,

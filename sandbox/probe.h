@@ -38,8 +38,8 @@ struct probe_who {
 
 /* True for a process that can make namespaces and change uids without a user namespace. */
 bool probe_privileged(void);
-/* Tries every wall, all at the same time; all within 15 seconds. extras: those that the daemon can do without too.
- */
+/* Tries every wall, all at the same time, all within 15 seconds. extras: those that the daemon can do without too, and
+ * each kind of namespace alone even where all of them hold together. */
 void probe_walls(const struct probe_who *who, bool extras, struct probe_results *found);
 /* Refuses what may not be done without, in words for the administrator. lowered: MinimumIsolation=lowered; without: the
  * walls (bit per enum wall) that cells then do not put up. */

@@ -48,7 +48,9 @@ static bool be_ordinary(void)
 static _Noreturn void die_without_core(void)
 {
     struct rlimit none = {0, 0};
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0 || chdir("/proc") < 0) _exit(1);
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+        setrlimit(RLIMIT_CORE, &none) < 0 || chdir("/proc") < 0)
+        _exit(1);
     signal(SIGABRT, SIG_DFL);
     abort();
 }

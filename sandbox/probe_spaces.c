@@ -90,9 +90,11 @@ bool probe_uts_space(void)
     return arrive() && is_own("uts");
 }
 
+/* As a cell is born: all kinds at once. */
 bool probe_empty_root(void)
 {
     struct err err = {0};
-    return arrive() && namespace_root(&err) && privileges_drop(0, 0, false, &err) && empty_inside() &&
+    return arrive() && getpid() == 1 && is_own("pid") && is_own("net") && is_own("mnt") && is_own("ipc") &&
+           is_own("uts") && namespace_root(&err) && privileges_drop(0, 0, false, &err) && empty_inside() &&
            unshare(CLONE_NEWNS) < 0;
 }

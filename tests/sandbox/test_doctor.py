@@ -5,6 +5,7 @@ What doctor says and what the daemon does are the same."""
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ LAYERS = [
     ("no-new-privs", CANNOT, CANNOT, "no_new_privs", "no_new_privs is refused"),
     ("setresuid-lies", CANNOT, FULL, "plugin_uid", "CAP_SETUID"),
     ("limits-lie", CANNOT, CANNOT, "limits", "setrlimit"),
+    ("dumpable-lies", CANNOT, CANNOT, "no_dumps", "core_pattern"),
     ("pidfd", CANNOT, CANNOT, "proc", "/proc"),
     ("mdwe", FULL, FULL, "mdwe", "Linux 6.3"),
     ("memfd-secret", FULL, FULL, "memfd_secret", "secretmem.enable=1"),
@@ -196,6 +198,19 @@ def test_no_user_of_its_own():
     refuses("setresuid-lies", "a user of its own")
 
 
+def test_root_without_its_rights():
+    """As in many containers: it could make user namespaces, but connectors would then run as root itself."""
+    bare = [shutil.which("setpriv"), "--inh-caps=-all", "--bounding-set=-sys_admin"]
+    done = subprocess.run([*bare, CAISSON, "--home", "/nonexistent", "doctor", "--json"], capture_output=True, text=True,
+                          timeout=60)
+    report = json.loads(done.stdout)
+    assert done.returncode == CANNOT and state_of(report, "plugin_uid")["state"] == "missing", report
+    with Daemon("[Daemon]\nMinimumIsolation=lowered") as other:
+        other.prefix = bare
+        assert "ready" not in other.start(expect=False)
+        assert other.process.wait(60) != 0 and "a user of its own" in words_of(other), words_of(other)
+
+
 # ── control groups ────────────────────────────────────────────────────────────────────────────────────
 
 def own_groups():
@@ -243,6 +258,37 @@ def test_control_groups():
             os.rmdir(folder)
 
 
+def test_a_group_that_was_given_away():
+    """Marked as systemd marks it, version 2: the daemon lives in a group below, and goes on without its controllers."""
+    place = next((path for path in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.path.exists(path + "/cgroup.procs")), None)
+    folder = None
+    try:
+        with contextlib.suppress(OSError, TypeError):
+            folder = tempfile.mkdtemp(prefix="caisson-test.", dir=place)
+            os.setxattr(folder, "user.delegate", b"1")
+        if not folder:
+            print("SKIP a_group_that_was_given_away: no control group of version 2 can be made here", flush=True)
+            return
+        with Daemon() as other:
+            other.prefix = ["/bin/sh", "-c", 'echo 0 >"$0/cgroup.procs" && exec "$@"', folder]
+            other.start()
+            other.enable("hello")
+            assert other.call("hello", "greet", {"name": "Ada"}).status == 200
+            with open(os.path.join(folder, "daemon", "cgroup.procs"), encoding="ascii") as procs:
+                inside = {int(pid) for pid in procs.read().split()}
+            assert inside >= {other.process.pid, other.role("runner"), other.role("vault")}, inside
+            words = words_of(other)
+            bounded = '"bound":"nothing"' not in words
+            assert bounded or "no controller of memory, pids or cpu" in words, words
+            assert bounded == any(name.startswith("cell-") for name in os.listdir(folder))
+            other.stop()
+    finally:
+        if folder:
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(os.path.join(folder, "daemon"))
+            os.rmdir(folder)
+
+
 def test_control_group_that_is_not_there():
     with Daemon("[Daemon]\nControlGroup=/sys/fs/cgroup/there-is-none") as other:
         status, report = doctor(home=other.home)
@@ -252,5 +298,6 @@ def test_control_group_that_is_not_there():
 
 
 if __name__ == "__main__":
-    root_only = {"test_each_layer_in_turn_as_a_user", "test_no_user_of_its_own", "test_control_groups"}
+    root_only = {"test_each_layer_in_turn_as_a_user", "test_no_user_of_its_own", "test_root_without_its_rights",
+                 "test_control_groups", "test_a_group_that_was_given_away"}
     run([case for name, case in list(globals().items()) if name.startswith("test_") and (ROOT or name not in root_only)])

@@ -68,6 +68,7 @@ static const struct layer {
     {"capset-lies", {__NR_capset, 1, LIES, ALL, "hidden"}},
     {"limits-lie", {__NR_prlimit64, 1, SECCOMP_RET_ALLOW, {{2, ~UINT64_C(0), 0}}, "reading"}},
     {"limits-lie", {__NR_prlimit64, 1, LIES, ALL, "hidden"}},
+    {"dumpable-lies", {__NR_prctl, 1, LIES, INT(0, PR_SET_DUMPABLE), "hidden"}},
     {"pidfd", {__NR_pidfd_open, 1, GONE(ENOSYS), ALL, "hidden"}},
     {"mdwe", {__NR_prctl, 1, GONE(EINVAL), INT(0, 65), "PR_SET_MDWE"}},
     {"memfd-secret", {__NR_memfd_secret, 1, GONE(ENOSYS), ALL, "hidden"}},
