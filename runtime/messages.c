@@ -88,6 +88,7 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_START] = {"start", L, R, EXACT(struct msg_start), 0, 0},
     [MSG_CANCEL] = {"cancel", L, R, EXACT(struct msg_cancel), 0, 0},
     [MSG_REVOKE] = {"revoke", L, R, EXACT(struct msg_revoke), 0, 0},
+    [MSG_WORKER_TRIED] = {"worker-tried", R, L, EXACT(struct msg_worker_tried), 0, 0},
     [MSG_WORKER_ENDED] = {"worker-ended", R, L, EXACT(struct msg_worker_ended), 0, 0},
     [MSG_INCIDENT] = {"incident", V | B | R, L, EXACT(struct msg_incident), 0, 0},
 

@@ -41,7 +41,7 @@ enum msg_type {
     /* ledger ↔ broker */
     MSG_GATE_OPEN, MSG_GATE_CLOSE, MSG_GATE_CLOSED,
     /* ledger ↔ runner */
-    MSG_START, MSG_CANCEL, MSG_REVOKE, MSG_WORKER_ENDED,
+    MSG_START, MSG_CANCEL, MSG_REVOKE, MSG_WORKER_TRIED, MSG_WORKER_ENDED,
     /* vault, broker, runner → ledger */
     MSG_INCIDENT,
     /* runner → vault, broker */
@@ -393,6 +393,13 @@ struct violation {
     uint64_t args[6];
 };
 enum worker_phase { PHASE_LOAD = 1, PHASE_CALL = 2 };
+/* A call's worker made a system call that is refused. Sent before that is answered: so it is here before anything that
+ * the worker says afterwards. */
+struct msg_worker_tried {
+    struct call_ref call;
+    uint32_t phase;
+    struct violation what;
+};
 struct msg_worker_ended {
     struct call_ref call;
     uint32_t class, reason; /* CLASS_OK: ended after a whole reply; else crashed, timeout, violation, refused */

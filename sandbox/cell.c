@@ -54,6 +54,17 @@ static void tell_ended(struct cell *cell, const struct cell_worker *worker, int 
     tell(cell, &report, -1);
 }
 
+void cell_tell_attempt(struct cell *cell, const struct cell_worker *worker, const struct cell_attempt *attempt)
+{
+    struct cell_report report = {.event = attempt ? CELL_TRIED : CELL_LOADED,
+                                 .worker = worker->number,
+                                 .loading = worker->loading,
+                                 .attempt_count = worker->attempt_count};
+    memcpy(report.attempts, worker->attempts, sizeof report.attempts);
+    if (attempt) report.attempts[0] = *attempt;
+    tell(cell, &report, -1);
+}
+
 /* ── descriptors of a worker ─────────────────────────────────────────────────────────────────────────── */
 
 static void watch(struct cell *cell, struct cell_worker *worker, int fd, enum watched what)
@@ -184,6 +195,9 @@ static void on_request(struct cell *cell, const struct cell_request *request, st
         break;
     case CELL_KILL:
         if (worker) kill_worker(worker, ENDED_KILLED);
+        break;
+    case CELL_NOTED:
+        if (worker && !notify_noted(worker)) kill_worker(worker, ENDED_KILLED);
         break;
     default: break;
     }

@@ -38,7 +38,8 @@ enum cell_order {
     CELL_GO,       /* the runner has looked: the plugin may be loaded */
     CELL_CALL,     /* a spare or leased worker gets a call: its deadline */
     CELL_IDLE,     /* a leased worker waits: no deadline */
-    CELL_KILL
+    CELL_KILL,
+    CELL_NOTED /* what CELL_TRIED told is written down: the refused call may now be answered */
 };
 struct cell_request {
     uint32_t order, worker; /* worker: the runner's number, never 0, never used again */
@@ -49,7 +50,9 @@ enum cell_event {
     CELL_UP = 1,  /* the cell is confined and serves */
     CELL_REFUSED, /* it is not, and ends; text says why, kind how */
     CELL_READY,   /* with one descriptor: the worker's pidfd; the worker is confined and waits for CELL_GO */
-    CELL_ENDED    /* the worker is dead and reaped */
+    CELL_ENDED,   /* the worker is dead and reaped */
+    CELL_TRIED,   /* it made a call that is refused, attempts[0], and stands still in it until CELL_NOTED */
+    CELL_LOADED   /* its plugin is loaded, and attempts were made meanwhile; else nothing is said of it */
 };
 /* Why a worker is dead: by itself, or killed by the cell. */
 enum cell_why { ENDED_ITSELF, ENDED_KILLED, ENDED_DEADLINE, ENDED_LOAD_DEADLINE, ENDED_ATTEMPTS };

@@ -26,6 +26,8 @@ struct cell_worker {
     uint32_t code_left;         /* executable mappings that may still be made */
     bool loading;               /* until the mark, also in the report of its death */
     uint32_t attempt_count, attempt_kept;
+    bool holds;    /* an attempt was told and is not noted yet: */
+    uint64_t held; /* its notification */
     struct cell_attempt attempts[POLICY_REPORTS];
 };
 
@@ -51,6 +53,10 @@ bool notify_answer(struct cell *cell, struct cell_worker *worker);
 void notify_quickly(const struct cell_worker *worker);
 /* Lets the loader's first openat through, now that the runner has looked. */
 bool notify_go(struct cell *cell, struct cell_worker *worker);
+/* Answers the attempt that was told, now that it is written down: no reply can overtake its report. */
+bool notify_noted(struct cell_worker *worker);
+/* cell.c: tells the runner of a worker's attempt (CELL_TRIED), or of those up to its loading (NULL: CELL_LOADED). */
+void cell_tell_attempt(struct cell *cell, const struct cell_worker *worker, const struct cell_attempt *attempt);
 /* confine.c: in the new process: walls, then worker_main. */
 _Noreturn void worker_start(struct cell *cell, const int channels[CHANNELS], int carrier);
 /* worker.c: loads the plugin, serves calls. */

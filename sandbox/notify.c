@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers the workers' listeners: one injected open, as many executable mappings as the plugin has code segments, and
- * for everything else "not permitted" and a line in the report. Arguments are registers: nothing here is read from the
- * worker's memory, and a worker has one thread, so what is decided on is what the kernel then does. */
+ * for everything else a report, and "not permitted" once that is written down. Arguments are registers: nothing here is
+ * read from the worker's memory, and a worker has one thread, so what is decided on is what the kernel then does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -75,25 +75,33 @@ static bool same_attempt(const struct cell_attempt *kept, const struct seccomp_d
            memcmp(kept->args, data->args, sizeof kept->args) == 0;
 }
 
-static void report(struct cell_worker *worker, const struct seccomp_data *data)
+static void keep(struct cell_worker *worker, const struct cell_attempt *attempt, const struct seccomp_data *data)
 {
     worker->attempt_count++;
     for (uint32_t i = 0; i < worker->attempt_kept; i++)
         if (same_attempt(&worker->attempts[i], data)) return;
-    if (worker->attempt_kept == POLICY_REPORTS) return;
-    struct cell_attempt *kept = &worker->attempts[worker->attempt_kept++];
-    *kept = (struct cell_attempt){.number = data->nr, .arch = data->arch};
-    for (int i = 0; i < 6; i++) kept->args[i] = data->args[i];
+    if (worker->attempt_kept < POLICY_REPORTS) worker->attempts[worker->attempt_kept++] = *attempt;
 }
 
-static bool refuse(struct cell_worker *worker, const struct seccomp_notif *asked)
+/* The worker stands still in its call until the report is where nothing can be taken back. */
+static bool refuse(struct cell *cell, struct cell_worker *worker, const struct seccomp_notif *asked)
 {
-    report(worker, &asked->data);
-    if (worker->attempt_count > POLICY_ATTEMPTS) {
-        worker->why = ENDED_ATTEMPTS;
-        return false;
-    }
-    return respond(worker, asked->id, EPERM, 0);
+    struct cell_attempt attempt = {.number = asked->data.nr, .arch = asked->data.arch};
+    for (int i = 0; i < 6; i++) attempt.args[i] = asked->data.args[i];
+    keep(worker, &attempt, &asked->data);
+    worker->holds = true;
+    worker->held = asked->id;
+    cell_tell_attempt(cell, worker, &attempt);
+    if (worker->attempt_count <= POLICY_ATTEMPTS) return true;
+    worker->why = ENDED_ATTEMPTS;
+    return false;
+}
+
+bool notify_noted(struct cell_worker *worker)
+{
+    bool held = worker->holds && worker->state != WORKER_DYING;
+    worker->holds = false;
+    return !held || respond(worker, worker->held, EPERM, 0);
 }
 
 bool notify_go(struct cell *cell, struct cell_worker *worker)
@@ -113,8 +121,9 @@ static bool first_open(struct cell *cell, struct cell_worker *worker, const stru
     return true;
 }
 
-static bool loaded(struct cell_worker *worker, const struct seccomp_notif *asked)
+static bool loaded(struct cell *cell, struct cell_worker *worker, const struct seccomp_notif *asked)
 {
+    if (worker->attempt_count) cell_tell_attempt(cell, worker, NULL);
     worker->loading = false;
     worker->code_left = 0;
     worker->load_deadline = 0;
@@ -135,6 +144,6 @@ bool notify_answer(struct cell *cell, struct cell_worker *worker)
     }
     bool no_wall = asked.data.nr == SYS_mmap ? !policy_has(WALL_CODE) : !policy_has(WALL_FILTER_L) && !worker->loading;
     if (no_wall) return respond(worker, asked.id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
-    if (is_mark(&asked.data) && worker->state == WORKER_LOADING) return loaded(worker, &asked);
-    return refuse(worker, &asked);
+    if (is_mark(&asked.data) && worker->state == WORKER_LOADING) return loaded(cell, worker, &asked);
+    return refuse(cell, worker, &asked);
 }

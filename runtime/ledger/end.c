@@ -198,7 +198,8 @@ void on_worker_ended(struct role *role, struct role_line *line, const struct rol
         return;
     }
     if (!run || run->state == RUN_READY) {
-        if (ended->class != CLASS_OK) late_end(ledger, ended);
+        bool known = run ? ended->report_count <= run->tried_count : reports_known(ended);
+        if (ended->class != CLASS_OK || !known) late_end(ledger, ended);
         return;
     }
     if (run->state == RUN_NEW || run->has_worker) return;
@@ -262,6 +263,10 @@ static bool spill(struct ledger *ledger, struct running *run)
                           .gate = run->gate,
                           .worker = run->worker};
     memcpy(one.reply_digest, run->end.reply_digest, HASH_BYTES);
+    if (run->tried_count) {
+        one.worker.report_count = run->tried_count;
+        memcpy(one.worker.reports, run->tried, sizeof one.worker.reports);
+    }
     if (spill_add(&ledger->spill, &one, &err)) {
         ledger->spilled++;
         return true;
@@ -290,6 +295,7 @@ void outcomes_done(struct ledger *ledger, bool durable, const struct err *why)
     for (unsigned i = 0; i < ledger->ready_count; i++) {
         struct running *run = ledger->ready[i];
         bool written = durable || spill(ledger, run); /* before anybody hears of it */
+        if (written) reports_closed(run);
         answer_end(ledger, run, durable ? NULL : why);
         if (durable) ledger->counters.by_class[run->call.class]++;
         if (written)

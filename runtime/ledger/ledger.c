@@ -210,6 +210,7 @@ static const struct role_handler handlers[] = {
     {MSG_BEGIN, on_begin},
     {MSG_END, on_end},
     {MSG_GATE_CLOSED, on_gate_closed},
+    {MSG_WORKER_TRIED, on_worker_tried},
     {MSG_WORKER_ENDED, on_worker_ended},
     {MSG_INCIDENT, on_incident},
     {MSG_WORKSPACE_KEY_ANSWER, on_answer},

@@ -113,6 +113,13 @@ void outcomes_done(struct ledger *ledger, bool durable, const struct err *why);
 void outcome_join(struct running *run);
 bool outcome_write(struct ledger *ledger, struct running *run, bool spilled, struct err *err);
 
+/* reports.c: system calls that workers were refused. */
+void on_worker_tried(struct role *role, struct role_line *line, const struct role_message *message);
+/* The call's outcome is written, with all that was reported so far. */
+void reports_closed(const struct running *run);
+/* Does an outcome that is written have all of these? */
+bool reports_known(const struct msg_worker_ended *ended);
+
 /* deaths.c: lines that were replaced, calls of older starts, incidents. */
 void ledger_line(struct role *role, struct role_line *line);
 bool adopt_open_calls(struct ledger *ledger, struct err *err);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An outcome is class × sent: how three witnesses' words become one record. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,28 +77,12 @@ static int64_t bounded(uint64_t value)
     return value > INT64_MAX ? INT64_MAX : (int64_t)value;
 }
 
-void record_reports(struct record *record, const struct violation *reports, uint32_t count)
-{
-    BUF_AUTO text = {.max = 8192};
-    bool ok = buf_text(&text, "[");
-    for (uint32_t i = 0; ok && i < count && i < REPORTS; i++) {
-        const struct violation *one = &reports[i];
-        ok = buf_print(&text, "%s{\"arch\":%" PRIu32 ",\"args\":[", i ? "," : "", one->arch);
-        for (int a = 0; ok && a < 6; a++) ok = buf_print(&text, "%s\"%" PRIx64 "\"", a ? "," : "", one->args[a]);
-        ok = ok && buf_print(&text, "],\"number\":%" PRId32 "}", one->number);
-    }
-    ok = ok && buf_text(&text, "]");
-    record_json(record, "reports", ok ? text.bytes : "[]", ok ? text.used : 2);
-    record_int(record, "report_count", count);
-}
-
 static void add_worker(struct record *record, const struct msg_worker_ended *worker)
 {
     record_int(record, "exit", worker->exit_code);
     record_int(record, "signal", worker->signal);
     record_int(record, "cpu_us", bounded(worker->cpu_us));
     record_int(record, "peak_kb", bounded(worker->peak_kb));
-    if (worker->report_count) record_reports(record, worker->reports, worker->report_count);
 }
 
 static void add_gate(struct record *record, const struct running *run)
@@ -147,6 +130,7 @@ static void describe(struct record *record, const struct running *run, bool kept
     add_gate(record, run);
     add_reply(record, run);
     if (run->has_worker) add_worker(record, &run->worker);
+    reports_record(record, run);
 }
 
 /* Only what may be replayed is kept: an answer of a call that may run again would never be read. */

@@ -15,5 +15,8 @@ struct sent_facts {
 };
 enum call_sent outcome_sent(const struct sent_facts *facts);
 
-/* The fields reports and report_count. */
+/* reports.c: the fields reports and report_count. */
 void record_reports(struct record *record, const struct violation *reports, uint32_t count);
+struct running;
+/* The same for a call's outcome, where there is something to say. */
+void reports_record(struct record *record, const struct running *run);

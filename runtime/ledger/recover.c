@@ -77,6 +77,8 @@ static void unspill(struct running *run, const struct spilled *one)
     run->has_worker = one->has_worker;
     run->gate = one->gate;
     run->worker = one->worker;
+    run->tried_count = one->worker.report_count;
+    memcpy(run->tried, one->worker.reports, sizeof run->tried);
     run->end.log_lines = one->log_lines;
     run->end.reply_size = one->reply_size;
     memcpy(run->end.reply_digest, one->reply_digest, HASH_BYTES);

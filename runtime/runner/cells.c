@@ -138,6 +138,10 @@ static void heard_report(struct runner *runner, struct home *home, const struct 
         return;
     else if (report->event == CELL_ENDED)
         worker_ended(runner, worker, report);
+    else if (report->event == CELL_TRIED)
+        worker_tried(runner, worker, report);
+    else if (report->event == CELL_LOADED)
+        worker_loaded(runner, worker, report);
     else if (report->event == CELL_READY && frame->fd_count == 1)
         worker_ready(runner, worker, frame->fds[0]);
 }

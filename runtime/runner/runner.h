@@ -59,6 +59,7 @@ struct worker {
     /* why it is being ended, and for which call, when the call is not attached any more */
     struct call_ref last;
     bool answered;                  /* the last call's reply was whole */
+    uint32_t untold;                /* refused system calls that it made before it had a call, not reported yet */
     uint32_t end_class, end_reason; /* CLASS_NONE: the cell's report decides */
 };
 
@@ -128,6 +129,9 @@ struct worker *worker_by_number(struct runner *runner, uint32_t number);
 bool worker_assign(struct runner *runner, struct call *call, struct err *err);
 void worker_ready(struct runner *runner, struct worker *worker, int pidfd);
 void worker_ended(struct runner *runner, struct worker *worker, const struct cell_report *report);
+/* It made a system call that is refused; or its plugin is loaded, and it made some meanwhile. */
+void worker_tried(struct runner *runner, struct worker *worker, const struct cell_report *report);
+void worker_loaded(struct runner *runner, struct worker *worker, const struct cell_report *report);
 /* Ends it; class and reason: for its call, CLASS_NONE: what the cell reports. */
 void worker_end(struct runner *runner, struct worker *worker, uint32_t class, uint32_t reason);
 void worker_answered(struct runner *runner, struct worker *worker);
@@ -159,6 +163,7 @@ uint64_t calls_tick(struct runner *runner, uint64_t now);
 
 /* tell.c: what the ledger hears */
 void tell_refused(struct runner *runner, const struct call_ref *call, uint32_t class, uint32_t reason);
+void tell_tried(struct runner *runner, const struct worker *worker, const struct cell_report *report);
 void tell_ended(struct runner *runner, const struct worker *worker, const struct cell_report *report);
 void tell_incident(struct runner *runner, enum incident_kind kind, const struct home *home, const struct call_ref *call,
                    const struct cell_report *report);

@@ -64,6 +64,13 @@ void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason)
         judge_exit(report->exit_code, class, reason);
 }
 
+void tell_tried(struct runner *runner, const struct worker *worker, const struct cell_report *report)
+{
+    struct msg_worker_tried tried = {.call = worker->last, .phase = report->loading ? PHASE_LOAD : PHASE_CALL};
+    memcpy(&tried.what, &report->attempts[0], sizeof tried.what);
+    send_ledger(runner, MSG_WORKER_TRIED, &tried, sizeof tried);
+}
+
 void tell_ended(struct runner *runner, const struct worker *worker, const struct cell_report *report)
 {
     struct msg_worker_ended ended = {.call = worker->last,
@@ -89,7 +96,8 @@ void tell_incident(struct runner *runner, enum incident_kind kind, const struct 
     if (report) {
         incident.exit_code = report->exit_code;
         incident.signal = report->signal;
-        incident.phase = report->loading ? PHASE_LOAD : PHASE_CALL;
+        /* What a plugin does before its first call counts as loading: its own word on when that is over is no word. */
+        incident.phase = report->loading || kind == INCIDENT_LOAD ? PHASE_LOAD : PHASE_CALL;
         incident.report_count = report->attempt_count;
         memcpy(incident.reports, report->attempts, sizeof incident.reports);
     }

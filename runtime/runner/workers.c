@@ -278,28 +278,64 @@ void worker_answered(struct runner *runner, struct worker *worker)
     spares_refill(runner, worker->home);
 }
 
+/* ── what it tried ───────────────────────────────────────────────────────────────────────────────────── */
+
+static const struct call_ref *last_call(const struct worker *worker)
+{
+    return worker->last.attempt ? &worker->last : NULL;
+}
+
+/* First the ledger hears of it, then the worker gets its answer: no reply can be ahead of its reports. */
+void worker_tried(struct runner *runner, struct worker *worker, const struct cell_report *report)
+{
+    if (last_call(worker))
+        tell_tried(runner, worker, report);
+    else
+        worker->untold++;
+    home_order(worker->home, CELL_NOTED, worker->number, 0, NULL);
+}
+
+void worker_loaded(struct runner *runner, struct worker *worker, const struct cell_report *report)
+{
+    worker->untold = 0;
+    tell_incident(runner, INCIDENT_LOAD, worker->home, last_call(worker), report);
+}
+
+/* ── its death ───────────────────────────────────────────────────────────────────────────────────────── */
+
 static void tell_death(struct runner *runner, struct worker *worker, const struct cell_report *report, bool faulty)
 {
+    bool early = worker->untold || (faulty && report->loading); /* an incident, whatever else it is */
+    if (early) tell_incident(runner, INCIDENT_LOAD, worker->home, last_call(worker), report);
     if (worker->call) {
         tell_ended(runner, worker, report);
         if (report->exit_code == WORKER_MISMATCH && !report->signal)
             tell_incident(runner, INCIDENT_DIGEST_MISMATCH, worker->home, &worker->last, report);
-    } else if (faulty) {
-        enum incident_kind kind = worker->answered ? INCIDENT_LATE_END : INCIDENT_LOAD;
-        tell_incident(runner, kind, worker->home, worker->answered ? &worker->last : NULL, report);
+    } else if (faulty && worker->answered) {
+        tell_incident(runner, INCIDENT_LATE_END, worker->home, &worker->last, report);
+    } else if (faulty && !early) {
+        tell_incident(runner, INCIDENT_LOAD, worker->home, NULL, report);
     } else if (worker->answered && report->attempt_count) {
         worker->end_class = CLASS_OK;
         tell_ended(runner, worker, report);
     }
 }
 
-/* The plugin's own doing: crashes, violations, objects that do not load. Being slow is not among them. */
+/* Our exit code for walls that did not go up, from a worker whose walls were seen: a plugin borrowed it. */
+static bool borrowed_walls(const struct worker *worker, const struct cell_report *report)
+{
+    return worker->checked && !report->signal && report->exit_code == WORKER_WALLS;
+}
+
+/* The plugin's own doing: crashes, violations, objects that do not load, and whatever else ends a process that was
+ * found confined before it is loaded. Being slow is not among them. */
 static bool own_fault(const struct worker *worker, const struct cell_report *report)
 {
     uint32_t class, reason;
     judge(report, &class, &reason);
     return worker->end_class == CLASS_NONE && report->why != ENDED_KILLED &&
-           (class == CLASS_CRASHED || class == CLASS_VIOLATION || reason == REASON_LOAD_FAILED);
+           (class == CLASS_CRASHED || class == CLASS_VIOLATION || reason == REASON_LOAD_FAILED ||
+            (report->loading && worker->checked) || borrowed_walls(worker, report));
 }
 
 void worker_ended(struct runner *runner, struct worker *worker, const struct cell_report *report)
@@ -307,10 +343,12 @@ void worker_ended(struct runner *runner, struct worker *worker, const struct cel
     struct home *home = worker->home;
     struct call *call = worker->call;
     uint32_t class, reason = worker->end_reason;
-    bool faulty = own_fault(worker, report);
+    bool faulty = own_fault(worker, report), borrowed = borrowed_walls(worker, report);
     worker->state = HELD_ENDING; /* one that never got as far as a check must not pass for a spare below */
     if (worker->end_class == CLASS_NONE) judge(report, &class, &reason);
-    if (report->exit_code == WORKER_WALLS)
+    if (worker->end_class == CLASS_NONE && borrowed)
+        worker->end_class = CLASS_CRASHED, worker->end_reason = reason = REASON_EXIT;
+    if (report->exit_code == WORKER_WALLS && !borrowed)
         log_event(LOG_LEVEL_ERROR, "worker-unconfined", log_text("connector", home->entry ? home->entry->name : "?"));
     tell_death(runner, worker, report, faulty);
     if (faulty) home_failed(runner, home);

@@ -39,8 +39,19 @@ void drive_send(struct drive *drive, enum drive_peer to, unsigned type, const vo
 
 static void forget_gone(struct drive *drive);
 
+/* Attempts come by the dozen: they are kept apart. */
+static bool keep_tried(struct drive *drive, const struct wire_frame *frame)
+{
+    struct msg_head head;
+    memcpy(&head, frame->bytes, sizeof head);
+    if (head.type != MSG_WORKER_TRIED) return false;
+    memcpy(&drive->tried[drive->tried_count++ % DRIVE_TRIED], frame->bytes + sizeof head, sizeof *drive->tried);
+    return true;
+}
+
 static void keep(struct drive *drive, enum drive_peer from, struct wire_frame *frame)
 {
+    if (keep_tried(drive, frame)) return;
     for (int i = 0; i < DRIVE_INBOX; i++) {
         struct drive_frame *slot = &drive->inbox[i];
         if (slot->used) continue;
@@ -458,6 +469,7 @@ bool drive_feed(struct drive *drive, struct drive_call *call)
         drive_drop(half);
     }
     size_t size = build_secret(call, &secret.frame);
+    if (call->stop_runner) kill(drive->pid, SIGSTOP);
     call->fed = clock_now();
     write_call(call);
     write_secret(drive, call, slot, &secret, size); /* the worker waits for this one first */

@@ -14,7 +14,7 @@
 #include "runtime/registry.h"
 
 enum drive_peer { DRIVE_CONTROL, DRIVE_LEDGER, DRIVE_FRONT, DRIVE_VAULT, DRIVE_BROKER, DRIVE_PEERS };
-enum { DRIVE_ENTRIES = 8, DRIVE_INBOX = 128, DRIVE_CHANNELS = 64 };
+enum { DRIVE_ENTRIES = 8, DRIVE_INBOX = 128, DRIVE_CHANNELS = 64, DRIVE_TRIED = 128 };
 
 struct drive_entry {
     const char *plugin; /* path of the shared object */
@@ -43,6 +43,9 @@ struct drive {
     unsigned entry_count;
     uint8_t digests[DRIVE_ENTRIES][HASH_BYTES];
     struct drive_frame inbox[DRIVE_INBOX];
+    /* what the ledger heard of refused system calls, in order; the newest when there are more */
+    unsigned tried_count;
+    struct msg_worker_tried tried[DRIVE_TRIED];
     /* what vault and broker hold, by channel number */
     struct {
         uint32_t number;
@@ -75,6 +78,7 @@ struct drive_call {
     uint8_t workspace, credential;    /* made into ids */
     uint64_t deadline_ms;             /* 0: 5000 */
     bool tamper_input, tamper_action, skip_secret, take_first, no_done;
+    bool stop_runner; /* SIGSTOP before the worker gets its frames */
     /* results */
     bool taken, replied, half_vault, half_broker;
     uint32_t reason, channel;

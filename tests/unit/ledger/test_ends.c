@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ends against the real process: how they are joined from three sides, and what a death leaves behind. */
+#include <linux/audit.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -81,6 +82,88 @@ static void test_crash_alone(void **state)
     tell_worker(rig, &begun.call, CLASS_VIOLATION, REASON_SYSCALL, 31);
     for (int i = 0; i < 1000 && rig_number(rig, "SELECT count(*) FROM entry WHERE kind = 4") == 0; i++) usleep(5000);
     rig_check(rig, 4, NULL, "event", "late_end");
+    rig_verify(rig);
+}
+
+/* ── what workers tried ────────────────────────────────────────────────────────────────────────────── */
+
+static void tell_tried(struct rig *rig, const struct call_ref *call, int32_t number, uint64_t first)
+{
+    struct msg_worker_tried tried = {
+        .call = *call, .phase = PHASE_CALL, .what = {.number = number, .arch = AUDIT_ARCH_X86_64, .args = {first}}};
+    rig_send(rig, rig->runner, rig->runner_generation, MSG_WORKER_TRIED, 0, &tried, sizeof tried, NULL, 0);
+}
+
+static void tell_end(struct rig *rig, const struct call_ref *call, uint32_t count)
+{
+    struct msg_worker_ended ended = {.call = *call, .class = CLASS_OK, .signal = 9, .report_count = count};
+    ended.reports[0] = (struct violation){.number = 257, .arch = AUDIT_ARCH_X86_64, .args = {1}};
+    rig_send(rig, rig->runner, rig->runner_generation, MSG_WORKER_ENDED, 0, &ended, sizeof ended, NULL, 0);
+}
+
+static void check_report(const json_t *body, size_t index, const char *name, int number)
+{
+    const json_t *report = json_array_get(json_object_get(body, "reports"), index);
+    assert_string_equal(rig_text(report, "name"), name);
+    assert_int_equal(json_integer_value(json_object_get(report, "number")), number);
+    assert_int_equal(json_array_size(json_object_get(report, "args")), 6);
+}
+
+/* A good reply does not hide what was tried before it: the outcome has it, by name. */
+static void test_tried(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    struct msg_begun begun = rig_begin_ok(rig, &ask);
+    tell_tried(rig, &begun.call, 257, 1);
+    tell_tried(rig, &begun.call, 257, 1);
+    tell_tried(rig, &begun.call, 0x40000000 + 39, 2);
+    rig_nothing(rig, rig->runner);
+    struct msg_end end = rig_end_of(&begun.call, CLASS_OK);
+    rig_send_end(rig, &end, NULL);
+    rig_gate(rig, &begun.call, 0, 0, false);
+    assert_int_equal(rig_ended(rig).class, CLASS_OK);
+    json_t *body = rig_entry(rig, 2, &begun.call);
+    assert_int_equal(json_array_size(json_object_get(body, "reports")), 2);
+    assert_int_equal(json_integer_value(json_object_get(body, "report_count")), 3);
+    check_report(body, 0, "openat", 257);
+    check_report(body, 1, "x32:getpid", 0x40000000 + 39);
+    json_decref(body);
+    /* the worker's end says nothing new */
+    tell_end(rig, &begun.call, 3);
+    rig_nothing(rig, rig->runner);
+    assert_int_equal(rig_number(rig, "SELECT count(*) FROM entry WHERE kind = 4"), 0);
+    rig_verify(rig);
+}
+
+/* Nobody can add to a call that is over; what its worker tried after the reply is an incident. */
+static void test_tried_late(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    struct msg_begun quiet = rig_begin_ok(rig, &ask), loud = rig_begin_ok(rig, &ask);
+    const struct call_ref *calls[] = {&quiet.call, &loud.call};
+    tell_tried(rig, &loud.call, 257, 1);
+    rig_nothing(rig, rig->runner);
+    for (int i = 0; i < 2; i++) {
+        struct msg_end end = rig_end_of(calls[i], CLASS_OK);
+        rig_send_end(rig, &end, NULL);
+        rig_gate(rig, calls[i], 0, 0, false);
+        assert_int_equal(rig_ended(rig).class, CLASS_OK);
+        tell_tried(rig, calls[i], 41, 7);
+    }
+    tell_end(rig, &quiet.call, 0);
+    rig_nothing(rig, rig->runner);
+    assert_int_equal(rig_number(rig, "SELECT count(*) FROM entry WHERE kind = 4"), 0);
+    tell_end(rig, &quiet.call, 1);
+    tell_end(rig, &loud.call, 2);
+    for (int i = 0; i < 1000 && rig_number(rig, "SELECT count(*) FROM entry WHERE kind = 4") < 2; i++) usleep(5000);
+    for (int i = 0; i < 2; i++) {
+        json_t *body = rig_entry(rig, 4, calls[i]);
+        assert_string_equal(rig_text(body, "event"), "late_end");
+        check_report(body, 0, "openat", 257);
+        json_decref(body);
+    }
     rig_verify(rig);
 }
 
@@ -261,6 +344,8 @@ int main(int count, char **arguments)
         RIG_TEST(test_runner_away),
         RIG_TEST(test_vault_stuck),
         RIG_TEST(test_crash_past_the_deadline),
+        RIG_TEST(test_tried),
+        RIG_TEST(test_tried_late),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
