@@ -35,7 +35,7 @@ async def serve(cert, key, user, password, folder):
 
     def check(server, session, envelope, mechanism, data):
         known = mechanism in ("PLAIN", "LOGIN") and data.login == user.encode() and data.password == password.encode()
-        return AuthResult(success=known)
+        return AuthResult(success=known, handled=False)
 
     def session():
         return SMTP(keep, tls_context=context, require_starttls=True, auth_required=True, authenticator=check,
