@@ -31,6 +31,16 @@ static const struct cli_option enable[] = {
     {"yes", NULL, "Do not ask", false},
     END};
 
+static const struct cli_option connector_test[] = {
+    {"set", "KEY=VALUE", "A setting", true},
+    {"field", "FIELD=@FILE",
+     "A field of the credential; one that the manifest calls not secret may stand here as FIELD=VALUE", true},
+    {"peer", "HOST:PORT",
+     "A host that it may dial, for real; HOST:PORT=ADDRESS:PORT leads to another place instead; all others are refused",
+     true},
+    {"ca", "FILE", "Certificates to trust instead of the system's, PEM", false},
+    END};
+
 static const struct cli_option credential_set[] = {
     {"connector", "NAME", "The connector that it is for; needed for a new credential", false},
     {"workspace", "NAME", "The workspace; default when absent", false},
@@ -101,6 +111,11 @@ const struct cli_verb cli_verbs[] = {
      "Takes a connector out of service. Its drop-in stays, with Enabled=no.", NULL},
     {"plugin", "verify", "[NAME]", 0, 1, verb_plugin_verify,
      "Compares the files of connectors with the digests that were approved.", NULL},
+    {"connector", "test", "PLUGIN.so [MANIFEST] [ACTION INPUT.json]...", 1, CLI_ARGUMENTS, verb_connector_test,
+     "Runs a connector inside the daemon's walls, without a daemon, and prints its answers. Says in words which system "
+     "calls it was refused and what to do instead. INPUT.json is a file, - or a JSON object; the manifest is the "
+     "manifest.json beside the object when none is named; without an action the connector is only loaded.",
+     connector_test},
     {"credential", "set", "NAME [FIELD=@FILE | FIELD=- | FIELD | FIELD=VALUE]...", 1, 17, verb_credential_set,
      "Stores a credential, sealed to the vault's key before it leaves this command. A field's value comes from a file, "
      "from standard input, from a prompt, or, if it is not secret, from the command line; one line break at the end of "

@@ -22,6 +22,8 @@ bool verb_plugin_inspect(struct cli *cli, struct err *err);
 bool verb_plugin_verify(struct cli *cli, struct err *err);
 bool verb_plugin_enable(struct cli *cli, struct err *err);
 bool verb_plugin_disable(struct cli *cli, struct err *err);
+/* verb_connector.c */
+bool verb_connector_test(struct cli *cli, struct err *err);
 /* verb_credential.c */
 bool verb_credential_set(struct cli *cli, struct err *err);
 bool verb_credential_rotate(struct cli *cli, struct err *err);
