@@ -371,7 +371,9 @@ def flood_of_dials(at):
     counts = {one["what"]: one["result"] for one in attempts(call)}
     assert call.outcome["dials"] == counts["sent"], (call.outcome, counts)
     unread = net(at, "flood", {"host": "good.test", "port": good.port, "times": 10000, "deaf": True, "then": "fail"}, timeout_ms=20000)
-    said = " ".join(f"{what}={count}" for what, count in counts.items() if count)
+    # Fewer get through where connections end more slowly than they are asked for: only so many at once.
+    assert 16 <= counts["ok"] <= 20 and counts["ok"] + counts["limit"] == counts["sent"], counts
+    said = f"sent={counts['sent']} ok=16..20 limit=the-rest"
     cut = "cut-off" if attempts(unread)[0]["result"] < 10000 else "not cut off"
     return Verdict(f"{code(call)}", f"{call.record}+{unread.record}", f"{said} unread={cut} {untouched()}")
 
@@ -391,12 +393,12 @@ def ten_gibibytes(at):
     forget()
     up = net(at, "pour", {"host": "sink.test", "port": sink.port, "then": "fail"}, timeout_ms=15000)
     down = net(at, "drink", {"host": "source.test", "port": source.port, "then": "fail"}, timeout_ms=15000)
-    cause = ERRNOS.get(attempts(up)[0]["errno"])
+    assert ERRNOS.get(attempts(up)[0]["errno"]) in ("EPIPE", "ECONNRESET"), attempts(up)
     most = 1 << 20
     assert sink.bytes <= most and up.outcome["bytes_up"] <= most, f"{sink.bytes} bytes arrived, {up.outcome['bytes_up']} are recorded"
     assert attempts(down)[0]["result"] <= most, f"{attempts(down)[0]['result']} bytes came"
     assert sink.bytes > most // 2 and attempts(down)[0]["result"] > most // 2, "next to nothing went over"
-    return Verdict(f"{code(up)}+{code(down)}", f"{up.record}+{down.record}", f"up={cause} within-1-MiB down=end within-1-MiB {untouched()}")
+    return Verdict(f"{code(up)}+{code(down)}", f"{up.record}+{down.record}", f"up=cut-off within-1-MiB down=cut-off within-1-MiB {untouched()}")
 
 
 @item(79)
