@@ -16,7 +16,7 @@ enum cell_fd { CELL_CHANNEL = 3, CELL_SPEC, CELL_PLUGIN, CELL_HELPERS, CELL_CA, 
 enum worker_channel { CHANNEL_CALL, CHANNEL_REPLY, CHANNEL_SECRET, CHANNEL_EGRESS, CHANNELS };
 enum { WORKER_FD_FIRST = 3 };
 
-enum { CELL_ACTIONS = 64, CELL_SETTINGS_MAX = 256 * 1024, CELL_MAGIC = 0x6c6c6543 };
+enum { CELL_ACTIONS = 64, CELL_FIELDS = 16, CELL_SETTINGS_MAX = 256 * 1024, CELL_MAGIC = 0x6c6c6543 };
 
 /* On CELL_SPEC: this, then settings_length bytes of one JSON object. */
 struct cell_spec {
@@ -31,6 +31,8 @@ struct cell_spec {
     uint32_t action_count, settings_length;
     char name[NAME_BYTES];
     char actions[CELL_ACTIONS][NAME_BYTES];
+    uint32_t open_count; /* credential fields that are not secret */
+    char open_fields[CELL_FIELDS][NAME_BYTES];
 };
 
 enum cell_order {

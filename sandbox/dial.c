@@ -78,6 +78,7 @@ int worker_dial(struct csn_call *handle, const char *host, uint16_t port)
     struct egress_request request = {.type = EGRESS_DIAL, .id = ++call->dials, .port = port};
     size_t length = host ? strnlen(host, FRAME_HOST) : 0;
     if (length == 0 || length == FRAME_HOST) return failed(call, EINVAL, "a host name has 1 to 255 bytes");
+    if (mask_in_host(call, host)) return failed(call, EACCES, "the host name carries a secret of this call");
     memcpy(request.host, host, length);
     request.host_length = (uint32_t)length;
     label(call, &request);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log of a call: one line, control characters escaped, and no written form of this call's secrets in it. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #include "base/utf8.h"
 #include "worker.h"
 
-enum { SHORTEST = 4, MASKED_TEXT = 16 * 1024 };
+/* ANSWERED: shorter ones would be found in answers by chance, and are no secrets. */
+enum { SHORTEST = 4, ANSWERED = 6, MASKED_TEXT = 16 * 1024 };
 static const char mask[] = "[secret]";
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -21,13 +23,17 @@ static void add_needle(struct worker_call *call, const char *text, size_t length
     if (!copy) return;
     memcpy(copy, text, length);
     copy[length] = 0;
-    call->needles[call->needle_count++] = (struct needle){copy, length, any_case};
+    call->needles[call->needle_count++] = (struct needle){copy, length, any_case, false};
 }
 
 static void add_hex(struct worker_call *call, const char *value, size_t length)
 {
-    char text[2 * FRAME_SECRET_MAX + 1];
-    for (size_t i = 0; i < length; i++) snprintf(text + 2 * i, 3, "%02x", (unsigned char)value[i]);
+    static const char digits[] = "0123456789abcdef";
+    char text[2 * FRAME_SECRET_MAX];
+    for (size_t i = 0; i < length; i++) {
+        text[2 * i] = digits[(unsigned char)value[i] >> 4];
+        text[2 * i + 1] = digits[(unsigned char)value[i] & 15];
+    }
     add_needle(call, text, 2 * length, true);
 }
 
@@ -70,23 +76,43 @@ static int longer_first(const void *a, const void *b)
     return (one->length < two->length) - (one->length > two->length);
 }
 
+static void add_forms(struct worker_call *call, const char *value, size_t length)
+{
+    add_needle(call, value, length, false);
+    add_hex(call, value, length);
+    for (size_t shift = 0; shift < 3; shift++) {
+        add_base64(call, value, length, shift, false);
+        add_base64(call, value, length, shift, true);
+    }
+    add_percent(call, value, length, false);
+    add_percent(call, value, length, true);
+}
+
+/* Fields that the manifest does not call secret, such as a user's name, may stand in answers. */
+static bool is_open(const struct cell_spec *spec, const char *field)
+{
+    for (uint32_t i = 0; i < spec->open_count && i < CELL_FIELDS; i++)
+        if (strcmp(spec->open_fields[i], field) == 0) return true;
+    return false;
+}
+
 static void make_needles(struct worker_call *call)
 {
     const struct frame_secret *frame = &call->secret.frame;
     for (uint32_t i = 0; i < frame->field_count; i++) {
-        const char *value = frame->bytes + frame->fields[i].offset;
         size_t length = frame->fields[i].length;
+        unsigned first = call->needle_count;
         if (length < SHORTEST) continue;
-        add_needle(call, value, length, false);
-        add_hex(call, value, length);
-        for (size_t shift = 0; shift < 3; shift++) {
-            add_base64(call, value, length, shift, false);
-            add_base64(call, value, length, shift, true);
-        }
-        add_percent(call, value, length, false);
-        add_percent(call, value, length, true);
+        add_forms(call, frame->bytes + frame->fields[i].offset, length);
+        bool in_answers = length >= ANSWERED && !is_open(&call->cell->spec, frame->fields[i].name);
+        for (unsigned n = first; n < call->needle_count; n++) call->needles[n].in_answers = in_answers;
     }
     qsort(call->needles, call->needle_count, sizeof *call->needles, longer_first);
+    for (unsigned i = 0; i < call->needle_count; i++) {
+        unsigned char first = (unsigned char)call->needles[i].text[0];
+        call->starts[first] = true;
+        if (call->needles[i].any_case) call->starts[tolower(first)] = call->starts[toupper(first)] = true;
+    }
 }
 
 void worker_log_end(struct worker_call *call)
@@ -96,15 +122,18 @@ void worker_log_end(struct worker_call *call)
         free(call->needles[i].text);
     }
     call->needle_count = 0;
+    memset(call->starts, 0, sizeof call->starts);
 }
 
 /* ── one line ────────────────────────────────────────────────────────────────────────────────────────── */
 
-static const struct needle *needle_at(const struct worker_call *call, const char *text, size_t left)
+const struct needle *needle_at(struct worker_call *call, const char *text, size_t left, bool answers)
 {
+    if (!call->needle_count && call->secret.frame.field_count) make_needles(call);
+    if (!left || !call->starts[(unsigned char)*text]) return NULL;
     for (unsigned i = 0; i < call->needle_count; i++) {
         const struct needle *one = &call->needles[i];
-        if (one->length > left) continue;
+        if (one->length > left || (answers && !one->in_answers)) continue;
         int differ = one->any_case ? strncasecmp(text, one->text, one->length) : memcmp(text, one->text, one->length);
         if (differ == 0) return one;
     }
@@ -130,13 +159,13 @@ static size_t escape(const char *text, size_t length, char out[8])
     return step;
 }
 
-static size_t write_line(const struct worker_call *call, const char *text, size_t length, char line[FRAME_LOG_MAX])
+static size_t write_line(struct worker_call *call, const char *text, size_t length, char line[FRAME_LOG_MAX])
 {
     size_t used = 0;
     for (size_t at = 0; at < length;) {
         char piece[16];
         size_t put;
-        const struct needle *hit = needle_at(call, text + at, length - at);
+        const struct needle *hit = needle_at(call, text + at, length - at, false);
         if (hit) {
             put = sizeof mask - 1;
             memcpy(piece, mask, put);
@@ -160,7 +189,6 @@ void worker_log(struct worker_call *call, int level, const char *text)
     size_t most = (size_t)(call->cell->spec.log_kb ? call->cell->spec.log_kb : 64) * 1024;
     struct frame_log head = {(uint32_t)(level < CSN_DEBUG || level > CSN_ERROR ? CSN_ERROR : level)};
     if (!text || call->logged > most) return;
-    if (!call->needle_count) make_needles(call);
     size_t used = write_line(call, text, strnlen(text, MASKED_TEXT), line);
     call->logged += used + sizeof head;
     if (call->logged > most) {

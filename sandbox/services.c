@@ -210,7 +210,8 @@ static int reply(struct worker_call *call, const char *class, const char *text, 
     if (call->answered) return -1;
     call->answered = true;
     json_t *frame = json_pack("{s:s}", "class", class);
-    if (text) json_object_set_new(frame, "text", caller_text(text));
+    if (text) json_object_set_new(frame, "text", caller_text(mask_text(call, text)));
+    mask_answer(call, &call->answer);
     if (call->retry_after > 0) json_object_set_new(frame, "retry_after", json_integer(call->retry_after));
     if (call->answer) json_object_set(frame, "answer", call->answer);
     char *bytes = json_dumps(frame, JSON_COMPACT);

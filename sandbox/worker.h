@@ -34,8 +34,10 @@ struct worker_call {
         char *text;
         size_t length;
         bool any_case;
+        bool in_answers; /* also where it must not stand in an answer or a host name */
     } needles[NEEDLES];
     unsigned needle_count;
+    bool starts[256]; /* bytes that a form begins with */
     union {
         struct frame_secret frame;
         unsigned char bytes[FRAME_SECRET_MAX];
@@ -55,6 +57,16 @@ bool base64_decode(const char *text, size_t length, unsigned char *bytes, size_t
 /* log_mask.c: the log, without secrets. */
 void worker_log(struct worker_call *call, int level, const char *text);
 void worker_log_end(struct worker_call *call);
+/* The longest written form of a secret that begins at text, or NULL. answers: only what may not stand in an answer. */
+const struct needle *needle_at(struct worker_call *call, const char *text, size_t left, bool answers);
+/* answer_mask.c: the same for what a caller or a name server gets. They protect an honest connector from a service that
+ * sends its credential back; a hostile one has other ways to write down what it knows (docs/threat-model.md). */
+/* In every string and member name of *value, written forms of secrets become "[secret]". */
+void mask_answer(struct worker_call *call, json_t **value);
+/* The text without them, kept until the action returns; the text itself when there are none; NULL: no memory. */
+const char *mask_text(struct worker_call *call, const char *text);
+/* Does a host name carry one, in any case and with dots in between? */
+bool mask_in_host(struct worker_call *call, const char *host);
 /* dial.c */
 int worker_dial(struct csn_call *call, const char *host, uint16_t port);
 void worker_commit(struct csn_call *call);

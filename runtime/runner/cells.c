@@ -16,6 +16,20 @@
 
 /* ── what it is told at its start ────────────────────────────────────────────────────────────────────── */
 
+_Static_assert((int)CELL_FIELDS == (int)FRAME_FIELDS, "as many fields as a frame carries");
+
+static void fill_open_fields(const struct entry *entry, struct cell_spec *spec)
+{
+    size_t i;
+    json_t *field;
+    json_array_foreach(json_object_get(entry->document, "fields"), i, field)
+    {
+        const char *name = json_string_value(json_object_get(field, "name"));
+        if (!name || !json_is_false(json_object_get(field, "secret")) || spec->open_count == CELL_FIELDS) continue;
+        snprintf(spec->open_fields[spec->open_count++], NAME_BYTES, "%s", name);
+    }
+}
+
 static void fill_spec(const struct runner *runner, const struct home *home, struct cell_spec *spec)
 {
     const struct entry *entry = home->entry;
@@ -37,6 +51,7 @@ static void fill_spec(const struct runner *runner, const struct home *home, stru
     snprintf(spec->name, sizeof spec->name, "%s", entry->name);
     for (unsigned i = 0; i < entry->action_count && i < CELL_ACTIONS; i++)
         memcpy(spec->actions[i], entry->actions[i].name, NAME_BYTES);
+    fill_open_fields(entry, spec);
 }
 
 static int spec_file(const struct runner *runner, const struct home *home, struct err *err)

@@ -614,7 +614,7 @@ def test_no_secret_came():
         assert not [pid for pid in pids().values() if pid is None]
         daemon.cli("audit", "verify")
         # The net works: a hostile enabled connector that answers with its secret shows it to the front, by record.
-        begun, reply, _ = front.call("bad", "secret", {"field": "canary"}, credential="canary")
+        begun, reply, _ = front.call("bad", "secret", {"field": "canary", "by_hand": True}, credential="canary")
         assert reply["answer"]["value"] == CANARY and daemon.spilled(), "the net has a hole"
         assert entries(daemon, kind="intent", call=call_id(begun.call))[0]["action"] == "secret"
 

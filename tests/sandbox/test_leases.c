@@ -73,15 +73,15 @@ static const char *shown_kept(struct drive *drive, const char *secret, char seen
 }
 
 /* The vault sends the fields of a lease's credential once; the connector has them in every call. The connector tells
- * what the call before it saw. */
+ * what the call before it saw; it is too short to be masked in answers. */
 static void secrets_of_a_lease(void **state)
 {
     struct drive drive;
     char seen[64];
     start(&drive, &leased, 1);
-    assert_string_equal(shown_kept(&drive, "s3cret", seen), "");
-    assert_string_equal(shown_kept(&drive, NULL, seen), "s3cret");
-    assert_string_equal(shown_kept(&drive, NULL, seen), "s3cret");
+    assert_string_equal(shown_kept(&drive, "s3crt", seen), "");
+    assert_string_equal(shown_kept(&drive, NULL, seen), "s3crt");
+    assert_string_equal(shown_kept(&drive, NULL, seen), "s3crt");
     drive_stop(&drive);
 }
 

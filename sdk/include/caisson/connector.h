@@ -236,7 +236,8 @@ static inline void csn_log(struct csn_call *call, int level, const char *text)
 /* ── answer ────────────────────────────────────────────────────────────────────────────────────────────
  * Build the answer with csn_set*, then end with csn_ok or csn_fail; return what they return. An action that returns
  * without either has crashed the call. Each csn_set* returns 1, or 0 when the pointer cannot be set (its parent is
- * not an object or array, or the answer would exceed 1 MiB); a missing parent object is made. */
+ * not an object or array, or the answer would exceed 1 MiB); a missing parent object is made. In answers and texts of
+ * csn_fail, values of secret fields (of 6 bytes and more) are masked, as they are in the log. */
 static inline int csn_set(struct csn_call *call, const char *pointer, const char *text)
 {
     return call->services->set(call, pointer, text);
