@@ -12,7 +12,7 @@ enum key_verdict key_verdict(const struct key_facts *facts)
     if (!facts->ended) return KEY_RUNNING;
     if (facts->released) return KEY_AGAIN;
     if (facts->class == CLASS_OK) return KEY_REPLAY; /* also when it had nothing to send */
-    if (facts->sent == SENT_NO) return KEY_AGAIN;
+    if (facts->sent == SENT_NO) return facts->attempt < ATTEMPTS_MAX ? KEY_AGAIN : KEY_TIRED;
     return facts->sent == SENT_YES ? KEY_REPLAY : KEY_UNCERTAIN;
 }
 
@@ -86,6 +86,7 @@ static bool judge(struct ledger *ledger, struct begin *begin, const struct store
                               .released = slot->retry,
                               .class = (enum call_class)call->class,
                               .sent = (enum call_sent)call->sent,
+                              .attempt = call->ref.attempt,
                               .same_payload = sodium_memcmp(slot->fingerprint, begin->fingerprint, HASH_BYTES) == 0};
     id_text(slot->call, id);
     switch (key_verdict(&facts)) {
@@ -94,6 +95,12 @@ static bool judge(struct ledger *ledger, struct begin *begin, const struct store
     case KEY_REPLAY: return replay(ledger, begin, call, err);
     case KEY_RUNNING: return err_set(err, ERR_CONFLICT, "call %s under this key is still running: ask again later", id);
     case KEY_OTHER: return err_set(err, ERR_KEY_REUSED, "this key belongs to call %s, which had another payload", id);
+    case KEY_TIRED:
+        return err_set(
+            err, ERR_STATE,
+            "call %s under this key was tried %u times without being sent: `caisson calls show %s` says why; "
+            "`caisson calls retry %s` allows one more attempt, a new key begins anew",
+            id, call->ref.attempt, id, id);
     case KEY_UNCERTAIN: break;
     }
     tell_earlier(begin, call);

@@ -250,6 +250,9 @@ static void test_key_table(void **state)
         {{true, true, true, false, CLASS_REFUSED, SENT_NO}, KEY_AGAIN},
         {{true, true, true, true, CLASS_LOST, SENT_MAYBE}, KEY_AGAIN},
         {{true, true, true, true, CLASS_OK, SENT_YES}, KEY_AGAIN},
+        {{true, true, true, false, CLASS_RETRYABLE, SENT_NO, ATTEMPTS_MAX - 1}, KEY_AGAIN},
+        {{true, true, true, false, CLASS_RETRYABLE, SENT_NO, ATTEMPTS_MAX}, KEY_TIRED},
+        {{true, true, true, true, CLASS_RETRYABLE, SENT_NO, ATTEMPTS_MAX}, KEY_AGAIN},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (key_verdict(&rows[i].facts) != rows[i].verdict) fail_msg("row %zu", i);
