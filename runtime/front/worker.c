@@ -166,7 +166,10 @@ static bool turn(struct exchange *exchange)
     }
     if (both[1].revents) push(exchange);
     if (both[0].revents && !pull(exchange)) {
-        crashed(exchange, REASON_EXIT, "the connector ended without a reply");
+        if (exchange->reader.have)
+            crashed(exchange, REASON_PROTOCOL_ERROR, "the connector ended in the middle of a frame");
+        else
+            crashed(exchange, REASON_EXIT, "the connector ended without a reply");
         return false;
     }
     return exchange->reader.state == REPLY_MORE;

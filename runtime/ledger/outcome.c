@@ -59,7 +59,9 @@ void outcome_join(struct running *run)
     if (worker_decides(run)) {
         if (run->has_end && run->end.class != run->worker.class) run->front_class = (enum call_class)run->end.class;
         call->class = run->worker.class;
-        if (run->worker.reason != REASON_NONE) call->reason = run->worker.reason;
+        /* An exit says less than the half frame that it left behind. */
+        bool half = run->worker.reason == REASON_EXIT && run->end.reason == REASON_PROTOCOL_ERROR;
+        if (run->worker.reason != REASON_NONE && !half) call->reason = run->worker.reason;
     }
     join_reason(run);
     call->sent = outcome_sent(&(struct sent_facts){.class = (enum call_class)call->class,

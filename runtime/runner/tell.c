@@ -20,8 +20,8 @@ void tell_refused(struct runner *runner, const struct call_ref *call, uint32_t c
     send_ledger(runner, MSG_WORKER_ENDED, &ended, sizeof ended);
 }
 
-/* Typed endings of trusted code, by exit code. */
-static bool judge_exit(int code, uint32_t *class, uint32_t *reason)
+/* Typed endings of trusted code, by exit code. What it says of loading, a plugin cannot say once it is loaded. */
+static bool judge_exit(int code, bool loading, uint32_t *class, uint32_t *reason)
 {
     static const struct {
         int code;
@@ -38,7 +38,7 @@ static bool judge_exit(int code, uint32_t *class, uint32_t *reason)
                 {WORKER_TOO_LARGE, CLASS_CRASHED, REASON_RESOURCE_LIMIT},
                 {WORKER_CLOSED, CLASS_REFUSED, REASON_NO_WORKER}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (rows[i].code != code) continue;
+        if (rows[i].code != code || (rows[i].reason == REASON_LOAD_FAILED && !loading)) continue;
         *class = rows[i].class;
         *reason = rows[i].reason;
         return true;
@@ -61,7 +61,7 @@ void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason)
     else if (report->signal == SIGXCPU || (report->signal == SIGKILL && report->why == ENDED_ITSELF))
         *reason = REASON_RESOURCE_LIMIT; /* the processor limit, or the kernel when memory is short */
     else if (!report->signal)
-        judge_exit(report->exit_code, class, reason);
+        judge_exit(report->exit_code, report->loading, class, reason);
 }
 
 void tell_tried(struct runner *runner, const struct worker *worker, const struct cell_report *report)

@@ -2,6 +2,7 @@
 /* Workers: their channels, from being made to being checked, handed out and ended. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -129,13 +130,23 @@ static bool same_lease(const struct worker *worker, const struct msg_start *star
            memcmp(worker->credential, start->credential, ID_BYTES) == 0;
 }
 
+/* Between two calls of a lease no byte passes: one that has spoken would speak into the next call. */
+static bool has_kept_quiet(struct runner *runner, struct worker *worker)
+{
+    struct pollfd one = {.fd = worker->replies, .events = POLLIN};
+    if (poll(&one, 1, 0) == 0) return true;
+    if (one.revents & POLLIN) tell_incident(runner, INCIDENT_BAD_FRAME, worker->home, &worker->last, NULL);
+    worker_end(runner, worker, CLASS_NONE, REASON_NONE);
+    return false;
+}
+
 static struct worker *find_ready(struct runner *runner, const struct home *home, const struct msg_start *start)
 {
     struct worker *spare = NULL;
     for (int i = 0; i < WORKERS; i++) {
         struct worker *worker = &runner->workers[i];
         if (worker->home != home) continue;
-        if (worker->state == HELD_LEASE && same_lease(worker, start)) return worker;
+        if (worker->state == HELD_LEASE && same_lease(worker, start) && has_kept_quiet(runner, worker)) return worker;
         bool free = worker->state == HELD_SPARE || (worker->state == HELD_MAKING && !worker->call);
         if (free && (!spare || (!spare->checked && worker->checked))) spare = worker;
     }

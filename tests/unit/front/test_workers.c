@@ -115,7 +115,7 @@ static void test_bad_workers(void **state)
         {speaks_first, "protocol-error", REASON_PROTOCOL_ERROR},
         {logs_first, "protocol-error", REASON_PROTOCOL_ERROR},
         {wrong_call, "protocol-error", REASON_PROTOCOL_ERROR},
-        {half_a_reply, "crashed", REASON_EXIT},
+        {half_a_reply, "protocol-error", REASON_PROTOCOL_ERROR},
         {wrong_output, "protocol-error", REASON_PROTOCOL_ERROR},
         {no_output, "protocol-error", REASON_PROTOCOL_ERROR},
         {huge_length, "protocol-error", REASON_PROTOCOL_ERROR},
