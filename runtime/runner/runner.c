@@ -87,6 +87,15 @@ static void raise_limits(void)
     setrlimit(RLIMIT_NOFILE, &files);
 }
 
+/* The bytes of what is no longer enabled: cells that still run have a copy of their own. */
+static void drop_plugins(struct role *role, const struct registry *registry)
+{
+    for (unsigned i = 0; i < sizeof role->plugins / sizeof *role->plugins; i++) {
+        const struct entry *entry = registry_entry(registry, i);
+        if (!entry || entry->state != ENTRY_ENABLED) close_fd(&role->plugins[i]);
+    }
+}
+
 static uint32_t take_registry(struct role *role, uint32_t number)
 {
     struct runner *runner = role->state;
@@ -100,6 +109,7 @@ static uint32_t take_registry(struct role *role, uint32_t number)
     runner->previous = runner->registry;
     runner->registry = fresh;
     homes_update(runner);
+    drop_plugins(role, &runner->registry);
     registry_clear(&oldest);
     return runner->registry.number;
 }
