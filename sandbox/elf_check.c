@@ -24,17 +24,19 @@ enum { SEGMENTS = 32, DYNAMIC = 256, PAGE = 4096, MEMORY_MAX = 256 * 1024 * 1024
 
 static const char *const texts[ELF_PROBLEMS] = {
     [ELF_FINE] = "fine",
-    [ELF_NOT_ELF] = "is not an ELF file for x86-64",
+    [ELF_NOT_ELF] = "is not an ELF file for x86-64 (build it for this machine, 64 bits)",
     [ELF_WRONG_KIND] = "is not a shared object (link it with -shared)",
-    [ELF_SEGMENTS] = "has segments that do not fit together",
-    [ELF_INTERPRETER] = "names a program interpreter, so it is a program and not a plugin",
+    [ELF_SEGMENTS] = "has segments that do not fit together: the file is cut short or damaged, install it anew",
+    [ELF_INTERPRETER] = "names a program interpreter, so it is a program and not a plugin (link it with -shared)",
     [ELF_STACK] = "asks for an executable stack (link it with -z noexecstack)",
-    [ELF_WRITABLE_CODE] = "has a segment that is writable and executable",
-    [ELF_DYNAMIC] = "has no sound dynamic section",
+    [ELF_WRITABLE_CODE] =
+        "has a segment that is writable and executable (link it without -N and without its own linker script)",
+    [ELF_DYNAMIC] = "has no sound dynamic section: the file is damaged, install it anew",
     [ELF_TEXT_RELOCATIONS] = "has text relocations (compile it with -fPIC)",
-    [ELF_PATH] = "carries a library search path (RPATH or RUNPATH)",
-    [ELF_AUDIT] = "asks for an audit, filter or auxiliary library",
-    [ELF_LIBRARY] = "needs a library that is not offered (offered: libc, libm, libgcc_s, libstdc++)"};
+    [ELF_PATH] = "carries a library search path, RPATH or RUNPATH (link it without -rpath)",
+    [ELF_AUDIT] = "asks for an audit, filter or auxiliary library (link it without --audit, --filter and --auxiliary)",
+    [ELF_LIBRARY] =
+        "needs a library that is not offered (link it statically; offered: libc, libm, libgcc_s, libstdc++)"};
 
 static const char *const libraries[ELF_LIBRARIES] = {
     [ELF_LIBC] = "libc.so.6",       [ELF_LD] = "ld-linux-x86-64.so.2", [ELF_LIBM] = "libm.so.6",

@@ -86,7 +86,10 @@ static bool add_folders(int rules, const struct landlock_wish *wish, uint64_t kn
 bool landlock_enter(const struct landlock_wish *wish, struct err *err)
 {
     int abi = landlock_abi();
-    if (abi < 1) return err_set(err, ERR_MISSING_LAYER, "this kernel has no Landlock, or it is switched off (lsm=)");
+    if (abi < 1)
+        return err_set(err, ERR_MISSING_LAYER,
+                       "this kernel has no Landlock, or it is switched off: it needs Linux 5.13 and \"landlock\" in "
+                       "the lsm= list");
     struct ruleset_attr attr = attr_of(wish, abi);
     if (!attr.fs && !attr.net && !attr.scoped) return true; /* the runner on a kernel with file rules only */
     FD_AUTO rules = (int)syscall(SYS_landlock_create_ruleset, &attr, attr_size(abi), 0);

@@ -35,7 +35,8 @@ bool seccomp_install(const struct sock_filter *code, unsigned length, struct err
 {
     struct sock_fprog program = {(unsigned short)length, (struct sock_filter *)code};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
-        return err_sys(err, ERR_MISSING_LAYER, "the kernel does not take a system call filter (seccomp)");
+        return err_sys(err, ERR_MISSING_LAYER,
+                       "the kernel does not take a system call filter (seccomp), and nothing lowers this");
     return true;
 }
 

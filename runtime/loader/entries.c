@@ -75,9 +75,10 @@ static bool load_manifest(const struct loader *loader, int folder, struct making
     crypto_hash_sha256(making->manifest_digest, (const unsigned char *)bytes.bytes, bytes.used);
     bool same = memcmp(making->manifest_digest, making->dropin.manifest_digest, HASH_BYTES) == 0;
     if (manifest_read(bytes.bytes, bytes.used, &making->manifest, err)) return true;
-    err_in(err, "manifest.json");
+    err_in(err, "manifest.json (manifest(5) says what may stand in it)");
     if (same) return false;
-    return err_set(err, ERR_CHANGED, "manifest.json is not the one that was approved, and it cannot be used");
+    return err_set(err, ERR_CHANGED,
+                   "manifest.json is not the one that was approved, and it cannot be used: install the connector anew");
 }
 
 static bool load_plugin(struct loader *loader, int folder, struct making *making, struct err *err)
@@ -125,7 +126,7 @@ static bool check_elf(const struct making *making, struct err *err)
 {
     off_t size = lseek(making->plugin, 0, SEEK_END);
     void *bytes = size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, making->plugin, 0) : MAP_FAILED;
-    if (bytes == MAP_FAILED) return err_set(err, ERR_LOAD, "the shared object is empty");
+    if (bytes == MAP_FAILED) return err_set(err, ERR_LOAD, "the shared object is empty: install the connector anew");
     struct elf_facts facts = elf_check(bytes, (size_t)size);
     munmap(bytes, (size_t)size);
     return facts.problem == ELF_FINE ||
@@ -293,7 +294,8 @@ static bool make(struct loader *loader, const char *file, const json_t *entries,
 {
     if (!read_dropin(loader, file, making, err)) return false;
     if (name_taken(entries, making->dropin.name))
-        return err_set(err, ERR_EXISTS, "an earlier file already has Name=%s", making->dropin.name);
+        return err_set(err, ERR_EXISTS, "an earlier file already has Name=%s: give this one another name",
+                       making->dropin.name);
     if (!making->dropin.enabled) return err_set(err, ERR_STATE, "it is disabled");
     return make_enabled(loader, making, err);
 }

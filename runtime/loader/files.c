@@ -28,10 +28,14 @@ static int open_beneath(int folder, const char *name, uint64_t flags)
 static bool cannot_open(const char *what, struct err *err)
 {
     switch (errno) {
-    case ENOENT: return err_set(err, ERR_NOT_FOUND, "%s is not there", what);
-    case ELOOP: return err_set(err, ERR_DENIED, "%s is a symbolic link, which is not followed", what);
-    case ENOTDIR: return err_set(err, ERR_DENIED, "%s is not a folder", what);
-    case EXDEV: return err_set(err, ERR_DENIED, "%s leads out of its folder", what);
+    case ENOENT: return err_set(err, ERR_NOT_FOUND, "%s is not there: put it there, or disable the connector", what);
+    case ELOOP:
+        return err_set(err, ERR_DENIED,
+                       "%s is a symbolic link, which is not followed: put the file or folder itself there", what);
+    case ENOTDIR:
+        return err_set(err, ERR_DENIED, "%s is not a folder: a connector is a folder with its .so and manifest.json",
+                       what);
+    case EXDEV: return err_set(err, ERR_DENIED, "%s leads out of its folder: put it into a plugin directory", what);
     case EACCES:
         return err_set(err, ERR_DENIED, "%s cannot be read by the loader: make it readable (chmod a+rX)", what);
     default: return err_sys(err, ERR_IO, "%s cannot be opened", what);
@@ -41,7 +45,8 @@ static bool cannot_open(const char *what, struct err *err)
 static bool trusted(const struct stat *status, const struct file_rule *rule, const char *what, struct err *err)
 {
     if (status->st_uid != 0 && status->st_uid != rule->owner)
-        return err_set(err, ERR_DENIED, "%s belongs to somebody else (user %u)", what, status->st_uid);
+        return err_set(err, ERR_DENIED, "%s belongs to somebody else (user %u): give it to root (chown root)", what,
+                       status->st_uid);
     if (status->st_mode & (S_IWGRP | S_IWOTH))
         return err_set(err, ERR_DENIED, "%s can be written by others (chmod go-w)", what);
     return true;
@@ -49,11 +54,14 @@ static bool trusted(const struct stat *status, const struct file_rule *rule, con
 
 static bool right_file(const struct stat *status, const struct file_rule *rule, const char *what, struct err *err)
 {
-    if (!S_ISREG(status->st_mode)) return err_set(err, ERR_DENIED, "%s is not a regular file", what);
-    if (status->st_nlink != 1) return err_set(err, ERR_DENIED, "%s has more than one name (a hard link)", what);
+    if (!S_ISREG(status->st_mode))
+        return err_set(err, ERR_DENIED, "%s is not a regular file: install the connector anew", what);
+    if (status->st_nlink != 1)
+        return err_set(err, ERR_DENIED, "%s has more than one name (a hard link): put a copy of its own there (cp)",
+                       what);
     if (!trusted(status, rule, what, err)) return false;
     if (status->st_size < 0 || (uint64_t)status->st_size > rule->most)
-        return err_set(err, ERR_TOO_LARGE, "%s is larger than %zu bytes", what, rule->most);
+        return err_set(err, ERR_TOO_LARGE, "%s is larger than %zu bytes: no file of a connector is", what, rule->most);
     return true;
 }
 
@@ -92,7 +100,8 @@ bool file_read(int folder, const char *name, const struct file_rule *rule, const
         if (got < 0) return err_sys(err, ERR_IO, "%s cannot be read", what);
         if (got == 0) return true;
         if (buf->used + (size_t)got > rule->most || !buf_add(buf, chunk, (size_t)got))
-            return err_set(err, ERR_TOO_LARGE, "%s is larger than %zu bytes", what, rule->most);
+            return err_set(err, ERR_TOO_LARGE, "%s is larger than %zu bytes: no file of a connector is", what,
+                           rule->most);
     }
 }
 
