@@ -70,11 +70,17 @@ class Daemon:
 
     def __exit__(self, kind, error, trace):
         self.stop()
-        if kind and os.path.exists(self.log):
+        said = []
+        if os.path.exists(self.log):
             with open(self.log, encoding="utf-8", errors="replace") as lines:
-                sys.stderr.write("".join(lines.readlines()[-60:]))
+                said = lines.readlines()
+        if kind:
+            sys.stderr.write("".join(said[-60:]))
         if not os.environ.get("CAISSON_KEEP"):
             shutil.rmtree(self.home, ignore_errors=True)
+        # A sanitised build says so in the log, and goes on or restarts the role.
+        found = [line for line in said if "Sanitizer" in line or "runtime error:" in line]
+        assert kind or not found, f"a sanitiser complained: {''.join(found[:5])}"
 
     def start(self, expect=True):
         """Starts the daemon and waits for its line "ready"."""
