@@ -126,6 +126,12 @@ def letting_it_out(at):
     return Verdict("DENY", one_of([ok, failed]), f"masked {masks} dialled={ok.result['dialled']} {opened} denied={ok.outcome['denied']}")
 
 
+def workers(at):
+    """The pids of the connector's workers."""
+    children = at.world.children()
+    return {pid for cell, owner in at.world.owner.items() if owner == ("sins-e", at.mode) for pid in children.get(cell, ())}
+
+
 def swapped(pid):
     with contextlib.suppress(OSError, StopIteration):
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
@@ -139,8 +145,7 @@ def swap(at):
     caller = threading.Thread(target=lambda: calls.append(do(at, "pages-out", pause_ms=400)))
     caller.start()
     while caller.is_alive():
-        for cell in at.world.cells():
-            seen += [swapped(pid) for pid in at.world.children(cell)]
+        seen += [swapped(pid) for pid in workers(at)]
         caller.join(0.02)
     assert calls and seen, "no worker was seen while it ran"
     call = calls[0]
@@ -154,8 +159,7 @@ def siblings(at):
     sibling = threading.Thread(target=lambda: beside.append(
         at.daemon.call(at.name("sins-e"), "do", {"do": "sleeps", "pause_s": 2}, **at.lease("sins-e"))))
     sibling.start()
-    eventually("the sibling runs", lambda: any(at.world.children(cell) for cell, owner in at.world.owner.items()
-                                               if owner == ("sins-e", at.mode)))
+    eventually("the sibling runs", lambda: workers(at))
     for how in hows:
         call = do(at, "at-sibling", how=how)
         calls.append(call)
