@@ -418,10 +418,14 @@ class World:
         return self.children().get(self.roles["runner"], set())
 
     def descriptors(self):
-        """Open descriptors of each role; roles are undumpable, so only root may look."""
-        if os.geteuid() != 0:
-            return {}
-        return {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in self.roles.items()}
+        """Open descriptors of each role, as what they lead to; roles are undumpable, so only root may look."""
+        found = {}
+        for name, pid in self.roles.items() if os.geteuid() == 0 else ():
+            found[name] = []
+            for entry in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    found[name].append(os.readlink(f"/proc/{pid}/fd/{entry}"))
+        return found
 
     def find_roles(self):
         found = {name: self.daemon.role(name) for name in ROLES}
@@ -508,9 +512,12 @@ class World:
 
     def above_baseline(self):
         """What there is more of than there was: descriptors of roles, processes of the family."""
-        counts = {**self.descriptors(), "processes": len(self.daemon.family())}
-        base = {**self.base_descriptors, "processes": self.base_count}
-        return {name: f"{base[name]} became {count}" for name, count in counts.items() if count > base[name]}
+        base, found = self.base_descriptors, []
+        for name, links in self.descriptors().items():
+            if len(links) > len(base[name]):
+                found.append(f"{name} has {len(links)} descriptors, not {len(base[name])}; new: {sorted(set(links) - set(base[name]))}")
+        count = len(self.daemon.family())
+        return found + ([f"{count} processes, not {self.base_count}"] if count > self.base_count else [])
 
     def back_at_baseline(self):
         with contextlib.suppress(AssertionError):

@@ -66,6 +66,19 @@ static const struct open_how no_xdev = {O_RDONLY, 0, RESOLVE_NO_XDEV}, no_magic 
                              plain = {O_RDONLY, 0, 0}, all = {O_PATH, 0, 0x3f};
 #define HOW(how) P(&(how)), sizeof(struct open_how)
 
+/* ── 5: one number after the other ───────────────────────────────────────────────────────────────────── */
+
+static long guess_handles(struct csn_call *call)
+{
+    long got = -ESTALE;
+    for (long inode = 1; inode < 100000 && got < 0; inode++) {
+        handle[0] = 8 | 1L << 32; /* eight bytes, an inode's number and generation */
+        handle[1] = inode;
+        got = RAW3(open_by_handle_at, AT_FDCWD, handle, O_RDONLY);
+    }
+    return got;
+}
+
 /* ── 8: paths below the daemon's home ────────────────────────────────────────────────────────────────── */
 
 static long open_home(struct csn_call *call)
@@ -192,10 +205,13 @@ static const struct sin files[] = {
     DO(5, "handle-pipe", open_by_handle_at, 4, P(handle), O_RDONLY | O_DIRECTORY),
     DO(5, "handle-null", open_by_handle_at, 0, P(handle), O_PATH),
 
+    FN(5, "handles-guessed", guess_handles),
+
     DO(6, "stat", stat, P("/etc"), P(room)), DO(6, "lstat", lstat, P("/etc"), P(room)),
     DO(6, "newfstatat", newfstatat, AT_FDCWD, P("/etc"), P(room), 0),
     DO(6, "newfstatat-nofollow", newfstatat, AT_FDCWD, P("/etc/passwd"), P(room), AT_SYMLINK_NOFOLLOW),
     DO(6, "empty-path-flag", newfstatat, AT_FDCWD, P("/etc/passwd"), P(room), AT_EMPTY_PATH),
+    DO(6, "empty-path-absolute", newfstatat, 3, P("/etc/passwd"), P(room), AT_EMPTY_PATH),
     DO(6, "empty-path-proc", newfstatat, AT_FDCWD, P("/proc/1"), P(room), AT_EMPTY_PATH),
     DO(6, "empty-path-up", newfstatat, AT_FDCWD, P("../../home"), P(room), AT_EMPTY_PATH),
     DO(6, "access", access, P("/etc/passwd"), R_OK), DO(6, "faccessat", faccessat, AT_FDCWD, P("/etc/passwd"), R_OK),

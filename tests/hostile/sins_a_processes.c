@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -71,6 +72,16 @@ static long stay(struct csn_call *call)
     RAW2(prctl, PR_SET_CHILD_SUBREAPER, 1);
     while (poll(NULL, 0, -1) <= 0) continue;
     return 0;
+}
+
+/* The other end of a channel is a process of the host: the kernel would hand out a descriptor of it. */
+static long peer_pidfd(struct csn_call *call)
+{
+    int pidfd = -1;
+    socklen_t size = sizeof pidfd;
+    long got = RAW5(getsockopt, sins_running()->args[0], SOL_SOCKET, sins_running()->args[1], &pidfd, &size);
+    if (got == 0) sins_note(call, "%d in %u bytes", pidfd, size);
+    return got;
 }
 
 static long libc_fork(struct csn_call *call)
@@ -191,6 +202,10 @@ const struct sin processes[] = {
     DO(15, "getfd", pidfd_getfd, 3, 0, 0), DO(15, "getfd-channel", pidfd_getfd, 6, 3, 0),
     DO(15, "getfd-self", pidfd_getfd, -10000, 4, 0), DO(15, "waitid", waitid, P_PIDFD, 3, 0, WEXITED, 0),
     DO(15, "proc-as-pidfd", openat, AT_FDCWD, P("/proc/1"), O_DIRECTORY),
+
+    FN(15, "peer-pidfd-3", peer_pidfd, 3, 77), FN(15, "peer-pidfd-6", peer_pidfd, 6, 77),
+    FN(15, "peer-groups", peer_pidfd, 3, 59), FN(15, "peer-label", peer_pidfd, 3, SO_PEERSEC),
+    FN(15, "peer-cred", peer_pidfd, 3, SO_PEERCRED),
 
     DO(16, "process-madvise", process_madvise, 3, P(&there), 1, 4, 0),
     DO_NUMBER(16, "process-mrelease", SYS_process_mrelease, 3, 0),
