@@ -158,6 +158,19 @@ def http(places):
     return serve
 
 
+class Full:
+    """A server whose queue is full: it answers no connection any more, neither yes nor no."""
+
+    def __init__(self):
+        self.socket = socket.create_server((PUBLIC, 0), backlog=0)
+        self.port, self.waiting = self.socket.getsockname()[1], []
+        for _ in range(4):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex((PUBLIC, self.port))
+            self.waiting.append(one)
+
+
 class Unix(threading.Thread):
     """Listens on a unix socket by path and by abstract name; came: how many connections."""
 

@@ -232,6 +232,7 @@ static const struct sin times[] = {{"spin", spin},
                                    {"sleep", sleep_on},
                                    {"block-on-channel", block_on_channel},
                                    {"block-on-peer", block_on_peer},
+                                   {"block-on-dial", block_on_peer},
                                    {0}};
 static const struct sin kernel[] = {{"getrandom", draw},
                                     {"futex-wake", wake},
