@@ -26,7 +26,7 @@ struct egress_rule {
 };
 
 struct entry_limits {
-    uint32_t memory_mb, cpu_s, wall_s, output_kb, log_kb, dials, up_mb, down_mb, concurrency;
+    uint32_t memory_mb, cpu_s, wall_s, output_kb, log_kb, dials, up_kb, down_kb, concurrency;
 };
 /* What a lease or a spare may live for; spares: workers loaded ahead. */
 struct entry_lease {
@@ -91,6 +91,6 @@ const struct entry_action *entry_action(const struct entry *entry, const char *n
  *   "actions": [{"name", "summary", "input": schema, "output"?: schema, "idempotent": bool, "fields": [name…]}],
  *   "fields": [{"name", "secret": bool, "required": bool, "summary"}],
  *   "settings": {…}, "egress": ["tls://host:443", …], "ranges": ["127.0.0.0/8", …], "workspaces": ["default", …],
- *   "ca"?: PEM text, "limits": {"memory_mb", "cpu_s", "wall_s", "output_kb", "log_kb", "dials", "up_mb", "down_mb",
+ *   "ca"?: PEM text, "limits": {"memory_mb", "cpu_s", "wall_s", "output_kb", "log_kb", "dials", "up_kb", "down_kb",
  * "concurrency"}
  * } */

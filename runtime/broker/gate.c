@@ -123,10 +123,10 @@ static const struct entry *find_entry(const struct registry *registry, uint32_t 
     return entry && memcmp(entry->digest, digest, HASH_BYTES) == 0 ? entry : registry_same(registry, digest);
 }
 
-static uint64_t cap_of(uint32_t own_mb, uint32_t asked_mb)
+static uint64_t cap_of(uint32_t own_kb, uint32_t asked_mb)
 {
-    uint64_t own = own_mb ? own_mb : DEFAULT_MB;
-    return (asked_mb && asked_mb < own ? asked_mb : own) << 20;
+    uint64_t own = own_kb ? (uint64_t)own_kb << 10 : (uint64_t)DEFAULT_MB << 20, asked = (uint64_t)asked_mb << 20;
+    return asked && asked < own ? asked : own;
 }
 
 static struct gate *new_gate(struct broker *broker, const struct msg_gate_open *open)
@@ -141,8 +141,8 @@ static struct gate *new_gate(struct broker *broker, const struct msg_gate_open *
     gate->entry = find_entry(&broker->registry, open->entry, open->entry_digest);
     struct entry_limits limits = gate->entry ? gate->entry->limits : (struct entry_limits){0};
     gate->dials_max = limits.dials ? limits.dials : DEFAULT_DIALS;
-    gate->up_max = cap_of(limits.up_mb, open->max_up_mb);
-    gate->down_max = cap_of(limits.down_mb, open->max_down_mb);
+    gate->up_max = cap_of(limits.up_kb, open->max_up_mb);
+    gate->down_max = cap_of(limits.down_kb, open->max_down_mb);
     gate->next = *slot;
     *slot = gate;
     broker->gate_count++;

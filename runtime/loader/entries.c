@@ -190,8 +190,8 @@ static json_t *list_json(const json_t *object, json_t *(*make)(const char *name,
 static json_t *limits_json(const struct entry_limits *l)
 {
     return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "memory_mb", l->memory_mb, "cpu_s", l->cpu_s,
-                     "wall_s", l->wall_s, "output_kb", l->output_kb, "log_kb", l->log_kb, "dials", l->dials, "up_mb",
-                     l->up_mb, "down_mb", l->down_mb, "concurrency", l->concurrency);
+                     "wall_s", l->wall_s, "output_kb", l->output_kb, "log_kb", l->log_kb, "dials", l->dials, "up_kb",
+                     l->up_kb, "down_kb", l->down_kb, "concurrency", l->concurrency);
 }
 
 /* What the administrator decided: the part of an entry that its digest covers beside the two files. */

@@ -204,7 +204,7 @@ bool grant_limits(const struct manifest *manifest, const struct dropin *dropin, 
         uint32_t *to;
     } rows[] = {LIMIT(memory_mb, "MemoryMax"), LIMIT(cpu_s, "CpuMax"),        LIMIT(wall_s, "TimeMax"),
                 LIMIT(output_kb, "OutputMax"), LIMIT(log_kb, "LogMax"),       LIMIT(dials, "Dials"),
-                LIMIT(up_mb, "UploadMax"),     LIMIT(down_mb, "DownloadMax"), LIMIT(concurrency, "Concurrency")};
+                LIMIT(up_kb, "UploadMax"),     LIMIT(down_kb, "DownloadMax"), LIMIT(concurrency, "Concurrency")};
 #undef LIMIT
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint32_t most = *rows[i].asked ? *rows[i].asked : *rows[i].preset;

@@ -19,8 +19,8 @@ const struct entry_limits limits_default = {.memory_mb = 128,
                                             .output_kb = 1024,
                                             .log_kb = 64,
                                             .dials = 8,
-                                            .up_mb = 32,
-                                            .down_mb = 32,
+                                            .up_kb = 32 * 1024,
+                                            .down_kb = 32 * 1024,
                                             .concurrency = 32};
 
 static bool refuse(struct err *err, const char *key, const char *why)
@@ -217,15 +217,19 @@ static const struct table_field limit_table[] = {
     LIMIT(output_kb, LIMIT_OUTPUT_KB),
     LIMIT(log_kb, LIMIT_LOG_KB),
     LIMIT(dials, LIMIT_DIALS),
-    LIMIT(up_mb, LIMIT_UP_MB),
-    LIMIT(down_mb, LIMIT_DOWN_MB),
+    {"up_mb", TABLE_NUMBER, TABLE_AT(struct entry_limits, up_kb), .least = 1, .most = LIMIT_UP_MB},
+    {"down_mb", TABLE_NUMBER, TABLE_AT(struct entry_limits, down_kb), .least = 1, .most = LIMIT_DOWN_MB},
     LIMIT(concurrency, LIMIT_CONCURRENCY),
     {0},
 };
 
+/* A developer asks in MiB; an administrator may grant less than one. */
 static bool check_limits(const json_t *limits, struct manifest *manifest, struct err *err)
 {
-    return !limits || table_json(limit_table, limits, &manifest->asked, NULL, err) || err_in(err, "limits");
+    if (limits && !table_json(limit_table, limits, &manifest->asked, NULL, err)) return err_in(err, "limits");
+    manifest->asked.up_kb *= 1024;
+    manifest->asked.down_kb *= 1024;
+    return true;
 }
 
 static bool check_all(struct top *top, struct err *err)

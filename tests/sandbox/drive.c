@@ -161,7 +161,7 @@ static json_t *entry_json(struct drive *drive, unsigned index, const uint8_t so_
     json_t *limits = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "memory_mb",
                                e->memory_mb ? e->memory_mb : 64, "cpu_s", e->cpu_s ? e->cpu_s : 10, "wall_s", 10,
                                "output_kb", e->output_kb ? e->output_kb : 64, "log_kb", e->log_kb ? e->log_kb : 16,
-                               "dials", 8, "up_mb", 1, "down_mb", 1, "concurrency",
+                               "dials", 8, "up_kb", 1024, "down_kb", 1024, "concurrency",
                                e->concurrency ? e->concurrency : 8);
     json_t *lease = json_pack("{s:i, s:i, s:i, s:i}", "calls", e->calls ? e->calls : 100, "age_s", 600, "idle_s",
                               e->idle_s ? e->idle_s : 60, "spares", e->spares);

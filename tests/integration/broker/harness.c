@@ -77,9 +77,9 @@ static void print_entry(FILE *out, unsigned index, const struct test_entry *entr
         out,
         "\",\"isolation\":\"call\",\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},\"actions\":[],"
         "\"fields\":[],\"settings\":{},\"egress\":[%s],\"ranges\":[%s],\"workspaces\":[],\"limits\":{\"memory_mb\":1,"
-        "\"cpu_s\":1,\"wall_s\":1,\"output_kb\":1,\"log_kb\":1,\"dials\":%u,\"up_mb\":%u,\"down_mb\":%u,"
+        "\"cpu_s\":1,\"wall_s\":1,\"output_kb\":1,\"log_kb\":1,\"dials\":%u,\"up_kb\":%u,\"down_kb\":%u,"
         "\"concurrency\":1}}\n",
-        entry->egress, entry->ranges, entry->dials, entry->up_mb, entry->down_mb);
+        entry->egress, entry->ranges, entry->dials, entry->up_mb * 1024, entry->down_mb * 1024);
 }
 
 static int registry_memory(uint32_t number, const struct test_entry *entries)

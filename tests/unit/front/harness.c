@@ -32,8 +32,8 @@ static const char usual_registry[] =
     "\"output\":{\"type\":\"object\",\"required\":[\"greeting\"],"
     "\"properties\":{\"greeting\":{\"type\":\"string\"}}}}],"
     "\"fields\":[],\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"default\"],"
-    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":20,\"output_kb\":64,\"log_kb\":8,\"dials\":0,\"up_mb\":1,"
-    "\"down_mb\":1,\"concurrency\":8}}\n";
+    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":20,\"output_kb\":64,\"log_kb\":8,\"dials\":0,\"up_kb\":1024,"
+    "\"down_kb\":1024,\"concurrency\":8}}\n";
 
 /* ── the parent ────────────────────────────────────────────────────────────────────────────────────── */
 

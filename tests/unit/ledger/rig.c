@@ -34,16 +34,16 @@ static const char registry_text[] =
     "\"fields\":[{\"name\":\"password\",\"secret\":true,\"required\":true,\"summary\":\"p\"},"
     "{\"name\":\"user\",\"secret\":false,\"required\":false,\"summary\":\"u\"}],"
     "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"default\",\"other\"],"
-    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_mb\":1,"
-    "\"down_mb\":1,\"concurrency\":900}}\n"
+    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_kb\":1024,"
+    "\"down_kb\":1024,\"concurrency\":900}}\n"
     "{\"name\":\"off\",\"plugin\":\"off\",\"version\":\"1.0.0\",\"summary\":\"off\",\"state\":\"disabled\","
     "\"problem\":\"an administrator disabled it\",\"digest\":\"44" ZEROS62 "\",\"so_digest\":\"22" ZEROS62 "\","
     "\"manifest_digest\":\"33" ZEROS62 "\",\"isolation\":\"call\","
     "\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},"
     "\"actions\":[{\"name\":\"say\",\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[]}],\"fields\":[],"
     "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"*\"],"
-    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_mb\":1,"
-    "\"down_mb\":1,\"concurrency\":1}}\n";
+    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_kb\":1024,"
+    "\"down_kb\":1024,\"concurrency\":1}}\n";
 
 /* ── frames ────────────────────────────────────────────────────────────────────────────────────────── */
 

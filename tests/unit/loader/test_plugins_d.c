@@ -33,7 +33,7 @@ static void whole(void **state)
         "Path=/opt/x/sms\nEnabled=no\n"
         "[Grant]\nEgress=tls://a.example.com:443 tls://b.example.com:443\nEgress=plain://c.example.com:25\n"
         "AddressRanges=loopback 10.0.0.0/8\nCAFile=demo.pem\nWorkspaces=default marketing\nIsolation=lease\n"
-        "MemoryMax=64M\nCpuMax=5\nTimeMax=2m\nOutputMax=512K\nLogMax=16K\nDials=3\nUploadMax=1M\nDownloadMax=2M\n"
+        "MemoryMax=64M\nCpuMax=5\nTimeMax=2m\nOutputMax=512K\nLogMax=16K\nDials=3\nUploadMax=512K\nDownloadMax=2M\n"
         "Concurrency=4\nSpares=0\nLeaseCalls=7\nLeaseAge=60s\nLeaseIdle=5s\nAllowAnyHost=yes\n"
         "[Settings]\nhost=mail.example.com\nlist=a\nlist=b\n";
     struct dropin d;
@@ -55,8 +55,8 @@ static void whole(void **state)
     assert_int_equal(d.limits.output_kb, 512);
     assert_int_equal(d.limits.log_kb, 16);
     assert_int_equal(d.limits.dials, 3);
-    assert_int_equal(d.limits.up_mb, 1);
-    assert_int_equal(d.limits.down_mb, 2);
+    assert_int_equal(d.limits.up_kb, 512);
+    assert_int_equal(d.limits.down_kb, 2048);
     assert_int_equal(d.limits.concurrency, 4);
     assert_int_equal(d.lease.spares, 0);
     assert_int_equal(d.lease.calls, 7);

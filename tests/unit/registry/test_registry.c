@@ -22,8 +22,8 @@
     "\"actions\":[{\"name\":\"send\",\"summary\":\"\",\"input\":{\"type\":\"object\"},\"idempotent\":false,"           \
     "\"fields\":[\"token\"]}],\"fields\":[{\"name\":\"token\",\"secret\":true,\"required\":true}],"                    \
     "\"settings\":{\"host\":\"h\"},\"egress\":[" EGRESS "],\"ranges\":[\"127.0.0.0/8\"],\"workspaces\":[\"default\"]," \
-    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":16,\"dials\":4,\"up_mb\":1,"   \
-    "\"down_mb\":1,\"concurrency\":4}" EXTRA "}"
+    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":16,\"dials\":4,\"up_kb\":1024,"   \
+    "\"down_kb\":1024,\"concurrency\":4}" EXTRA "}"
 #define HEAD(COUNT) "{\"registry\":7,\"entries\":" COUNT "}\n"
 #define DOCUMENT(ENTRY) HEAD("1") ENTRY "\n"
 
