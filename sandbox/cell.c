@@ -197,7 +197,7 @@ static void on_request(struct cell *cell, const struct cell_request *request, st
         if (worker) kill_worker(worker, ENDED_KILLED);
         break;
     case CELL_NOTED:
-        if (worker && !notify_noted(worker)) kill_worker(worker, ENDED_KILLED);
+        if (worker && !notify_noted(worker, request->deadline)) kill_worker(worker, ENDED_KILLED);
         break;
     default: break;
     }

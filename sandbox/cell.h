@@ -43,6 +43,7 @@ enum cell_order {
     CELL_KILL,
     CELL_NOTED /* what CELL_TRIED told is written down: the refused call may now be answered */
 };
+/* deadline: of CELL_NOTED, how often the worker has tried in this call of a lease; too often ends it. */
 struct cell_request {
     uint32_t order, worker; /* worker: the runner's number, never 0, never used again */
     uint64_t deadline;

@@ -53,8 +53,9 @@ bool notify_answer(struct cell *cell, struct cell_worker *worker);
 void notify_quickly(const struct cell_worker *worker);
 /* Lets the loader's first openat through, now that the runner has looked. */
 bool notify_go(struct cell *cell, struct cell_worker *worker);
-/* Answers the attempt that was told, now that it is written down: no reply can overtake its report. */
-bool notify_noted(struct cell_worker *worker);
+/* Answers the attempt that was told, now that it is written down: no reply can overtake its report. tries: in this call
+ * of a lease, as the runner counts them. false: kill the worker (why is set). */
+bool notify_noted(struct cell_worker *worker, uint64_t tries);
 /* cell.c: tells the runner of a worker's attempt (CELL_TRIED), or of those up to its loading (NULL: CELL_LOADED). */
 void cell_tell_attempt(struct cell *cell, const struct cell_worker *worker, const struct cell_attempt *attempt);
 /* confine.c: in the new process: walls, then worker_main. */

@@ -92,15 +92,19 @@ static bool refuse(struct cell *cell, struct cell_worker *worker, const struct s
     worker->holds = true;
     worker->held = asked->id;
     cell_tell_attempt(cell, worker, &attempt);
-    if (worker->attempt_count <= POLICY_ATTEMPTS) return true;
+    if (cell->spec.lease || worker->attempt_count <= POLICY_ATTEMPTS) return true;
     worker->why = ENDED_ATTEMPTS;
     return false;
 }
 
-bool notify_noted(struct cell_worker *worker)
+bool notify_noted(struct cell_worker *worker, uint64_t tries)
 {
     bool held = worker->holds && worker->state != WORKER_DYING;
     worker->holds = false;
+    if (held && tries > POLICY_ATTEMPTS) {
+        worker->why = ENDED_ATTEMPTS;
+        return false;
+    }
     return !held || respond(worker, worker->held, EPERM, 0);
 }
 

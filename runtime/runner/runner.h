@@ -59,6 +59,7 @@ struct worker {
     /* why it is being ended, and for which call, when the call is not attached any more */
     struct call_ref last;
     bool answered;                  /* the last call's reply was whole */
+    uint32_t tries;                 /* refused system calls in this call, or before the first */
     uint32_t untold;                /* refused system calls that it made before it had a call, not reported yet */
     uint32_t end_class, end_reason; /* CLASS_NONE: the cell's report decides */
 };

@@ -193,6 +193,7 @@ bool worker_assign(struct runner *runner, struct call *call, struct err *err)
     worker->call = call;
     worker->last = call->start.call;
     worker->answered = false;
+    worker->tries = 0;
     worker->front = runner->front;
     bind_lease(worker, &call->start);
     call->worker = worker;
@@ -303,7 +304,7 @@ void worker_tried(struct runner *runner, struct worker *worker, const struct cel
         tell_tried(runner, worker, report);
     else
         worker->untold++;
-    home_order(worker->home, CELL_NOTED, worker->number, 0, NULL);
+    home_order(worker->home, CELL_NOTED, worker->number, ++worker->tries, NULL);
 }
 
 void worker_loaded(struct runner *runner, struct worker *worker, const struct cell_report *report)

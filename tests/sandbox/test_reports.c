@@ -14,10 +14,10 @@
 #include "drive.h"
 
 static struct drive_how how;
-enum { RUN, OPEN, MANY, CRASH, LEAVE, FAIL, LATE, FORGE, KILLED };
+enum { RUN, OPEN, MANY, CRASH, LEAVE, FAIL, LATE, FORGE, KILLED, FLOOD };
 #define ACTIONS                                                                                                        \
     {                                                                                                                  \
-        "run", "open", "many", "crash", "leave", "fail", "late", "forge", "killed"                                     \
+        "run", "open", "many", "crash", "leave", "fail", "late", "forge", "killed", "flood"                            \
     }
 static const struct drive_entry tries = {.plugin = PLUGINS "/tries.so", .actions = ACTIONS};
 static const struct call_ref no_call;
@@ -124,6 +124,32 @@ static void equal_ones_are_counted(void **state)
     drive_stop(&drive);
 }
 
+/* What is too much for one call is counted call by call: an honest library that looks for a file in each of them must
+ * not cost the lease its life, and a flood in one call must. */
+static void leases_are_counted_by_call(void **state)
+{
+    struct drive drive;
+    const struct drive_entry leased = {
+        .plugin = PLUGINS "/tries.so", .actions = ACTIONS, .lease = true, .calls = 100, .idle_s = 60};
+    uint32_t channel = 0;
+    start(&drive, &leased);
+    for (int i = 0; i < 12; i++) { /* 17 in each */
+        struct drive_call call = {.action = MANY};
+        drive_call(&drive, &call);
+        assert_true(call.replied);
+        if (i > 0) assert_int_equal(call.channel, channel); /* the same worker */
+        channel = call.channel;
+        drive_call_clear(&call);
+    }
+    struct drive_call flood = {.action = FLOOD};
+    drive_call(&drive, &flood);
+    assert_false(flood.replied);
+    assert_int_equal(flood.end.class, CLASS_VIOLATION);
+    assert_int_equal(flood.end.reason, REASON_SYSCALL);
+    drive_call_clear(&flood);
+    drive_stop(&drive);
+}
+
 static void check_incident(struct drive *drive, const struct call_ref *call)
 {
     struct drive_frame *told = drive_expect(drive, DRIVE_LEDGER, MSG_INCIDENT, NULL, 10000);
@@ -213,13 +239,10 @@ int main(int argc, char **argv)
     how.as_nobody = argc > 1 && strcmp(argv[1], "nobody") == 0;
     if (how.as_nobody && getuid() != 0) return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_reply_before_its_reports),
-        cmocka_unit_test(nothing_tried_nothing_told),
-        cmocka_unit_test(told_whatever_comes_next),
-        cmocka_unit_test(equal_ones_are_counted),
-        cmocka_unit_test(loading_is_an_incident),
-        cmocka_unit_test(a_false_mark_hides_nothing),
-        cmocka_unit_test(a_borrowed_exit_code_hides_nothing),
+        cmocka_unit_test(no_reply_before_its_reports), cmocka_unit_test(nothing_tried_nothing_told),
+        cmocka_unit_test(told_whatever_comes_next),    cmocka_unit_test(equal_ones_are_counted),
+        cmocka_unit_test(leases_are_counted_by_call),  cmocka_unit_test(loading_is_an_incident),
+        cmocka_unit_test(a_false_mark_hides_nothing),  cmocka_unit_test(a_borrowed_exit_code_hides_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,12 @@ static int try_many(struct csn_call *call)
     return csn_ok(call);
 }
 
+static int flood(struct csn_call *call)
+{
+    for (int i = 0; i < 1000; i++) ATTEMPT();
+    return csn_ok(call);
+}
+
 static int try_and_crash(struct csn_call *call)
 {
     volatile int *volatile nowhere = (void *)8;
@@ -87,4 +93,4 @@ static int killed(struct csn_call *call)
 
 CSN_CONNECTOR("tries", "1.0.0", {"run", run}, {"open", try_open}, {"many", try_many}, {"crash", try_and_crash},
               {"leave", try_and_leave}, {"fail", try_and_fail}, {"late", try_late}, {"forge", forge},
-              {"killed", killed});
+              {"killed", killed}, {"flood", flood});
