@@ -346,10 +346,21 @@ static bool open_events(struct cell *cell, struct err *err)
     return true;
 }
 
+/* Deaths are told by pidfds. As a signal, to a cell that is traced, one would break off the answer to a listener: the
+ * worker's open would then succeed without a descriptor. */
+static void expect_no_signals(void)
+{
+    sigset_t deaths;
+    sigemptyset(&deaths);
+    sigaddset(&deaths, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &deaths, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
 bool cell_open(struct cell *cell, struct err *err)
 {
     cell->channel = CELL_CHANNEL;
-    signal(SIGPIPE, SIG_IGN);
+    expect_no_signals();
     return read_spec(cell, err) && cell_set_up(cell, err) && open_events(cell, err);
 }
 
