@@ -250,7 +250,7 @@ def test_desk_tokens_and_workspaces():
 
 def test_desk_retry_and_cancel():
     key = uuid.uuid4().hex
-    uncertain = hook("/hang", timeout_ms=400, key=key).json["call_id"]
+    uncertain = hook("/hang", timeout_ms=3000, key=key).json["call_id"]
     assert at_desk("POST", f"/v1/calls/{uncertain}/retry", {"reason": "looked"})["attempt"] == 2
     at_desk("POST", f"/v1/calls/{uncertain}/cancel", {}, status=409)
     at_desk("POST", "/v1/calls/01890000-0000-7000-8000-000000000000/cancel", {"reason": "none"}, status=404)
