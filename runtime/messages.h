@@ -81,7 +81,7 @@ enum give_kind {
     GIVE_CA,        /* loader: the system's CA bundle; runner: likewise */
     GIVE_HELPERS,   /* runner: the shared object with the SDK's HTTP and mail helpers */
     GIVE_WITNESS,   /* vault, ledger: the last checkpoint that the parent holds (struct ctl_witness), read once */
-    GIVE_PROBE,     /* front, ledger, broker: memfd, JSON {"paths": [...], "vault": pid}: what must be out of reach */
+    GIVE_PROBE,     /* front, desk, ledger, broker: memfd, JSON {"paths": [...], "vault": pid}: what must be out of reach */
     GIVE_KINDS
 };
 struct ctl_give {

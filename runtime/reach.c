@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -67,11 +68,37 @@ static bool make_inet_socket(const struct target *target)
                                             socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0);
 }
 
+/* Not a socket, so that nothing is reached: EBADF says that nobody stopped the call. */
+static bool connect_out(const struct target *target)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "probe"};
+    if (target->walls == WALL_BROKER) return false; /* its sockets are of the network only: see above */
+    return connect(-1, (struct sockaddr *)&address, sizeof address) == 0 || errno == EBADF;
+}
+
+static bool bind_to(const struct target *target)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "probe"};
+    return bind(-1, (struct sockaddr *)&address, sizeof address) == 0 || errno == EBADF;
+}
+
 static bool read_memory(const struct target *target)
 {
     char byte;
     struct iovec here = {&byte, 1}, there = {(void *)&byte, 1};
     return process_vm_readv(target->vault, &here, 1, &there, 1, 0) >= 0 || (errno != EPERM && errno != ENOSYS);
+}
+
+static bool open_memory(const struct target *target)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/mem", (int)target->vault);
+    return open(path, O_RDONLY | O_CLOEXEC) >= 0;
+}
+
+static bool trace(const struct target *target)
+{
+    return ptrace(PTRACE_SEIZE, target->vault, NULL, NULL) == 0 || errno == ESRCH;
 }
 
 static bool send_signal(const struct target *target)
@@ -94,7 +121,11 @@ static const struct attempt {
     {make_files, "make a file in the daemon's home"},
     {make_local_socket, "make a socket to other processes of this host"},
     {make_inet_socket, "make a network socket"},
+    {connect_out, "connect a socket"},
+    {bind_to, "bind a socket"},
     {read_memory, "read the vault's memory"},
+    {open_memory, "open the vault's memory"},
+    {trace, "trace the vault"},
     {send_signal, "signal the vault"},
     {run_program, "run a program"},
 };

@@ -38,8 +38,7 @@ struct cell {
     const struct csn_helpers *helpers;
     int channel, copy, events;
     uint32_t code_segments;
-    struct sock_filter list_a[BPF_ROOM], list_l[BPF_ROOM];
-    unsigned list_a_length, list_l_length;
+    const struct seccomp_program *list_l;        /* of every worker */
     struct cell_worker *workers[POLICY_WORKERS]; /* NULL: no worker; few are ever there, and every fork copies them */
 };
 

@@ -77,7 +77,7 @@ _Noreturn void worker_start(struct cell *cell, const int channels[CHANNELS], int
     place_channels(channels, carrier);
     if (policy_has(WALL_LIMITS) && !limits_worker(cell->spec.cpu_s)) give_up();
     nothing_of_files(cell);
-    int listener = seccomp_listen(cell->list_l, cell->list_l_length);
+    int listener = seccomp_listen(cell->list_l->code, cell->list_l->length);
     if (listener < 0) give_up();
     hand_over(listener);
     worker_main(cell);

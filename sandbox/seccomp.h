@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* System call filters: made from the tables of syscalls.h without any library, installed with a raw call. */
+/* System call filters: made from the tables of syscalls.h when the daemon is built, so that every program carries them
+ * ready in its read-only data; installed with a raw call. */
 #pragma once
 
 #include <linux/filter.h>
@@ -7,8 +8,9 @@
 
 #include "base/err.h"
 
-/* Who a row is for: one bit per role (enum wall_role), then the cell's kill list and the worker's list. */
-enum { LIST_ROLES = 7, LIST_A = LIST_ROLES, LIST_L, LISTS };
+/* Who a row is for: one bit per role (enum wall_role), then the cell's kill list, the worker's list, and that of the
+ * child which reads a plugin's headers. */
+enum { LIST_ROLES = 8, LIST_A = LIST_ROLES, LIST_L, LIST_HEADERS, LISTS };
 
 enum { ROW_TESTS = 3, BPF_ROOM = 1024, CALL_NUMBERS = 512 };
 
@@ -32,15 +34,22 @@ struct policy_list {
     uint32_t otherwise; /* for numbers without a row, and rows whose tests fail */
 };
 
-/* The tables, for the generator and for tests that check it. */
+/* A program as the kernel takes it. */
+struct seccomp_program {
+    const struct sock_filter *code;
+    unsigned length; /* instructions */
+};
+/* By list: constant data, generated at build time (make_filters.c). */
+extern const struct seccomp_program seccomp_ready[LISTS];
+
+/* The tables and the generator: at build time, and in tests. No program of the daemon has them in it. */
 const struct call_row *seccomp_rows(unsigned *count);
 const struct policy_list *seccomp_list(unsigned list);
-
 /* Makes the program of one list from count rows. false: it does not fit. */
 bool bpf_make(const struct call_row *rows, unsigned count, unsigned list, uint32_t otherwise, struct sock_filter *code,
               unsigned *length);
 /* The same from the built-in tables. */
-bool seccomp_make(unsigned list, struct sock_filter code[BPF_ROOM], unsigned *length, struct err *err);
+bool seccomp_make(unsigned list, struct sock_filter code[BPF_ROOM], unsigned *length);
 
 /* Installs a ready program on this thread and all others of the process. */
 bool seccomp_install(const struct sock_filter *code, unsigned length, struct err *err);

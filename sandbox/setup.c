@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,23 +159,27 @@ static bool die_with_runner(struct cell *cell, struct err *err)
     return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 || err_sys(err, ERR_IO, "the cell would outlive its runner");
 }
 
-/* In place of a list that is missing (policy.h): what loading needs, and no wall. */
-static bool no_list(unsigned list, struct sock_filter *code, unsigned *length)
+/* In place of a list that is missing (policy.h): for A everything, for L what loading needs, and no wall. */
+static const struct seccomp_program *no_list(unsigned list)
 {
-    static const struct call_row loader_only[] = {{SYS_openat, 1 << LIST_L, SECCOMP_RET_USER_NOTIF, {{0}}, "loading"}};
-    return bpf_make(loader_only, 1, list, SECCOMP_RET_ALLOW, code, length);
+    static const struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                                              BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+                                              BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+                                              BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    static const struct seccomp_program loading = {code, 4}, nothing = {code + 3, 1};
+    return list == LIST_L ? &loading : &nothing;
 }
 
-static bool one_list(enum wall wall, unsigned list, struct sock_filter *code, unsigned *length, struct err *err)
+static const struct seccomp_program *list_of(enum wall wall, unsigned list)
 {
-    return policy_has(wall) ? seccomp_make(list, code, length, err) : no_list(list, code, length);
+    return policy_has(wall) ? &seccomp_ready[list] : no_list(list);
 }
 
 static bool filters(struct cell *cell, struct err *err)
 {
-    return one_list(WALL_FILTER_A, LIST_A, cell->list_a, &cell->list_a_length, err) &&
-           one_list(WALL_FILTER_L, LIST_L, cell->list_l, &cell->list_l_length, err) &&
-           seccomp_install(cell->list_a, cell->list_a_length, err);
+    const struct seccomp_program *list_a = list_of(WALL_FILTER_A, LIST_A);
+    cell->list_l = list_of(WALL_FILTER_L, LIST_L);
+    return seccomp_install(list_a->code, list_a->length, err);
 }
 
 /* What is free between the heap's pieces is spread over all of its pages, and a worker would copy each that it takes a

@@ -5,7 +5,7 @@
  * role's bit to an existing row) with the narrowest tests that work and the reason. Rules for a new row: no execution,
  * no descriptors of other processes, no new sockets; pointers cannot be looked into, so tests are on numbers only.
  * Several rows of one call are alternatives; the first whose tests all hold decides; if none does, the call gets the
- * list's default: EPERM for roles, allow for A and the runner, the listener for L. Rows for sanitised builds only
+ * list's default: EPERM for roles, allow for A, runner and parent, the listener for L. Rows for sanitised builds only
  * stand first. */
 #pragma once
 
@@ -23,12 +23,16 @@
 #define VAULT  (1 << WALL_VAULT)
 #define BROKER (1 << WALL_BROKER)
 #define RUNNER (1 << WALL_RUNNER)
+#define PARENT (1 << WALL_PARENT)
 #define A      (1 << LIST_A)
 #define L      (1 << LIST_L)
-/* Roles with a list of what is allowed; the runner, like A, has one of what is forbidden (docs/decisions). */
+#define HEADERS (1 << LIST_HEADERS)
+/* Roles with a list of what is allowed; runner and parent, like A, have one of what is forbidden: theirs are inherited by
+ * everything they start (docs/decisions). */
 #define LISTED (LOADER | FRONTS | LEDGER | VAULT | BROKER)
 #define EVERY  (LISTED | L)
 #define THREADED (FRONTS | LEDGER)
+#define ALL    (A | PARENT | RUNNER | LISTED)
 
 #define YES     SECCOMP_RET_ALLOW
 #define KILL    SECCOMP_RET_KILL_PROCESS
@@ -49,7 +53,6 @@ enum {
     MAP_OWN = 0x02 | 0x10 | 0x20 | 0x800 | 0x4000 | 0x20000, /* PRIVATE FIXED ANONYMOUS DENYWRITE NORESERVE STACK */
     THREAD_FLAGS = 0x3d0f00,  /* what pthread_create passes to clone(2), nothing else */
     SEND_FLAGS = 0x4000 | 0x40 | 0x8000, /* NOSIGNAL DONTWAIT MORE: above all not FASTOPEN, which connects */
-    PAIR_TYPE = 1 | 02000000 | 04000,    /* STREAM, CLOEXEC, NONBLOCK */
     LISTENER_CARRIER = 100    /* the number H has in a worker: at or above its RLIMIT_NOFILE */
 };
 #define SOCKET_TYPE (UINT64_C(0xffffffff) & ~UINT64_C(02004000)) /* without CLOEXEC and NONBLOCK; int */
@@ -245,7 +248,7 @@ static const struct call_row call_rows[] = {
     CALL2(setsockopt, L, YES, IS32(1, 6), IS32(2, 1), "TCP_NODELAY"),
     CALL2(setsockopt, L, YES, IS32(1, 6), MASKED(2, 0xfffffffe, 4), "TCP_KEEPIDLE, TCP_KEEPINTVL"),
     CALL(setsockopt, L, NO(EPERM), "every other option"),
-    CALL2(socketpair, L, YES, IS32(0, 1), WITHIN(1, PAIR_TYPE), "libcurl's wake-up pair"),
+    CALL2(socketpair, L, YES, IS32(0, 1), MASKED(1, ~UINT64_C(02004000), 1), "STREAM: libcurl's wake-up pair"),
     CALL(socketpair, L, NO(EPERM), "other families"),
     CALL(uname, L, NO(EPERM), "says nothing of the host"),
     CALL(sysinfo, L, NO(EPERM), "likewise"),
@@ -278,63 +281,66 @@ static const struct call_row call_rows[] = {
     CALL(process_vm_readv, L | LISTED | RUNNER, KILL, "memory of other processes"),
 
     /* ── the kill list: cell (A), and the roles ── */
-    CALL(ptrace, A | RUNNER | LISTED, KILL, "other processes"),
-    CALL(process_vm_writev, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(process_madvise, A | RUNNER | LISTED, KILL, "likewise"),
+    CALL(ptrace, A | RUNNER | LISTED, KILL, "other processes; the runner's probe tries it before its own walls"),
+    CALL(process_vm_writev, ALL, KILL, "likewise"),
+    CALL(process_madvise, ALL, KILL, "likewise"),
     CALL(kill, A | RUNNER | LISTED, KILL, "signals go by pidfd"),
-    CALL(tkill, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(rt_sigqueueinfo, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(rt_tgsigqueueinfo, A | RUNNER | LISTED, KILL, "likewise"),
+    CALL(tkill, ALL, KILL, "likewise"),
+    CALL(rt_sigqueueinfo, ALL, KILL, "likewise"),
+    CALL(rt_tgsigqueueinfo, ALL, KILL, "likewise"),
     CALL(execve, A | RUNNER | LISTED, KILL, "no other program"),
     CALL(execveat, A | LISTED, KILL, "likewise; the runner starts its cells so"),
-    CALL(bpf, A | RUNNER | LISTED, KILL, "kernel surface"),
-    CALL(perf_event_open, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(io_uring_setup, A | RUNNER | LISTED, KILL, "calls past the filters"),
-    CALL(io_uring_enter, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(io_uring_register, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(userfaultfd, A | RUNNER | LISTED, KILL, "stops the kernel in the middle"),
+    CALL(bpf, ALL, KILL, "kernel surface"),
+    CALL(perf_event_open, ALL, KILL, "likewise"),
+    CALL(io_uring_setup, ALL, KILL, "calls past the filters"),
+    CALL(io_uring_enter, ALL, KILL, "likewise"),
+    CALL(io_uring_register, ALL, KILL, "likewise"),
+    CALL(userfaultfd, ALL, KILL, "stops the kernel in the middle"),
     CALL(mount, A | LISTED, KILL, "the cell's root stays as it is"),
     CALL(umount2, A | LISTED, KILL, "likewise"),
     CALL(pivot_root, A | LISTED, KILL, "likewise"),
-    CALL(chroot, A | RUNNER | LISTED, KILL, "likewise"),
+    CALL(chroot, ALL, KILL, "likewise"),
     CALL(fsopen, A | LISTED, KILL, "likewise"),
     CALL(fsmount, A | LISTED, KILL, "likewise"),
     CALL(fsconfig, A | LISTED, KILL, "likewise"),
-    CALL(fspick, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(open_tree, A | RUNNER | LISTED, KILL, "likewise"),
+    CALL(fspick, ALL, KILL, "likewise"),
+    CALL(open_tree, ALL, KILL, "likewise"),
     CALL(move_mount, A | LISTED, KILL, "likewise"),
     CALL(mount_setattr, A | LISTED, KILL, "likewise"),
     CALL(unshare, A | LISTED, KILL, "no new namespaces"),
-    CALL(setns, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(keyctl, A | RUNNER | LISTED, KILL, "keyrings are shared with other processes"),
-    CALL(add_key, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(request_key, A | RUNNER | LISTED, KILL, "likewise"),
+    CALL(setns, ALL, KILL, "likewise"),
+    CALL(keyctl, ALL, KILL, "keyrings are shared with other processes"),
+    CALL(add_key, ALL, KILL, "likewise"),
+    CALL(request_key, ALL, KILL, "likewise"),
     CALL(memfd_create, A | (LISTED & ~LOADER), KILL, "files that can be executed"),
     CALL(memfd_secret, A | RUNNER | LISTED, KILL, "memory that cannot be limited"),
-    CALL(kexec_load, A | RUNNER | LISTED, KILL, "the machine"),
-    CALL(kexec_file_load, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(init_module, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(finit_module, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(delete_module, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(swapon, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(swapoff, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(reboot, A | RUNNER | LISTED, KILL, "likewise"),
-    CALL(open_by_handle_at, A | RUNNER | LISTED, KILL, "files past every root"),
-    CALL(name_to_handle_at, A | RUNNER | LISTED, KILL, "likewise"),
+    CALL(kexec_load, ALL, KILL, "the machine"),
+    CALL(kexec_file_load, ALL, KILL, "likewise"),
+    CALL(init_module, ALL, KILL, "likewise"),
+    CALL(finit_module, ALL, KILL, "likewise"),
+    CALL(delete_module, ALL, KILL, "likewise"),
+    CALL(swapon, ALL, KILL, "likewise"),
+    CALL(swapoff, ALL, KILL, "likewise"),
+    CALL(reboot, ALL, KILL, "likewise"),
+    CALL(open_by_handle_at, ALL, KILL, "files past every root"),
+    CALL(name_to_handle_at, ALL, KILL, "likewise"),
     CALL(bind, A | RUNNER | LISTED, KILL, "network"),
     CALL(listen, A | RUNNER | LISTED, KILL, "likewise"),
     CALL(accept, A | RUNNER | (LISTED & ~FRONTS), KILL, "likewise"),
     CALL(accept4, A | RUNNER | (LISTED & ~FRONTS), KILL, "likewise"),
     CALL(connect, A | RUNNER | (LISTED & ~BROKER), KILL, "likewise"),
     CALL(sendmmsg, A | RUNNER | (LISTED & ~BROKER), KILL, "likewise"),
-    CALL(personality, A | RUNNER | LISTED, KILL, "READ_IMPLIES_EXEC"),
-    CALL(modify_ldt, A | RUNNER | LISTED, KILL, "segments"),
-    CALL(ioperm, A | RUNNER | LISTED, KILL, "devices"),
-    CALL(iopl, A | RUNNER | LISTED, KILL, "devices"),
+    CALL(personality, ALL, KILL, "READ_IMPLIES_EXEC"),
+    CALL(modify_ldt, ALL, KILL, "segments"),
+    CALL(ioperm, ALL, KILL, "devices"),
+    CALL(iopl, ALL, KILL, "devices"),
 
-    /* ── the runner's own: what makes cells stays, what never belongs to a runner goes ── */
-    CALL(pidfd_getfd, RUNNER, KILL, "descriptors of other processes"),
+    /* ── runner and parent: what starts processes stays, what neither ever needs goes ── */
+    CALL(pidfd_getfd, RUNNER | PARENT, KILL, "descriptors of other processes"),
 
+    /* ── the cell's child that reads a plugin's headers: hostile bytes, and nothing to do with them but this ── */
+    CALL(write, HEADERS, YES, "the facts"),
+    CALL(exit, HEADERS, YES, "the end"),
 };
 
 /* clang-format on */
@@ -342,8 +348,12 @@ static const struct call_row call_rows[] = {
 static const struct policy_list policy_lists[LISTS] = {
     [WALL_LOADER] = {"loader", NO(EPERM)}, [WALL_FRONT] = {"front", NO(EPERM)},   [WALL_DESK] = {"desk", NO(EPERM)},
     [WALL_LEDGER] = {"ledger", NO(EPERM)}, [WALL_VAULT] = {"vault", NO(EPERM)},   [WALL_BROKER] = {"broker", NO(EPERM)},
-    [WALL_RUNNER] = {"runner", YES},       [LIST_A] = {"A", YES},                 [LIST_L] = {"L", SECCOMP_RET_USER_NOTIF},
+    [WALL_RUNNER] = {"runner", YES},       [WALL_PARENT] = {"parent", YES},       [LIST_A] = {"A", YES},
+    [LIST_L] = {"L", SECCOMP_RET_USER_NOTIF}, [LIST_HEADERS] = {"headers", KILL},
 };
 
 #undef A
 #undef L
+#undef ALL
+#undef PARENT
+#undef HEADERS

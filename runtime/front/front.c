@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http.h"
-#include "probe.h"
+#include "runtime/reach.h"
 #include "sandbox/enter.h"
 #include "seal.h"
 
@@ -149,8 +149,7 @@ static bool confine_front(struct role *role, struct err *err)
 {
     const struct front *front = role->state;
     enum wall_role walls = front->self == ROLE_DESK ? WALL_DESK : WALL_FRONT;
-    return probe_walls(walls, role->given[GIVE_PROBE], err) && enter_role(walls, NULL, 0, err) &&
-           start_listeners(role, err);
+    return reach_prove(role, walls, NULL, 0, err) && enter_role(walls, NULL, 0, err) && start_listeners(role, err);
 }
 
 /* ── while it runs ─────────────────────────────────────────────────────────────────────────────────── */

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "checkpoint.h"
+#include "runtime/reach.h"
 #include "sandbox/enter.h"
 
 enum { UNKNOWN_INTERVAL_S = 60, CHORES_S = 1, EXPIRE_S = 30 };
@@ -43,7 +44,8 @@ static bool ledger_open(struct role *role, struct err *err)
 
 static bool ledger_confine(struct role *role, struct err *err)
 {
-    return probe_reach(role, err) && enter_role(WALL_LEDGER, &role->given[GIVE_DATA], 1, err);
+    const int *folder = &role->given[GIVE_DATA];
+    return reach_prove(role, WALL_LEDGER, folder, 1, err) && enter_role(WALL_LEDGER, folder, 1, err);
 }
 
 /* A reload: rights and limits hold from the next message on. */

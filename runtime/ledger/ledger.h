@@ -176,5 +176,3 @@ void keys_first(struct ledger *ledger);
 
 /* query.c: every message with a JSON body. */
 void on_query(struct role *role, struct role_line *line, const struct role_message *message);
-/* probe.c: what must be out of this process's reach is. */
-bool probe_reach(struct role *role, struct err *err);

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "sandbox/enter.h"
 
 #include "notify.h"
 #include "parent.h"
@@ -273,8 +274,9 @@ static void clear(struct parent *parent)
 
 static bool serve(struct parent *parent, struct err *err)
 {
+    /* Its list comes before the first role, which inherits it. */
     if (!listen_open(&parent->config, &parent->home, &parent->listeners, err) || !harden(err) ||
-        !open_loop(parent, err))
+        !enter_role(WALL_PARENT, NULL, 0, err) || !open_loop(parent, err))
         return false;
     say_lowered(parent);
     find_group(parent);

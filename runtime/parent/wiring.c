@@ -236,7 +236,7 @@ static const struct {
     {MSG_BIT(ROLE_RUNNER), give_bundle},
     {MSG_BIT(ROLE_RUNNER), give_helpers},
     {MSG_BIT(ROLE_LOADER), give_folders},
-    {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_LEDGER) | MSG_BIT(ROLE_BROKER), give_probe},
+    {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) | MSG_BIT(ROLE_LEDGER) | MSG_BIT(ROLE_BROKER), give_probe},
     {~0u, give_lock},
 };
 

@@ -118,7 +118,8 @@ static bool open_runner(struct role *role, struct err *err)
 {
     struct runner *runner = role->state;
     log_role("runner");
-    for (int i = 0; i < WORKERS; i++) worker_free(&runner->workers[i]);
+    for (int i = 0; i < WORKERS; i++) /* zeroed, they would all hold descriptor 0 */
+        runner->workers[i] = (struct worker){.stream = -1, .replies = -1, .secret = -1, .egress = -1};
     for (int i = 0; i < HOMES; i++) runner->homes[i] = (struct home){.pidfd = -1, .channel = -1};
     raise_limits();
     runner->nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
