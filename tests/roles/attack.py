@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A daemon whose front is taken over: false_front.c stands on the front's lines and does what a test orders. Here are
-the messages as C lays them out, an honest call made of them, and a net under every byte that the front ever gets."""
+"""A daemon one of whose roles is taken over: taken.c stands on that role's lines, behind its walls, and does what a test
+orders. Here are the messages as C lays them out, an honest call made of them, and a net under every byte that a taken
+role ever gets."""
 import base64
 import ctypes
+import errno
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -45,14 +48,46 @@ Begun = record("Begun", ("status", Status), ("call", CallRef), ("entry", u32), (
 End = record("End", ("call", CallRef), ("call_class", u32), ("reason", u32), ("retry_after", u32), ("log_lines", u32),
              ("reply_digest", u8 * 32), ("reply_size", u64), ("sealed_key", u8 * 80), ("answer_length", u32),
              ("answer_omitted", u32))
-Ended = record("Ended", ("status", Status), ("call", CallRef), ("call_class", u32), ("sent", u32), ("reason", u32),
+EndAnswer = record("EndAnswer", ("status", Status), ("call", CallRef), ("call_class", u32), ("sent", u32), ("reason", u32),
                ("outcome_index", u64))
 Query = record("Query", ("who", Who), ("length", u32))
 JsonAnswer = record("JsonAnswer", ("status", Status), ("length", u32))
 Take = record("Take", ("call", CallRef))
 Taken = record("Taken", ("status", Status), ("call", CallRef), ("reason", u32))
 Done = record("Done", ("call", CallRef), ("ok", u32))
-LAYOUTS = {"begin": Begin, "begun": Begun, "end": End, "ended": Ended, "take": Take, "taken": Taken, "done": Done,
+Wrapped = u8 * 128
+SealedField = record("SealedField", ("name", ctypes.c_char * 64), ("offset", u32), ("length", u32))
+Order = record("Order", ("call", CallRef), ("action", u32), ("entry_digest", u8 * 32), ("salt", u8 * 32), ("input_digest", u8 * 32),
+               ("deadline", u64), ("workspace", u8 * 16), ("credential", u8 * 16), ("version", u32), ("field_count", u32),
+               ("workspace_key", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32),
+               ("fields", SealedField * 16), ("bytes", u8 * 8192))
+WorkspaceKey = record("WorkspaceKey", ("workspace", u8 * 16))
+OpenKey = record("OpenKey", ("workspace", u8 * 16), ("workspace_key", Wrapped), ("answer_secret", Wrapped),
+                 ("answer_public", u8 * 32), ("sealed_key", u8 * 80))
+OpenKeyAnswer = record("OpenKeyAnswer", ("status", Status), ("key", u8 * 32))
+Sign = record("Sign", ("origin", ctypes.c_char * 128), ("old_size", u64), ("size", u64), ("root", u8 * 32), ("proof_count", u32),
+              ("reserved", u32), ("proof", u8 * 32 * 64))
+SignAnswer = record("SignAnswer", ("status", Status), ("last_size", u64), ("last_root", u8 * 32), ("key", u8 * 32), ("signature", u8 * 64))
+GateOpen = record("GateOpen", ("call", CallRef), ("entry", u32), ("entry_digest", u8 * 32), ("deadline", u64), ("max_up_mb", u32),
+                  ("max_down_mb", u32), ("audience", ctypes.c_char * 512))
+GateClose = record("GateClose", ("call", CallRef))
+GateClosed = record("GateClosed", ("call", CallRef), ("known", u32), ("committed", u32), ("dials", u32), ("denied", u32), ("limit_hit", u32),
+                    ("clean", u32), ("lookups", u32), ("reserved", u32), ("bytes_up", u64), ("bytes_down", u64), ("last_denied", ctypes.c_char * 256))
+Start = record("Start", ("call", CallRef), ("entry", u32), ("action", u32), ("workspace", u8 * 16), ("credential", u8 * 16),
+               ("credential_version", u32), ("isolation", u32), ("deadline", u64))
+Violation = record("Violation", ("number", ctypes.c_int32), ("arch", u32), ("args", u64 * 6))
+WorkerEnded = record("WorkerEnded", ("call", CallRef), ("call_class", u32), ("reason", u32), ("exit_code", ctypes.c_int32),
+                     ("signal", ctypes.c_int32), ("phase", u32), ("report_count", u32), ("reports", Violation * 8),
+                     ("cpu_us", u64), ("peak_kb", u64), ("alive_us", u64))
+Incident = record("Incident", ("kind", u32), ("entry", u32), ("call", CallRef), ("entry_digest", u8 * 32), ("exit_code", ctypes.c_int32),
+                  ("signal", ctypes.c_int32), ("phase", u32), ("report_count", u32), ("reports", Violation * 8))
+Half = record("Half", ("call", CallRef), ("channel", u32), ("entry", u32), ("keep", u32), ("reserved", u32), ("entry_digest", u8 * 32),
+              ("deadline", u64))
+RegistryIs = record("RegistryIs", ("number", u32), ("entries", u32), ("plugins", u32))
+LAYOUTS = {"order": Order, "workspace-key": WorkspaceKey, "open-key": OpenKey, "open-key-answer": OpenKeyAnswer, "sign": Sign,
+           "sign-answer": SignAnswer, "gate-open": GateOpen, "gate-close": GateClose, "gate-closed": GateClosed, "start": Start,
+           "worker-ended": WorkerEnded, "incident": Incident, "half": Half, "registry-is": RegistryIs,
+           "begin": Begin, "begun": Begun, "end": End, "ended": EndAnswer, "take": Take, "taken": Taken, "done": Done,
            "hello-answer": HelloAnswer, "calls-list": Query, "json-answer": JsonAnswer}
 
 FRAME_CALL = 1
@@ -72,11 +107,14 @@ def now():
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
+ROLES = ("parent", "loader", "front", "ledger", "vault", "broker", "runner")
+TAKEN = os.path.join(lib.BUILD, "tests", "roles", "taken-role")
+
+
 def layout():
-    """A private copy of the daemon's programs in which the front is the false one."""
+    """A private copy of the daemon's programs."""
     folder = tempfile.mkdtemp(prefix="caisson-roles.")
-    for source, where in ((os.path.join(lib.BUILD, "runtime", role), os.path.join("runtime", role))
-                          for role in ("parent", "loader", "front", "ledger", "vault", "broker", "runner")):
+    for source, where in ((os.path.join(lib.BUILD, "runtime", role), os.path.join("runtime", role)) for role in ROLES):
         os.makedirs(os.path.join(folder, where))
         for name in os.listdir(source):
             path = os.path.join(source, name)
@@ -84,26 +122,29 @@ def layout():
                 shutil.copy(path, os.path.join(folder, where, name))
     os.makedirs(os.path.join(folder, "sdk"))
     shutil.copy(os.path.join(lib.BUILD, "sdk", "libcaisson-helpers.so"), os.path.join(folder, "sdk"))
-    front = os.path.join(folder, "runtime", "front")
-    os.rename(os.path.join(front, "caisson-front"), os.path.join(front, "honest-front"))
-    shutil.copy(os.path.join(lib.BUILD, "tests", "roles", "false-front"), os.path.join(front, "caisson-front"))
     for where, _, _ in os.walk(folder):
         os.chmod(where, 0o755)
     return folder
 
 
-class FrontTaken(lib.Daemon):
-    """A daemon with the false front in its front's place; the desk is an honest one."""
+class Taken(lib.Daemon):
+    """A daemon of which a role may be taken over, before it starts or while it runs."""
 
     def __init__(self, config="", canaries=()):
         super().__init__(config)
         self.layout = layout()
         self.program = os.path.join(self.layout, "runtime", "parent", "caissond")
-        self.received = bytearray()  # all that the false front got on lines and channels, and was told
+        self.received = bytearray()  # all that a taken role got on lines and channels, and was told
         self.shapes = [shape for text in (one.encode() for one in canaries)
                        for shape in (text, base64.b64encode(text), text.hex().encode())]
+        self.door = socket.socket(socket.AF_UNIX)
+        self.door.bind(os.path.join(self.layout, "orders"))
+        os.chmod(os.path.join(self.layout, "orders"), 0o777)
+        self.door.listen(16)
+        self.door.settimeout(60)
 
     def __exit__(self, *how):
+        self.door.close()
         super().__exit__(*how)
         shutil.rmtree(self.layout, ignore_errors=True)
 
@@ -114,19 +155,62 @@ class FrontTaken(lib.Daemon):
         """Is one of the secret's shapes among the received bytes?"""
         return next((shape for shape in self.shapes if shape in self.received), None)
 
+    def replace(self, role):
+        """From its next start on, that role is the attacker. Front and desk are one program: the other stays honest."""
+        name = "front" if role == "desk" else role
+        folder = os.path.join(self.layout, "runtime", name)
+        path = os.path.join(folder, f"caisson-{name}")
+        if name == "front":
+            shutil.copy(path, os.path.join(folder, "honest-front" if role == "desk" else "honest-desk"))
+        os.rename(path, os.path.join(folder, "caisson-was"))
+        shutil.copy(TAKEN, path)
+        os.chmod(path, 0o755)
 
-class Front:
-    """One connection to the false front: orders go down, answers come up. The connection itself is a caller's."""
+    def take_over(self, role):
+        """While the daemon runs: the role's process is now the attacker's. A loader is there at the next reload only."""
+        pid = self.role(role)
+        self.replace(role)
+        if role != "loader":
+            os.kill(pid, signal.SIGKILL)
+        return self.attacker() if role != "loader" else None
 
-    def __init__(self, daemon):
-        self.daemon = daemon
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def restore(self, role):
+        """The honest program is back, and takes the attacker's place."""
+        name = "front" if role == "desk" else role
+        folder = os.path.join(self.layout, "runtime", name)
+        os.rename(os.path.join(folder, "caisson-was"), os.path.join(folder, f"caisson-{name}"))
+        os.kill(self.role(role), signal.SIGKILL)
+
+    def attacker(self):
+        """The next taken role that asks for orders: one that was killed for what it tried is started again."""
+        while True:
+            connection, _ = self.door.accept()
+            try:
+                return Role(self, connection)
+            except Ended:  # an earlier one, dead by now
+                connection.close()
+
+
+class FrontTaken(Taken):
+    """A daemon with a false front from the start; the desk is an honest one."""
+
+    def __init__(self, config="", canaries=()):
+        super().__init__(config, canaries)
+        self.replace("front")
+
+
+class Ended(AssertionError):
+    """The taken role died of what it was ordered to do."""
+
+
+class Role:
+    """One connection to a taken role: orders go down, answers come up."""
+
+    def __init__(self, daemon, connection):
+        self.daemon, self.socket = daemon, connection
         self.socket.settimeout(60)
-        self.socket.connect(os.path.join(daemon.home, "run", "api.sock"))
         self.stream = self.socket.makefile("rwb")
         self.rows = self.order("rows")
-        for name, layout_of in LAYOUTS.items():
-            assert self.rows[name]["least"] == ctypes.sizeof(layout_of), f"{name}: the test's layout is not C's"
         self.known = self.order("known")
         self.fds, self.seq, self.principal = self.known["fds"], 100, None
 
@@ -138,16 +222,26 @@ class Front:
         self.socket.close()
 
     def order(self, what, **more):
-        self.stream.write(json.dumps({"do": what, **more}).encode() + b"\n")
-        self.stream.flush()
-        line = self.stream.readline()
+        try:
+            self.stream.write(json.dumps({"do": what, **more}).encode() + b"\n")
+            self.stream.flush()
+            line = self.stream.readline()
+        except ConnectionError:
+            line = b""
         if not line:
-            raise AssertionError(f"the false front ended at {what} {str(more)[:200]}")
+            raise Ended(f"the taken role ended at {what} {str(more)[:200]}")
         return json.loads(line)
+
+    def layout(self, name):
+        """The structure of that message, which must be as long as C says."""
+        assert self.rows[name]["least"] == ctypes.sizeof(LAYOUTS[name]), f"{name}: the test's layout is not C's"
+        return LAYOUTS[name]
 
     # ── frames ────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, name, body=b"", line="ledger", **more):
+        if isinstance(body, ctypes.Structure) and name in LAYOUTS:
+            assert isinstance(body, self.layout(name)), name
         number = self.rows[name]["type"] if isinstance(name, str) else name
         return self.order("send", line=line, type=number, body=bytes(body).hex(), **more)["errno"]
 
@@ -175,8 +269,37 @@ class Front:
             frame = self.take(line, index=index)
             assert frame, f"no answer to {name}"
             if frame[1] == self.seq and frame[0] == self.rows[answer]["type"]:
-                head = LAYOUTS[answer].from_buffer_copy(frame[2])
+                head = self.layout(answer).from_buffer_copy(frame[2])
                 return head, frame[2][ctypes.sizeof(head):], frame[3]
+
+    def expect(self, name, line, index=0, wait_ms=20000):
+        """The next frame of that kind: (structure, what follows it, descriptors, its seq); others are dropped."""
+        while True:
+            frame = self.take(line, wait_ms=wait_ms, index=index)
+            assert frame, f"{name} did not come"
+            if frame[0] == self.rows[name]["type"]:
+                head = self.layout(name).from_buffer_copy(frame[2])
+                return head, frame[2][ctypes.sizeof(head):], frame[3], frame[1]
+
+    def expect_anywhere(self, name, seconds=20):
+        """The same on whichever line it comes: (structure, line and index)."""
+        for _ in range(int(seconds / 0.05)):
+            for frame in self.drain():
+                if frame.get("type") == self.rows[name]["type"]:
+                    return self.layout(name).from_buffer_copy(bytes.fromhex(frame["body"])), frame
+            time.sleep(0.05)
+        raise AssertionError(f"{name} did not come")
+
+    def flood(self, line, dice, index=0):
+        """Every message there is, rightly and wrongly made, on a line that most of them may not come over."""
+        generation = next(one["generation"] for one in self.known["lines"] if (one["peer"], one["index"]) == (line, index))
+        for name, row in self.rows.items():
+            for body in (bytes(row["least"]), dice.randbytes(row["least"]), dice.randbytes(max(row["least"] - 1, 0))):
+                for more in ({}, {"registry": dice.choice((1, 2, 2**32 - 1))}, {"generation": generation - 1}):
+                    self.send(name, body, line=line, index=index, fds=[0] * row["fds"], **more)
+            self.drain()
+        for number in (0, 200, 65535):
+            self.send(number, dice.randbytes(64), line=line, index=index)
 
     def write(self, fd, data, wait_ms=5000):
         """All of it, in pieces that fit one order."""
@@ -214,6 +337,33 @@ class Front:
     def close(self, *fds):
         for fd in fds:
             self.order("close", fd=fd)
+
+    # ── what its walls let through ────────────────────────────────────────────────────────────────────
+
+    def system(self, number, *args):
+        """A system call: (result, errno name or ""). Strings are pointers to text, bytes pointers to bytes."""
+        shown = [{"text": one} if isinstance(one, str) else {"hex": one.hex()} if isinstance(one, bytes) else one
+                 for one in args]
+        answer = self.order("call", number=number, args=shown)
+        return answer["result"], errno.errorcode.get(answer["errno"], "")
+
+    def file(self, data, seal=True):
+        """A memory file of its own; -1: it may not have one."""
+        return self.order("file", bytes=bytes(data).hex(), seal=seal)["fd"]
+
+    def pair(self, **more):
+        answer = self.order("pair", **more)
+        return answer["ends"] if not answer["errno"] else None
+
+
+class Front(Role):
+    """A taken front, ordered over a connection to its own door, which is a caller's as well."""
+
+    def __init__(self, daemon, door="api"):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(60)
+        connection.connect(os.path.join(daemon.home, "run", door + ".sock"))
+        super().__init__(daemon, connection)
 
     # ── an honest call, step by step ──────────────────────────────────────────────────────────────────
 
@@ -340,3 +490,54 @@ def outcome(daemon, call):
     found = lib.eventually("an outcome", lambda: entries(daemon, **want))
     assert len(found) == 1, f"{len(found)} outcomes"
     return found[0]
+
+
+class Records:
+    """The log as it is now; later it must begin with just that."""
+
+    def __init__(self, daemon):
+        self.daemon, self.before = daemon, [json.dumps(body, sort_keys=True) for body in Attempts(daemon.home).bodies]
+
+    def stand(self):
+        after = [json.dumps(body, sort_keys=True) for body in Attempts(self.daemon.home).bodies]
+        assert after[:len(self.before)] == self.before, "an old entry is not what it was"
+        return len(after) - len(self.before)
+
+
+def in_background(act):
+    """Runs it in a thread; the call gives its result back, or raises what it raised."""
+    result = []
+
+    def run():
+        try:
+            result.append((True, act()))
+        except Exception as error:  # noqa: BLE001 - handed over to who waits for it
+            result.append((False, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def wait(seconds=60):
+        thread.join(seconds)
+        assert result, f"not done within {seconds} s"
+        if not result[0][0]:
+            raise result[0][1]
+        return result[0][1]
+    return wait
+
+
+def one_action(daemon, name="secret", fields=("canary",)):
+    """The bad connector with a manifest that has one action only, so that its number is known: (so, manifest)."""
+    with open(os.path.join(lib.SOURCE, "tests", "hostile", "bad.json"), encoding="utf-8") as text:
+        manifest = json.load(text)
+    manifest["actions"] = {name: {**manifest["actions"][name], "fields": list(fields)}}
+    path = os.path.join(daemon.home, "one-action.json")
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump(manifest, out)
+    return os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), path
+
+
+def registry_number(daemon):
+    """Of the registry in force, by the parent's own word."""
+    with open(daemon.log, encoding="utf-8", errors="replace") as log:
+        return [json.loads(line)["registry"] for line in log if '"registry-loaded"' in line][-1]

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The front, taken over: a process on the front's real lines and behind its real walls that does what a test tells it.
- * Each connection to api.sock sends lines of JSON, one order each; what came of it goes back as one line. */
+/* A role, taken over: a process on that role's real lines and behind its real walls that does what a test tells it.
+ * It connects to the socket "orders" beside the daemon's programs, and takes callers' connections where it is front or
+ * desk; each sends lines of JSON, one order each, and what came of it goes back as one line. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,8 +22,9 @@
 #include "base/json.h"
 #include "runtime/role.h"
 #include "sandbox/enter.h"
+#include "sandbox/namespace.h"
 
-enum { LINE_MOST = 512 * 1024, READ_MOST = 64 * 1024, MADE = 6 };
+enum { LINE_MOST = 512 * 1024, READ_MOST = 64 * 1024, MADE = 6, ARGUMENTS = 6, POINTED = 4096, OWN_PATH = 512 };
 
 struct session {
     int fd;
@@ -28,8 +32,9 @@ struct session {
 };
 
 static struct role role;
-static json_t *at_start; /* what every descriptor was, by /proc, when all had been given */
-static int made[MADE];   /* sockets of its own, made before the walls went up */
+static int orders_fd = -1; /* the test's connection */
+static json_t *at_start;   /* what every descriptor was, by /proc, when all had been given */
+static int made[MADE];     /* sockets of its own, made before the walls went up */
 static const char *const made_names[MADE] = {"pair",     "pair-end",     "client",
                                              "accepted", "named-client", "named-accepted"};
 
@@ -128,22 +133,27 @@ static json_t *drain(const json_t *order, struct session *session)
 {
     json_t *all = json_array(), *one;
     for (unsigned i = 0; i < role.line_count; i++)
-        while ((one = take_one(&role.lines[i]))) json_array_append_new(all, one);
+        while ((one = take_one(&role.lines[i]))) {
+            json_object_set_new(one, "line", json_string(role_name(role.lines[i].peer)));
+            json_object_set_new(one, "index", json_integer(role.lines[i].index));
+            json_array_append_new(all, one);
+        }
     return json_pack("{s:o}", "frames", all);
 }
 
+/* Every message there is; "to": the peers that this role may send it to. */
 static json_t *rows(const json_t *order, struct session *session)
 {
     json_t *all = json_object();
     for (unsigned type = 0; type < MSG_TYPES; type++) {
         const struct msg_row *row = msg_row(type);
         if (!row) continue;
-        bool ours = row->from & MSG_BIT(ROLE_FRONT);
+        json_t *to = json_array();
+        for (unsigned peer = ROLE_PARENT; (row->from & MSG_BIT(role.part->self)) && peer < ROLE_COUNT; peer++)
+            if (row->to & MSG_BIT(peer)) json_array_append_new(to, json_string(role_name((enum role_id)peer)));
         json_object_set_new(all, row->name,
-                            json_pack("{s:i,s:i,s:i,s:i,s:b,s:b}", "type", (int)type, "least", (int)row->least, "most",
-                                      (int)row->most, "fds", row->fds_least, "ledger",
-                                      ours && row->to & MSG_BIT(ROLE_LEDGER), "runner",
-                                      ours && row->to & MSG_BIT(ROLE_RUNNER)));
+                            json_pack("{s:i,s:i,s:i,s:i,s:o}", "type", (int)type, "least", (int)row->least, "most",
+                                      (int)row->most, "fds", row->fds_least, "to", to));
     }
     return all;
 }
@@ -168,6 +178,15 @@ static json_t *read_bytes(const json_t *order, struct session *session)
     if (poll(&one, 1, (int)number(order, "wait_ms", 10000)) <= 0) return json_pack("{s:s}", "bytes", "");
     ssize_t got = read(one.fd, bytes, most > READ_MOST ? READ_MOST : (size_t)most);
     return json_pack("{s:o,s:b}", "bytes", hex_json(bytes, got > 0 ? (size_t)got : 0), "end", got == 0);
+}
+
+/* One message with descriptors, over any socket that it holds. */
+static json_t *pass_on(const json_t *order, struct session *session)
+{
+    static uint8_t bytes[LINE_MOST / 2];
+    int fds[WIRE_FDS], count = fds_of(order, fds);
+    struct iovec piece = {bytes, hex_bytes(json_object_get(order, "bytes"), bytes, sizeof bytes)};
+    return json_pack("{s:i}", "errno", wire_send((int)number(order, "fd", -1), &piece, 1, fds, count));
 }
 
 static json_t *close_one(const json_t *order, struct session *session)
@@ -219,13 +238,63 @@ static json_t *known(const json_t *order, struct session *session)
                      "pid", (int)getpid());
 }
 
+/* ── system calls ──────────────────────────────────────────────────────────────────────────────────── */
+
+/* Any call: numbers as they are, {"hex": bytes} and {"text": string} as pointers to a copy that it may write into. The
+ * copies come back, so that what a call has read can be looked at. */
+static json_t *system_call(const json_t *order, struct session *session)
+{
+    static _Alignas(16) uint8_t pointed[ARGUMENTS][POINTED];
+    const json_t *given = json_object_get(order, "args");
+    long args[ARGUMENTS] = {0};
+    json_t *copies = json_array();
+    for (size_t i = 0; i < ARGUMENTS && i < json_array_size(given); i++) {
+        const json_t *one = json_array_get(given, i), *hex = json_object_get(one, "hex");
+        const char *text = json_string_value(json_object_get(one, "text"));
+        args[i] = json_is_integer(one) ? (long)json_integer_value(one) : (long)pointed[i];
+        if (hex) hex_bytes(hex, pointed[i], POINTED);
+        if (text) snprintf((char *)pointed[i], POINTED, "%s", text);
+    }
+    long result = syscall(number(order, "number", -1), args[0], args[1], args[2], args[3], args[4], args[5]);
+    int cause = result < 0 ? errno : 0;
+    for (size_t i = 0; i < ARGUMENTS && i < json_array_size(given); i++) {
+        const json_t *one = json_array_get(given, i);
+        size_t count = json_string_length(json_object_get(one, "hex")) / 2;
+        json_array_append_new(copies, json_is_object(one) ? hex_json(pointed[i], count) : json_null());
+    }
+    return json_pack("{s:I,s:i,s:o}", "result", (json_int_t)result, "errno", cause, "args", copies);
+}
+
+/* A memory file with those bytes, sealed if asked; its number. */
+static json_t *memory_file(const json_t *order, struct session *session)
+{
+    static uint8_t bytes[LINE_MOST / 2];
+    size_t count = hex_bytes(json_object_get(order, "bytes"), bytes, sizeof bytes);
+    int fd = memfd_create("taken", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && (write(fd, bytes, count) != (ssize_t)count || lseek(fd, 0, SEEK_SET) < 0)) close_fd(&fd);
+    if (fd >= 0 && json_is_true(json_object_get(order, "seal")))
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
+    return json_pack("{s:i,s:i}", "fd", fd, "errno", fd < 0 ? errno : 0);
+}
+
+/* Two ends of a new pair or pipe, as far as the walls allow. */
+static json_t *make_pair(const json_t *order, struct session *session)
+{
+    int ends[2] = {-1, -1};
+    bool is_pipe = json_is_true(json_object_get(order, "pipe"));
+    int failed = is_pipe ? pipe2(ends, O_CLOEXEC | O_NONBLOCK)
+                         : socketpair(AF_UNIX, (int)number(order, "type", SOCK_STREAM) | SOCK_CLOEXEC, 0, ends);
+    return json_pack("{s:[i,i],s:i}", "ends", ends[0], ends[1], "errno", failed ? errno : 0);
+}
+
 /* ── orders ────────────────────────────────────────────────────────────────────────────────────────── */
 
 static const struct {
     const char *name;
     json_t *(*run)(const json_t *, struct session *);
-} orders[] = {{"send", send_frame}, {"take", take_frame}, {"drain", drain}, {"rows", rows},  {"write", write_bytes},
-              {"read", read_bytes}, {"close", close_one}, {"held", held},   {"known", known}};
+} orders[] = {{"send", send_frame},  {"take", take_frame}, {"drain", drain}, {"rows", rows},   {"write", write_bytes},
+              {"read", read_bytes},  {"close", close_one}, {"held", held},   {"known", known}, {"call", system_call},
+              {"file", memory_file}, {"pair", make_pair},  {"pass", pass_on}};
 
 static void obey(struct session *session, const char *text, size_t length)
 {
@@ -266,14 +335,19 @@ static void heard(struct role *self, int fd, uint32_t events, void *context)
     }
 }
 
+static bool listen_to(struct role *self, int connection)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session) return false;
+    session->fd = connection;
+    buf_init(&session->in, LINE_MOST);
+    return role_watch(self, connection, EPOLLIN, heard, session);
+}
+
 static void called(struct role *self, int fd, uint32_t events, void *context)
 {
     int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct session *session = connection < 0 ? NULL : calloc(1, sizeof *session);
-    if (!session) return;
-    session->fd = connection;
-    buf_init(&session->in, LINE_MOST);
-    role_watch(self, connection, EPOLLIN, heard, session);
+    if (connection >= 0 && !listen_to(self, connection)) close(connection);
 }
 
 /* ── start ─────────────────────────────────────────────────────────────────────────────────────────── */
@@ -318,23 +392,63 @@ static void connect_self(int ends[2], bool named)
         ends[1] = accept_own();
 }
 
+/* The name of a file beside this program, or above it. */
+static bool beside(const char *name, char path[OWN_PATH])
+{
+    char own[OWN_PATH - 64];
+    ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
+    if (length <= 0) return false;
+    own[length] = '\0';
+    char *slash = strrchr(own, '/');
+    if (slash) *slash = '\0';
+    return snprintf(path, OWN_PATH, "%s/%s", own, name) < OWN_PATH;
+}
+
+/* The test listens there, or it takes no orders but callers'. */
+static void connect_orders(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char path[OWN_PATH];
+    if (!beside("../../orders", path) ||
+        snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= (int)sizeof address.sun_path)
+        return;
+    orders_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(orders_fd, (struct sockaddr *)&address, sizeof address) < 0) close_fd(&orders_fd);
+}
+
 static bool open_role(struct role *self, struct err *err)
 {
     json_object_seed(4711); /* or jansson would look for a device behind the walls */
     list_at_start();
     memset(made, 0xff, sizeof made);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, made) < 0) return err_sys(err, ERR_IO, "no pair");
-    connect_self(made + 2, false);
-    connect_self(made + 4, true);
+    if (self->given[GIVE_UNIX] >= 0) {
+        connect_self(made + 2, false);
+        connect_self(made + 4, true);
+    }
+    connect_orders();
     self->registry_number = 0; /* "means nothing" until a reload says one */
     return true;
 }
 
-/* Behind the walls that a taken-over front would be behind. */
+/* ── walls ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+static const enum wall_role walls_of[ROLE_COUNT] = {
+    [ROLE_LOADER] = WALL_LOADER, [ROLE_FRONT] = WALL_FRONT,   [ROLE_DESK] = WALL_DESK,    [ROLE_LEDGER] = WALL_LEDGER,
+    [ROLE_VAULT] = WALL_VAULT,   [ROLE_BROKER] = WALL_BROKER, [ROLE_RUNNER] = WALL_RUNNER};
+
+/* Behind the walls that this role, taken over, would be behind: with the same folders, and the runner's privileges. */
 static bool confine(struct role *self, struct err *err)
 {
-    return enter_role(WALL_FRONT, NULL, 0, err) &&
-           (role_watch(self, self->given[GIVE_UNIX], EPOLLIN, called, NULL) || err_set(err, ERR_IO, "no door"));
+    int folders[8] = {self->part->self == ROLE_LOADER ? self->given[GIVE_PLUGINS_D] : self->given[GIVE_DATA]};
+    int count = folders[0] >= 0;
+    for (int i = 0; self->part->self == ROLE_LOADER && i < 4 && self->plugin_dirs[i] >= 0; i++)
+        folders[count++] = self->plugin_dirs[i];
+    if (self->part->self == ROLE_RUNNER && privileges_enough() && !privileges_keep_for_runner(err)) return false;
+    if (!enter_role(walls_of[self->part->self], count ? folders : NULL, count, err)) return false;
+    if (orders_fd >= 0 && !listen_to(self, orders_fd)) return err_set(err, ERR_IO, "no orders");
+    return self->given[GIVE_UNIX] < 0 || role_watch(self, self->given[GIVE_UNIX], EPOLLIN, called, NULL) ||
+           err_set(err, ERR_IO, "no door");
 }
 
 static uint32_t new_registry(struct role *self, uint32_t given)
@@ -343,21 +457,20 @@ static uint32_t new_registry(struct role *self, uint32_t given)
 }
 
 static const struct role_handler no_handlers[] = {{MSG_NONE, NULL}};
-static const struct role_part part = {.self = ROLE_FRONT,
-                                      .handlers = no_handlers,
-                                      .open = open_role,
-                                      .confine = confine,
-                                      .registry = new_registry,
-                                      .lines_elsewhere = true};
+static struct role_part part = {
+    .handlers = no_handlers, .open = open_role, .confine = confine, .registry = new_registry, .lines_elsewhere = true};
 
+/* Where a file honest-ROLE stands beside this program, that role is to be an honest one. */
 int main(int argc, char **argv)
 {
-    if (argc < 2 || strcmp(argv[1], "desk") != 0) return role_main(&role, &part, NULL);
-    char path[PATH_MAX]; /* the desk is an honest one */
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
-    if (length <= 0) return 1;
-    path[length] = '\0';
-    strcpy(strrchr(path, '/'), "/honest-front");
-    execv(path, argv);
-    return 1;
+    char path[OWN_PATH], name[64];
+    for (unsigned i = ROLE_LOADER; argc > 1 && i < ROLE_COUNT; i++)
+        if (strcmp(argv[1], role_name((enum role_id)i)) == 0) part.self = (enum role_id)i;
+    if (part.self == ROLE_NONE) return 1;
+    snprintf(name, sizeof name, "honest-%s", argv[1]);
+    if (beside(name, path) && access(path, X_OK) == 0) {
+        execv(path, argv);
+        return 1;
+    }
+    return role_main(&role, &part, NULL);
 }

@@ -1,0 +1,228 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The ledger taken over, with its real files and on its real lines: it can have a credential used without a true record,
+and an old version of it; it gets no plaintext of one, and no signature on a log that forks from what was signed."""
+import os
+import random
+import sqlite3
+import sys
+import uuid
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from attack import (CLASSES, Begun, CallRef, EndAnswer, GateOpen, OpenKey, Order, Records, Sign, Start, Status, Taken,  # noqa: E402
+                    WorkspaceKey, in_background, lib, now, one_action, registry_number)
+
+CANARY, OTHER, OLD = ("canary-" + uuid.uuid4().hex for _ in range(3))
+DICE = random.Random(4712)
+INCIDENT_CREDENTIAL = 8
+daemon = ledger = stored = entry_digest = None
+
+
+def rows(file, sql, *args):
+    database = sqlite3.connect(f"file:{daemon.home}/data/{file}.db?mode=ro", uri=True)
+    try:
+        return database.execute(sql, args).fetchall()
+    finally:
+        database.close()
+
+
+def credential(name):
+    """All that the files hold of a credential, as the ledger holds it."""
+    ident, workspace, version = rows("state", "SELECT id, workspace, version FROM credential WHERE name = ?", name)[0]
+    return {"id": ident, "workspace": workspace, "version": version,
+            "workspace_key": rows("vault", "SELECT wrapped FROM workspace_key WHERE workspace = ?", workspace)[0][0],
+            "versions": {number: (wrapped, audience) for number, wrapped, audience in rows(
+                "vault", "SELECT version, wrapped, audience_digest FROM credential_version WHERE credential = ?", ident)},
+            "fields": {number: sealed for number, sealed in rows(
+                "vault", "SELECT version, sealed FROM credential_field WHERE credential = ? AND name = 'canary'", ident)}}
+
+
+def put(field, data):
+    field[:len(data)] = list(data)
+
+
+def fresh_call():
+    return CallRef((type(CallRef().id))(*os.urandom(16)), 1)
+
+
+def order_for(name, call, version=None, **begin):
+    """A true release order out of the files."""
+    have = stored[name]
+    version = version or have["version"]
+    order = Order(call=call, deadline=now() + 20 * 10**9, version=version, field_count=1)
+    for field, data in ((order.entry_digest, entry_digest), (order.workspace, have["workspace"]), (order.credential, have["id"]),
+                        (order.workspace_key, have["workspace_key"]), (order.credential_key, have["versions"][version][0]),
+                        (order.audience_digest, have["versions"][version][1]), (order.bytes, have["fields"][version])):
+        put(field, data)
+    for key, data in begin.items():
+        put(getattr(order, key), bytes(data))
+    order.fields[0].name, order.fields[0].length = b"canary", len(have["fields"][version])
+    return order
+
+
+def let_loose(call, order):
+    """What follows a durable intent, without one: order, gate, start."""
+    gate = GateOpen(call=call, entry=0, deadline=order.deadline)
+    put(gate.entry_digest, entry_digest)
+    start = Start(call=call, entry=0, action=0, credential_version=order.version, isolation=1, deadline=order.deadline)
+    put(start.workspace, bytes(order.workspace))
+    put(start.credential, bytes(order.credential))
+    number = registry_number(daemon)
+    ledger.send("order", order, line="vault")
+    ledger.send("gate-open", gate, line="broker", registry=number)
+    ledger.send("start", start, line="runner", registry=number)
+
+
+def answer(line, name, body, seq):
+    generation = next(one["generation"] for one in ledger.known["lines"] if (one["peer"], one["index"]) == line)
+    ledger.send(name, body, line=line[0], index=line[1], seq=seq, generation=generation, registry=registry_number(daemon))
+
+
+def use(name, version=None):
+    """A whole call through the honest front with nothing written: what the caller is told."""
+    caller = in_background(lambda: daemon.call("bad", "secret", {"field": "canary", "by_hand": True}, credential=name, timeout_ms=10000))
+    while True:
+        got = ledger.next_of("hello", "begin")
+        line = (got["line"], got["index"])
+        if got["type"] == ledger.rows["hello"]["type"]:
+            answer(line, "hello-answer", bytes(Status()) + (1).to_bytes(4, "little"), got["seq"])
+            continue
+        break
+    begin = ledger.layout("begin").from_buffer_copy(bytes.fromhex(got["body"]))
+    call = fresh_call()
+    let_loose(call, order_for(name, call, version, salt=begin.salt, input_digest=begin.input_digest))
+    answer(line, "begun", Begun(call=call), got["seq"])
+    got = ledger.next_of("end")
+    answer((got["line"], got["index"]), "ended", EndAnswer(call=call, call_class=CLASSES.index("ok")), got["seq"])
+    return caller()
+
+
+# ── plaintext ─────────────────────────────────────────────────────────────────────────────────────────
+
+def test_no_plaintext_in_any_answer():
+    """True questions and false ones, all of them on the vault's line, and every one of the other lines."""
+    have = stored["one"]
+    for _ in range(3):
+        ledger.send("workspace-key", WorkspaceKey((type(WorkspaceKey().workspace))(*have["workspace"])), line="vault")
+        opened = OpenKey()
+        put(opened.workspace, have["workspace"])
+        put(opened.workspace_key, have["workspace_key"])
+        put(opened.sealed_key, have["fields"][have["version"]][:80])
+        ledger.send("open-key", opened, line="vault")
+    for line in ("vault", "broker", "runner"):
+        ledger.flood(line, DICE)
+    lib.eventually("the vault's answers", lambda: ledger.ask_sign(0, 1)[0] != 0)
+    ledger.drain()
+    assert len(daemon.received) > 10000, "hardly anything came back: the net is empty"
+    assert daemon.spilled() is None, "plaintext came to the ledger"
+
+
+def test_pieces_of_two_credentials():
+    """Another name, workspace, version, audience, key or ciphertext than it was sealed under: nothing is released."""
+    one, two = stored["one"], stored["two"]
+    mixed = {"credential": two["id"], "audience_digest": os.urandom(32), "credential_key": two["versions"][1][0], "bytes": two["fields"][1],
+             "workspace": os.urandom(16), "workspace_key": os.urandom(128)}
+    for field, data in mixed.items():
+        call = fresh_call()
+        let_loose(call, order_for("one", call, **{field: data}))
+        told = ledger.incident_of(call)
+        assert told.kind == INCIDENT_CREDENTIAL, f"{field}: incident {told.kind}"
+        ended = ledger.expect("worker-ended", "runner")[0]
+        assert CLASSES[ended.call_class] in ("refused", "crashed"), CLASSES[ended.call_class]
+    assert one["id"] != two["id"] and daemon.spilled() is None
+
+
+# ── the log ───────────────────────────────────────────────────────────────────────────────────────────
+
+def test_no_fork_is_signed():
+    """The vault says what it signed last; from there only a proven extension is signed, and nothing from before."""
+    kind, told = ledger.ask_sign(0, 1)
+    assert kind != 0 and told.last_size > 0, "the vault signed a second log"
+    for old, size in ((0, told.last_size), (told.last_size - 1, told.last_size), (told.last_size, told.last_size + 1),
+                      (told.last_size, told.last_size - 1), (told.last_size + 1, told.last_size + 2), (told.last_size, 2**63)):
+        for root in (os.urandom(32), bytes(told.last_root)):
+            kind, again = ledger.ask_sign(old, size, root)
+            assert kind != 0 and not any(again.signature), f"signed {old} → {size}"
+            assert again.last_size == told.last_size and bytes(again.last_root) == bytes(told.last_root)
+
+
+# ── what it does gain ─────────────────────────────────────────────────────────────────────────────────
+
+def test_a_use_without_a_record():
+    """That much is said openly in docs/threat-model.md, and it shows that the tests above look in the right place: the
+    connector had the secret, the caller got it, the ledger saw nothing of it, and no record was made."""
+    before = Records(daemon)
+    told = use("one")
+    assert told.status == 200 and told.json["answer"]["value"] == CANARY, told
+    assert before.stand() == 0, "it wrote a record after all"
+    assert daemon.spilled() is None, "plaintext came to the ledger"
+
+
+def test_an_old_version():
+    told = use("two", version=1)
+    assert told.json["answer"]["value"] == OLD, told
+    assert use("two").json["answer"]["value"] == OTHER
+    assert daemon.spilled() is None
+
+
+def test_the_records_before_it_stand():
+    """With the honest ledger back, the log is whole."""
+    daemon.restore("ledger")
+    lib.eventually("the honest ledger", lambda: daemon.cli("audit", "verify", check=False).returncode == 0)
+    told = lib.eventually("a call", lambda: (lambda got: got if got.status == 200 else None)(
+        daemon.call("bad", "secret", {"field": "canary", "by_hand": True}, credential="one")))
+    assert told.json["answer"]["value"] == CANARY
+    daemon.cli("audit", "verify")
+
+
+class Ledger:
+    """The taken ledger's own words, beside those of every role."""
+
+    def __init__(self, role):
+        self.role, self.kept = role, []
+
+    def __getattr__(self, name):
+        return getattr(self.role, name)
+
+    def next_of(self, *names):
+        """The next frame of one of these kinds, on whichever line."""
+        kinds = [self.rows[name]["type"] for name in names]
+
+        def look():
+            self.kept += self.drain()
+            for frame in self.kept:
+                if frame.get("type") in kinds:
+                    self.kept.remove(frame)
+                    return frame
+            return None
+        return lib.eventually(" or ".join(names), look)
+
+    def ask_sign(self, old, size, root=b"\x01" * 32):
+        body = Sign(old_size=old, size=size, origin=rows("audit", "SELECT CAST(v AS TEXT) FROM meta WHERE k = 'origin'")[0][0].encode())
+        put(body.root, root)
+        told, _, _ = self.role.ask("sign", body, "sign-answer", line="vault")
+        return told.status.kind, told
+
+    def incident_of(self, call):
+        for _ in range(50):
+            told = self.expect("incident", "vault")[0]
+            if bytes(told.call.id) == bytes(call.id):
+                return told
+        raise AssertionError("no incident of that call")
+
+
+if __name__ == "__main__":
+    with Taken(canaries=[CANARY, OTHER, OLD]) as daemon:
+        daemon.start()
+        daemon.enable("bad", files=one_action(daemon))
+        daemon.credential("one", "bad", {"canary": CANARY})
+        daemon.credential("two", "bad", {"canary": OLD})
+        daemon.credential("two", "bad", {"canary": OTHER})
+        assert daemon.call("bad", "secret", {"field": "canary", "by_hand": True}, credential="one").json["answer"]["value"] == CANARY
+        entry_digest = bytes.fromhex(rows("audit", "SELECT body FROM entry WHERE kind = 1")[0][0].decode().split('"entry":"')[1][:64])
+        stored = {name: credential(name) for name in ("one", "two")}
+        lib.eventually("a checkpoint", lambda: rows("audit", "SELECT max(size) FROM checkpoint")[0][0])
+        ledger = Ledger(daemon.take_over("ledger"))
+        only = sys.argv[1:]
+        lib.run([case for name, case in list(globals().items())
+                 if name.startswith("test_") and (not only or any(word in name for word in only))])
