@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "fuzz.h"
 #include "runtime/vault/vault.h"
 
@@ -84,16 +85,16 @@ static void make_templates(void)
     MUST(field_seal(store->work.credential, &field, "secret", 6, store->work.padded, order.bytes));
     order.call.attempt = half.call.attempt = cancel.call.attempt = 1;
     order.version = order.field_count = 1;
-    strcpy(order.fields[0].name, "user");
+    TEXT_COPY(order.fields[0].name, "user");
     order.fields[0].length = (uint32_t)field_sealed_size(6);
     order.deadline = half.deadline = UINT64_C(1000) * CLOCK_S;
-    strcpy(sign_ask.origin, "fuzz.example/1");
+    TEXT_COPY(sign_ask.origin, "fuzz.example/1");
     sign_ask.size = 3;
     seal.workspace_key = open_key.workspace_key = order.workspace_key;
     seal.version = 1;
-    strcpy(seal.workspace_name, "default");
-    strcpy(seal.credential_name, "main");
-    strcpy(seal.connector, "email");
+    TEXT_COPY(seal.workspace_name, "default");
+    TEXT_COPY(seal.credential_name, "main");
+    TEXT_COPY(seal.connector, "email");
     keys_wipe(&vault.keys);
 }
 
@@ -106,7 +107,7 @@ static void make_submission(void)
     memcpy(submission.connector, seal.connector, NAME_BYTES);
     submission.issued_at = 500;
     submission.field_count = 1;
-    strcpy(submission.fields[0].name, "user");
+    TEXT_COPY(submission.fields[0].name, "user");
     submission.fields[0].length = 6;
     memcpy(submission.bytes, "secret", 6);
 }
