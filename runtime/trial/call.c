@@ -208,6 +208,18 @@ static void keep_attempt(struct run *run, const struct cell_attempt *attempt, bo
     json_array_append_new(run->refused, refused);
 }
 
+/* Only now it is known whether a call that killed the worker came before the connector was loaded. */
+static void keep_end(struct run *run, const struct cell_report *report)
+{
+    size_t i;
+    json_t *refused;
+    run->ended = true;
+    run->end = *report;
+    json_array_foreach(run->refused, i,
+                       refused) if (report->loading && json_is_true(json_object_get(refused, "killed")))
+        json_object_set_new(refused, "phase", json_string("load"));
+}
+
 static bool ready(struct run *run, int pidfd, struct err *err)
 {
     run->pid = look_pid(pidfd);
@@ -231,10 +243,8 @@ static bool hear(struct run *run, struct err *err)
         else if (report.event == CELL_TRIED) {
             keep_attempt(run, &report.attempts[0], report.loading, false);
             trial_order(run->trial, CELL_NOTED, run->number, 0, NULL);
-        } else if (report.event == CELL_ENDED) {
-            run->ended = true;
-            run->end = report;
-        }
+        } else if (report.event == CELL_ENDED)
+            keep_end(run, &report);
     }
     if (got == WIRE_FRAME) wire_drop(&frame);
     return good;

@@ -79,6 +79,14 @@ def test_the_call_that_killed_it():
     assert "tries/killed: violation" in done.stdout, done.stdout
 
 
+def test_the_call_that_killed_it_while_loading():
+    manifest = {"name": "attacker", "version": "1.0.0", "abi": 1, "summary": "x",
+                "actions": {"run": {"summary": "x", "input": {"type": "object"}}}}
+    done = trial(3, os.path.join(MODULES, "early-killed.so"), write("attacker.json", manifest), "run", "{}")
+    assert re.match(r"attacker/run called io_uring_setup\(0x4, 0x[0-9a-f]+.*\) while it was loaded and was killed for it: .*#kernel",
+                    done.stderr), done.stderr
+
+
 def test_failures():
     assert 'tries/fail: rejected: "no"' in trial(3, TRIES, TRIES_MANIFEST, "fail", "{}").stdout
     odd = {"name": "odd", "version": "1.0.0", "abi": 1, "summary": "x", "limits": {"wall_s": 2}, "actions": {
