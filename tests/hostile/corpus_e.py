@@ -13,6 +13,7 @@ from at import BUILT, Connector, Verdict, code_of, item, once
 from daemon import eventually
 from elf import Elf
 from plant import Garden, manifest
+from words import reports, shown
 
 FIELDS = {"credential": {"fields": {"canary": {"summary": "What must not leave.", "required": False},
                                     "other": {"summary": "What no action is given.", "required": False}}}}
@@ -39,11 +40,6 @@ def another_credential(at, value=None):
 def veil(value):
     """The value in a form that a search for it does not find (sins_e.c: VEIL)."""
     return bytes(byte ^ 0x5a for byte in value.encode()).hex()
-
-
-def shown(rows):
-    """attempt=result of the answer's own list."""
-    return " ".join(f"{row['what']}={errno.errorcode[row['errno']] if row['result'] < 0 else row['result']}" for row in rows)
 
 
 def one_of(calls):
@@ -123,7 +119,7 @@ def letting_it_out(at):
             f"error={failed.answer.json['detail'].count('[secret]')}"
     assert "carries a secret" in ok.result["problem"], ok.result["problem"]
     opened = once(shown([row]) for row in ok.result["attempts"])
-    return Verdict("DENY", one_of([ok, failed]), f"masked {masks} dialled={ok.result['dialled']} {opened} denied={ok.outcome['denied']}")
+    return Verdict("DENY", one_of([ok, failed]), f"masked {masks} dialled={ok.result['dialled']} {opened} {reports(ok, 'openat')} denied={ok.outcome['denied']}")
 
 
 def workers(at):
@@ -149,7 +145,7 @@ def swap(at):
         caller.join(0.02)
     assert calls and seen, "no worker was seen while it ran"
     call = calls[0]
-    return Verdict("DENY", call.record, f"{shown(call.result['attempts'])} "
+    return Verdict("DENY", call.record, f"{shown(call.result['attempts'])} {reports(call, 'madvise', 'mlock')} "
                                         f"worker-swap={max(seen)} vault-swap={swapped(at.daemon.role('vault'))}")
 
 
@@ -167,7 +163,7 @@ def siblings(at):
     sibling.join()
     assert beside[0].status == 200, f"the sibling did not live: {beside[0]}"
     codes = once("KILL" if "=SIG31" in one else code_of(one.split("=")[1]) for one in got)
-    return Verdict(codes, one_of(calls), " ".join(got) + " sibling=ok")
+    return Verdict(codes, one_of(calls), " ".join(got) + f" {reports(calls[3], 'tgkill')} {reports(calls[5], 'shmget')} sibling=ok")
 
 
 @item(103)
@@ -193,5 +189,5 @@ def credential_pipe(at):
     assert early.result, f"the constructor did not answer: {early.answer}"
     code = early.result["again"]
     return Verdict("DENY", one_of([again, early]),
-                   f"{shown(again.result['attempts'])} early: fields={early.result['fields']} "
+                   f"{shown(again.result['attempts'])} {reports(again, 'dup', 'fcntl')} early: fields={early.result['fields']} "
                    f"again={errno.errorcode[-code] if code < 0 else code}")

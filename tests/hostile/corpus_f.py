@@ -2,7 +2,6 @@
 """Part F of the hostile corpus: the protocol between a worker and those who hear it (items 105–121)."""
 import base64
 import contextlib
-import errno
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ from at import BUILT, Connector, Verdict, item, once
 from daemon import eventually
 from elf import Elf
 from plant import Garden
+from words import reports, shown
 
 CONNECTORS = [Connector("sins-f", actions=("do",), calm=("do", {"do": "count"}))]
 OK = '{"class":"ok","answer":{}}'
@@ -66,10 +66,6 @@ def verdict(calls, evidence=None, more=""):
     records = once(call.record for call in calls)
     codes = once(CODES.get(call.record, "NONE") for call in calls)
     return Verdict(codes, records, ((told(calls) if evidence is None else evidence) + " " + more).strip())
-
-
-def shown(rows):
-    return " ".join(f"{row['what']}={errno.errorcode[row['errno']] if row['result'] < 0 else row['result']}" for row in rows)
 
 
 def peak_kb(pid):
@@ -242,13 +238,13 @@ def descriptors_in_frames(at):
     denied = do(at, "stuff")
     killed = do(at, "stuff", sendmmsg=True)
     return Verdict("DENY+KILL", once([denied.record, killed.record]),
-                   f"{shown(denied.result['attempts'])} sendmmsg=SIG{killed.outcome['signal']}")
+                   f"{shown(denied.result['attempts'])} {reports(denied, 'sendmsg')} sendmmsg=SIG{killed.outcome['signal']}")
 
 
 @item(118)
 def false_identity(at):
     call = do(at, "pretend")
-    return Verdict("DENY", call.record, f"{shown(call.result['attempts'])} recorded-as="
+    return Verdict("DENY", call.record, f"{shown(call.result['attempts'])} {reports(call, 'sendmsg', 'setuid')} recorded-as="
                                         f"{'itself' if call.intent['connector'] == at.name('sins-f') else call.intent['connector']}")
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Part G of the hostile corpus: what happens while an object is loaded, and files that should not be (items 122–140)."""
+import contextlib
 import errno
 import json
 import os
@@ -10,6 +11,7 @@ import threading
 
 from at import BUILT, Connector, Verdict, item, once
 from corpus_f import CODES
+from daemon import eventually
 from elf import (DT_AUDIT, DT_AUXILIARY, DT_CONFIG, DT_DEPAUDIT, DT_FILTER, DT_FLAGS, DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_TEXTREL,
                  PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE, Elf)
 from layers import with_cell, without
@@ -29,12 +31,19 @@ def loads(at, choices):
         return [(f"{sin}-{place}", at.call(f"{sin}-{place}", "run", {})) for place, sin in choices]
 
 
+def reported(call, result):
+    """A star when the kernel reported what was refused (EACCES is answered without a report)."""
+    with contextlib.suppress(AssertionError):
+        eventually("a report", lambda: result != -errno.EPERM or call.reports, 2)
+    return "*" if call.reports else ""
+
+
 def ended(call):
     """What it got, or how the process ended."""
     out = call.outcome
     if call.result:
         result = call.result["result"]
-        return errno.errorcode[-result] if result < 0 else f"result={result}"
+        return errno.errorcode[-result] + reported(call, result) if result < 0 else f"result={result}"
     return signal.Signals(out["signal"]).name if out.get("signal") else f"exit={out.get('exit')}"
 
 

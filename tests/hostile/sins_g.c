@@ -178,7 +178,7 @@ static int resolved(void)
     return 7;
 }
 
-static int (*resolve(void))(void)
+__attribute__((used)) static int (*resolve(void))(void)
 {
     if (choice[PLACE] == 'f') try_calls();
     return resolved;
