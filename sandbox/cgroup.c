@@ -204,7 +204,7 @@ bool cgroups_hold(const struct cgroups *groups)
     if (pipe2(ends, O_CLOEXEC) < 0) return false;
     FD_AUTO go = ends[0];
     pid_t pid = fork();
-    if (pid == 0) try_to_multiply(ends[0]);
+    if (pid == 0) try_to_multiply(go);
     bool put_in = pid > 0 && cgroups_put(groups, trial, &alone, pid, &err) && write(ends[1], "x", 1) == 1;
     close(ends[1]); /* without a byte: it ends */
     bool held = pid > 0 && waitpid(pid, &status, 0) == pid && put_in && WIFEXITED(status) &&

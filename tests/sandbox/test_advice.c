@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "sandbox/cgroup.h"
 #include "sandbox/probe_inside.h"
 
 static char folder[] = "/tmp/caisson-advice.XXXXXX";
@@ -119,12 +120,29 @@ static void judgement(void **state)
     }
 }
 
+/* Every folder can be written by root: only what has controllers is taken, and nothing is left in any other. */
+static void a_plain_folder_is_no_group(void **state)
+{
+    struct cgroups groups = {0};
+    struct err err = {0};
+    char path[256];
+    snprintf(path, sizeof path, "%s/kernel", folder);
+    for (int i = 0; i < FILES; i++) put(files[i], "1");
+    assert_false(cgroups_add(&groups, path, &err));
+    assert_non_null(strstr(err.text, "no controller"));
+    snprintf(path, sizeof path, "%s/kernel/caisson-trial", folder);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_false(cgroups_add(&groups, "/nonexistent", &err));
+    assert_int_equal(groups.count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_setting_is_named),
         cmocka_unit_test(every_wall_has_advice),
         cmocka_unit_test(judgement),
+        cmocka_unit_test(a_plain_folder_is_no_group),
     };
     return cmocka_run_group_tests(tests, make, unmake);
 }
