@@ -382,7 +382,7 @@ def flood_of_dials(at):
 def hoarded_connections(at):
     forget()
     held = net(at, "hold", {"host": "silent.test", "port": silent.port, "wait": True, "then": "fail"}, timeout_ms=15000)
-    drip_fed = net(at, "drink", {"host": "slow.test", "port": slow.port}, timeout_ms=2500)
+    drip_fed = net(at, "drink", {"host": "slow.test", "port": slow.port}, timeout_ms=1500)
     opened, ended = attempts(held)
     return Verdict("LIM", f"{held.record}+{drip_fed.record}",
                    f"open={opened['result']}[{why(opened)}] ended-idle={ended['result']} dripping={drip_fed.outcome['reason']} {untouched()}")

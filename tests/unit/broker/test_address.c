@@ -117,6 +117,32 @@ static void test_refused(void **state)
         if (allowed_with(refused[i], NULL)) fail_msg("%s is allowed", refused[i]);
 }
 
+/* IANA's registries of special-purpose addresses, entry by entry (RFC 6890 and its updates), and multicast: whatever
+ * our own table calls them, the first and the last address of each are refused. */
+static void test_registries(void **state)
+{
+    static const char *const registered[] = {
+        "0.0.0.0/8",      "0.0.0.0/32",     "10.0.0.0/8",      "100.64.0.0/10",   "127.0.0.0/8",       "169.254.0.0/16",
+        "172.16.0.0/12",  "192.0.0.0/24",   "192.0.0.0/29",    "192.0.0.8/32",    "192.0.0.9/32",      "192.0.0.10/32",
+        "192.0.0.170/32", "192.0.0.171/32", "192.0.2.0/24",    "192.31.196.0/24", "192.52.193.0/24",   "192.88.99.0/24",
+        "192.88.99.2/32", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15",   "198.51.100.0/24",   "203.0.113.0/24",
+        "240.0.0.0/4",    "224.0.0.0/4",    "::1/128",         "::/128",          "::ffff:0.0.0.0/96", "64:ff9b::/96",
+        "64:ff9b:1::/48", "100::/64",       "100:0:0:1::/64",  "2001::/23",       "2001::/32",         "2001:1::1/128",
+        "2001:1::2/128",  "2001:1::3/128",  "2001:2::/48",     "2001:3::/32",     "2001:4:112::/48",   "2001:10::/28",
+        "2001:20::/28",   "2001:30::/28",   "2001:db8::/32",   "2002::/16",       "2620:4f:8000::/48", "3fff::/20",
+        "5f00::/16",      "fc00::/7",       "fe80::/10",       "ff00::/8",        "255.255.255.255/32"};
+    for (unsigned i = 0; i < sizeof registered / sizeof *registered; i++) {
+        struct range range;
+        char why[ADDRESS_WHY];
+        if (!range_parse(registered[i], &range)) fail_msg("%s is no range", registered[i]);
+        struct address last = range.base;
+        for (unsigned bit = range.bits; bit < (last.family == AF_INET ? 32u : 128u); bit++)
+            last.bytes[bit / 8] |= (uint8_t)(0x80u >> bit % 8);
+        if (address_allowed(&range.base, NULL, 0, why)) fail_msg("the first of %s is allowed", registered[i]);
+        if (address_allowed(&last, NULL, 0, why)) fail_msg("the last of %s is allowed", registered[i]);
+    }
+}
+
 static void test_allowed(void **state)
 {
     static const char *const allowed[] = {
@@ -230,9 +256,9 @@ static void test_own_unknown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused),   cmocka_unit_test(test_allowed),
-                                       cmocka_unit_test(test_every_row), cmocka_unit_test(test_granted),
-                                       cmocka_unit_test(test_text),      cmocka_unit_test(test_ranges),
-                                       cmocka_unit_test(test_own),       cmocka_unit_test(test_own_unknown)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_allowed),     cmocka_unit_test(test_every_row),
+        cmocka_unit_test(test_granted), cmocka_unit_test(test_text),        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_own),     cmocka_unit_test(test_own_unknown), cmocka_unit_test(test_registries)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
