@@ -160,7 +160,7 @@ def relayed(at, tries, **data):
     forget()
     at.calm("sins-relay")
     place = {"host": "good.test", "port": good.port, "other": other.port, "path": os.path.join(folder, "listens.sock"), **data}
-    return at.tries("sins-relay", tries, **place)
+    return at.tries("sins-relay", tries, timeout_ms=15000, **place)
 
 
 def judged(at, tries, more=""):
@@ -174,14 +174,14 @@ def judged(at, tries, more=""):
 @item(55)
 def sockets_of_every_family(at):
     forget()
-    tries = at.tries("sins-sockets", at.names("sins-sockets", 55), group=20)
+    tries = at.tries("sins-sockets", at.names("sins-sockets", 55), group=20, timeout_ms=15000)
     return judged(at, tries)
 
 
 @item(56)
 def raw_and_icmp_sockets(at):
     forget()
-    return judged(at, at.tries("sins-sockets", at.names("sins-sockets", 56), group=20))
+    return judged(at, at.tries("sins-sockets", at.names("sins-sockets", 56), group=20, timeout_ms=15000))
 
 
 # ── 57–68: names and addresses ────────────────────────────────────────────────────────────────────────
@@ -314,7 +314,7 @@ def redirects(at):
 @item(70)
 def unix_sockets(at):
     forget()
-    tries = at.tries("sins-sockets", at.names("sins-sockets", 70))
+    tries = at.tries("sins-sockets", at.names("sins-sockets", 70), timeout_ms=15000)
     return judged(at, tries + relayed(at, ["connect-path", "connect-abstract"]))
 
 

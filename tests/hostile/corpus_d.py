@@ -38,7 +38,7 @@ def late(call, timeout_ms):
 def memory_bombs(at):
     """Refused within the manifest's 64 MiB; the stack's end is the worker's own."""
     tries = at.tries("sins-limits", ["heap", "maps", "break", "tebibyte", "populate", "huge", "locked", "grows-down", "lock-all",
-                                     "raise-memory", "deep-stack"], group=16, timeout_ms=10000)
+                                     "raise-memory", "deep-stack"], group=16, timeout_ms=15000)
     return at.verdict(tries)
 
 
@@ -57,10 +57,10 @@ def spinning(at):
     """In the action until the processor limit, then shorter than that: in the action, at exit, in a destructor, in a
     constructor."""
     tries = [timed(at, "sins-limits", "spin", 50000)]  # ends after a second of the processor, in a lease after four
-    tries += [timed(at, "sins-limits", name, 500) for name in ("spin", "spin-at-exit", "spin-in-destructor")]
+    tries += [timed(at, "sins-limits", name, 1000) for name in ("spin", "spin-at-exit", "spin-in-destructor")]
     hanging = loading(at, timeout_ms=500)
     late(hanging, 500)
-    longer = loading(at, timeout_ms=4000)
+    longer = loading(at, timeout_ms=15000)
     late(longer, 1000)
     kinds = " ".join(f"constructor={one.outcome['reason']}" for one in (hanging, longer))
     records = once([one.call.record for one in tries] + [hanging.record, longer.record])
@@ -73,8 +73,8 @@ def spinning(at):
 def sleeping_and_blocking(at):
     """A connection that nobody answers on, and one that is never made: half open."""
     place = {"host": "silent.test", "port": silent.port}
-    tries = [timed(at, "sins-limits", name, 500, **place) for name in ("sleep", "block-on-channel", "block-on-peer")]
-    tries.append(timed(at, "sins-limits", "block-on-dial", 500, host="full.test", port=full.port))
+    tries = [timed(at, "sins-limits", name, 1000, **place) for name in ("sleep", "block-on-channel", "block-on-peer")]
+    tries.append(timed(at, "sins-limits", "block-on-dial", 1000, host="full.test", port=full.port))
     return at.verdict(tries)
 
 
@@ -83,7 +83,7 @@ def sleeping_and_blocking(at):
 @item(91)
 def descriptors(at):
     tries = at.tries("sins-files", ["pairs", "dup", "dup2", "dupfd", "pass-1", "pass-253", "pipe", "eventfd", "epoll", "raise-files"],
-                     group=16)
+                     group=16, timeout_ms=15000)
     return at.verdict(tries, more=f"last={tries[0].notes[0]}")
 
 
@@ -103,9 +103,9 @@ def core_files(at):
 
 @item(92)
 def core_dumps(at):
-    tries = at.tries("sins-files", ["hold-secret", "be-dumpable", "raise-core", "quit-thread", "quit"])
+    tries = at.tries("sins-files", ["hold-secret", "be-dumpable", "raise-core", "quit-thread", "quit"], timeout_ms=15000)
     for how in ("segfault", "abort"):
-        tries += at.tries("sins-files", ["hold-secret", how])[1:]
+        tries += at.tries("sins-files", ["hold-secret", how], timeout_ms=15000)[1:]
     assert not core_files(at), f"there are dumps: {core_files(at)}"
     held, attacks = tries[0], tries[1:]
     assert held.result == 0, "the connector has no secret to dump"
@@ -114,7 +114,7 @@ def core_dumps(at):
 
 @item(93)
 def disk_filling(at):
-    return at.verdict(at.tries("sins-files", ["create", "tmpfile", "mkdir", "fallocate", "ftruncate", "fill", "raise-size", "memfd"]))
+    return at.verdict(at.tries("sins-files", ["create", "tmpfile", "mkdir", "fallocate", "ftruncate", "fill", "raise-size", "memfd"], timeout_ms=15000))
 
 
 # ── 94, 95 ────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,7 +126,7 @@ def crash_loop(at):
     world, name = at.world, at.name("sins-loop")
     since, said = world.size(), []
     for _ in range(8):
-        answer = at.daemon.call(name, "try", {"try": ["deep-stack"]}, timeout_ms=3000, **at.lease("sins-loop"))
+        answer = at.daemon.call(name, "try", {"try": ["deep-stack"]}, timeout_ms=15000, **at.lease("sins-loop"))
         said.append(f"{answer.json['class']}/{answer.json['reason']}")
         honest = at.daemon.call("hello", "greet", {"name": "Ada"})
         assert honest.status == 200, honest
@@ -142,5 +142,5 @@ def crash_loop(at):
 @item(95)
 def work_for_the_kernel(at):
     tries = at.tries("sins-limits", ["getrandom", "futex-wake", "futex-pi", "futex-foreign", "soft-offline", "hwpoison", "mergeable",
-                                     "remove", "dodump", "collapse"], group=16, timeout_ms=10000)
+                                     "remove", "dodump", "collapse"], group=16, timeout_ms=15000)
     return at.verdict(tries)
