@@ -44,6 +44,10 @@ const uint32_t policy_walls = (1u << WALLS) - 1;
 void services_fill(struct worker_call *call)
 {
 }
+bool worker_cut(void)
+{
+    return false;
+}
 void worker_log_end(struct worker_call *call)
 {
 }
