@@ -43,6 +43,7 @@ HERE = os.path.join(SOURCE, "tests", "hostile")
 BUILT = os.path.join(BUILD, "tests", "hostile")
 MODES = ("call", "lease")
 IDLE = ("try", {"try": []})  # an action that does nothing: the connector's honest call
+LATE = 5  # calls that may be over before their worker had time to try anything
 CALMING = 3  # failures in a row, then an honest call: five open the breaker
 items = {}  # number: function
 
@@ -283,12 +284,13 @@ class At:
     def tries(self, connector, names, group=8, timeout_ms=3000, **data):
         """Has the connector run attempts by name, group of them in one call, going on after each that ends the worker.
         data: more members of the input. Returns a Try for each."""
-        left, out = list(names), []
+        left, out, late = list(names), [], 0
         while left:
             batch = left[:group]
             call = self.call(connector, "try", {"try": batch, **data}, timeout_ms)
             done = self.parse(batch, call)
-            assert done, f"none of {batch} was tried: {call.answer}"
+            late = late + 1 if call.outcome["reason"] == "deadline" else LATE  # a busy machine: over before it began
+            assert done or late < LATE, f"none of {batch} was tried: {call.answer}"
             self.vouch(call, done)
             out += done
             left = left[len(done):]

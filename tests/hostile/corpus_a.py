@@ -83,7 +83,7 @@ def memory_of_others(at):
 
 @item(14)
 def signals_to_others(at):
-    return at.all(A, 14)
+    return at.all(A, 14, pid=at.daemon.process.pid)
 
 
 @item(15)

@@ -51,6 +51,12 @@ static long signal_own_group(struct csn_call *call)
     return RAW2(kill, -getpid(), SIGKILL);
 }
 
+/* The daemon, by the number that it has outside. */
+static long kill_daemon(struct csn_call *call)
+{
+    return RAW2(kill, sins_number(call, "/pid", 1), SIGKILL);
+}
+
 static long own_pidfd(struct csn_call *call)
 {
     long fd = RAW2(pidfd_open, getpid(), 0);
@@ -188,7 +194,8 @@ const struct sin processes[] = {
 
     DO(14, "kill-cell", kill, 1, SIGKILL), DO(14, "kill-all", kill, -1, SIGKILL),
     DO(14, "kill-parent", kill, 0, SIGTERM), DO(14, "kill-sibling", kill, SIBLING, SIGKILL),
-    DO(14, "kill-nothing", kill, 1, 0), FN(14, "kill-group", signal_own_group), DO(14, "tkill", tkill, 1, SIGKILL),
+    DO(14, "kill-nothing", kill, 1, 0), FN(14, "kill-group", signal_own_group),
+    FN(14, "kill-daemon", kill_daemon), DO(14, "tkill", tkill, 1, SIGKILL),
     DO(14, "tgkill", tgkill, 1, 1, SIGKILL),
     DO(14, "tgkill-sibling", tgkill, SIBLING, SIBLING, SIGKILL), DO(14, "tgkill-all", tgkill, -1, 1, SIGKILL),
     DO(14, "sigqueue", rt_sigqueueinfo, 1, SIGTERM, P(&forged)),
