@@ -79,7 +79,7 @@ def hooks_for_the_next_call(at):
 
 @item(99)
 def credentials_of_others(at):
-    fields, channels = do(at, "ask-fields"), do(at, "ask-channels")
+    fields, channels = do(at, "ask-fields"), do(at, "ask-channels", timeout_ms=6000)
     assert channels.result["answered"], f"the broker did not answer: {channels.answer}"
     events = eventually("the broker's incident", lambda: channels.incidents)
     since = at.world.size()
@@ -138,7 +138,7 @@ def swapped(pid):
 @item(101)
 def swap(at):
     seen, calls = [], []
-    caller = threading.Thread(target=lambda: calls.append(do(at, "pages-out", pause_ms=400)))
+    caller = threading.Thread(target=lambda: calls.append(do(at, "pages-out", pause_ms=900)))
     caller.start()
     while caller.is_alive():
         seen += [swapped(pid) for pid in workers(at)]

@@ -85,8 +85,8 @@ def lengths(at):
 
 @item(106)
 def half_a_frame(at):
-    calls = [raw(at, {"text": "x" * 11}, timeout_ms=500), raw(at, frame("{" + " " * 50, length=200), timeout_ms=500),
-             raw(at, frame(OK * 20), slowly=True, timeout_ms=500), raw(at, frame("{", length=200), then="exit")]
+    calls = [raw(at, {"text": "x" * 11}, timeout_ms=1200), raw(at, frame("{" + " " * 50, length=200), timeout_ms=1200),
+             raw(at, frame(OK * 20), slowly=True, timeout_ms=1200), raw(at, frame("{", length=200), then="exit")]
     return verdict(calls)
 
 
@@ -214,7 +214,7 @@ def forged_statements(at):
 @item(115)
 def deadlocks(at):
     """Half a frame as large as the pipe, then nothing more is read or written; and a call that is never read at all."""
-    full = raw(at, frame("x" * 300_000, length=900_000), timeout_ms=700)
+    full = raw(at, frame("x" * 300_000, length=900_000), timeout_ms=1500)
     name = at.name("deaf")
     with Garden(at.daemon, at.mode) as garden:
         garden.plant(name, Elf(os.path.join(BUILT, "sins-g.so")).choose("c", "deaf").bytes)
@@ -253,7 +253,7 @@ ENDS = ("exit0", "exit1", "exit81", "segv", "ill", "fpe", "trap", "bus", "abort"
 
 @item(119)
 def ways_to_end(at):
-    calls = [(how, do(at, "end", how=how, timeout_ms=5000)) for how in ENDS]
+    calls = [(how, do(at, "end", how=how, timeout_ms=12000)) for how in ENDS]
     ends = [f"{how}={call.record}:" + (str(call.outcome["exit"]) if not call.outcome["signal"]
                                        else signal.Signals(call.outcome["signal"]).name) for how, call in calls]
     return verdict([call for _, call in calls], " ".join(ends))
