@@ -107,7 +107,7 @@ static const enum role_id peers[PEERS] = {ROLE_LEDGER, ROLE_FRONT, ROLE_FRONT, R
     "\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[]}],\"fields\":[],\"settings\":{},\"egress\":"    \
     "[" egress                                                                                                         \
     "],\"ranges\":[],\"workspaces\":[],\"limits\":{\"memory_mb\":1,\"cpu_s\":1,\"wall_s\":1,\"output_kb\":1,"          \
-    "\"log_kb\":1,\"dials\":1,\"up_mb\":1,\"down_mb\":1,\"concurrency\":2}}\n"
+    "\"log_kb\":1,\"dials\":1,\"up_kb\":1,\"down_kb\":1,\"concurrency\":2}}\n"
 #define DIGEST(two)                                                                                                    \
     two two two two two two two two two two two two two two two two two two two two two two two two two two two two    \
         two two two two

@@ -26,7 +26,7 @@ def registry(number, so, egress):
              "lease": {"calls": 1, "age_s": 1, "idle_s": 1, "spares": 0}, "actions": [action],
              "fields": [{"name": "canary", "secret": True, "required": False, "summary": "c"}], "settings": {}, "egress": egress,
              "ranges": ["127.0.0.0/8"], "workspaces": ["default"],
-             "limits": {"memory_mb": 64, "cpu_s": 2, "wall_s": 5, "output_kb": 64, "log_kb": 64, "dials": 4, "up_mb": 1, "down_mb": 1,
+             "limits": {"memory_mb": 64, "cpu_s": 2, "wall_s": 5, "output_kb": 64, "log_kb": 64, "dials": 4, "up_kb": 1024, "down_kb": 1024,
                         "concurrency": 4}}
     return b"".join(json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n" for line in ({"registry": number, "entries": 1}, entry))
 
