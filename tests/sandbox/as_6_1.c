@@ -80,6 +80,15 @@ static void answer(pid_t pid, struct user_regs_struct *regs, long result)
     ptrace(PTRACE_SETREGS, pid, NULL, regs);
 }
 
+/* Rights that were not known yet? An ordinary user cannot look into a process that hides its memory: its size must do.
+ */
+static bool asks_too_much(pid_t pid, unsigned long long attributes)
+{
+    errno = 0;
+    long rights = ptrace(PTRACE_PEEKDATA, pid, (void *)attributes, NULL);
+    return errno == 0 && (rights & ~(long)ABI_RIGHTS);
+}
+
 static void create_ruleset(pid_t pid)
 {
     struct user_regs_struct regs;
@@ -92,7 +101,7 @@ static void create_ruleset(pid_t pid)
         answer(pid, &regs, -EINVAL);
     else if (size > ABI_SIZE)
         answer(pid, &regs, -E2BIG);
-    else if (ptrace(PTRACE_PEEKDATA, pid, (void *)attributes, NULL) & ~(long)ABI_RIGHTS)
+    else if (asks_too_much(pid, attributes))
         answer(pid, &regs, -EINVAL);
 }
 
