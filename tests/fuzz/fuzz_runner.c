@@ -128,8 +128,11 @@ static void make_registries(void)
         "two", DIGEST("22"), "lease", "0", "\"tls://a.example:1\"") ENTRY("three", DIGEST("33"), "call", "0", ""));
 }
 
+/* As the parent does: the plugins' bytes first. */
 static void give_registry(unsigned which)
 {
+    for (int i = 0; i < 2; i++)
+        if (role.plugins[i] < 0) role.plugins[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     role.given[GIVE_REGISTRY] = fcntl(registries[which], F_DUPFD_CLOEXEC, 0);
     role.registry_number = take_registry(&role, which + 1);
     close_fd(&role.given[GIVE_REGISTRY]);
@@ -161,6 +164,7 @@ static void begin_world(void)
     role.epoll = epoll_create1(EPOLL_CLOEXEC);
     runner.nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int i = 0; i < GIVE_KINDS; i++) role.given[i] = -1;
+    for (size_t i = 0; i < sizeof role.plugins / sizeof *role.plugins; i++) role.plugins[i] = -1;
     for (int i = 0; i < 4; i++) role.plugins[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     for (int i = 0; i < WORKERS; i++)
         runner.workers[i] = (struct worker){.stream = -1, .replies = -1, .secret = -1, .egress = -1};
