@@ -29,32 +29,32 @@ enum whom { EVERYBODY, ROOT, ORDINARY };
 static const struct probe_row {
     const char *key, *name;
     enum probe_need need;
-    bool (*holds)(void);
     enum whom whom;
+    bool (*holds)(void);
     unsigned long spaces; /* namespaces of its child; a user namespace is added where it takes one */
 } rows[] = {
-    {"seccomp", "system call filters", PROBE_MUST, probe_filter, EVERYBODY, 0},
-    {"listener", "reports of refused system calls", PROBE_MUST, probe_listener, EVERYBODY, 0},
-    {"no_new_privs", "no new privileges", PROBE_MUST, probe_no_new_privileges, EVERYBODY, 0},
-    {"landlock", "Landlock: files", PROBE_MUST, probe_landlock, EVERYBODY, 0},
-    {"plugin_uid", "a user of its own for each connector", PROBE_MUST, probe_plugin_uid, ROOT, 0},
-    {"no_dumps", "no core dumps", PROBE_MUST, probe_no_dumps, EVERYBODY, 0},
-    {"hidden_memory", "memory hidden from the same user", PROBE_MUST, probe_hidden_memory, EVERYBODY, 0},
-    {"limits", "resource limits", PROBE_MUST, probe_limits, EVERYBODY, 0},
-    {"oom_score", "connectors die first when memory is short", PROBE_MUST, probe_oom, EVERYBODY, 0},
-    {"proc", "workers looked at from outside", PROBE_MUST, probe_look, EVERYBODY, 0},
-    {"user_namespace", "user namespaces", PROBE_LOWERABLE, probe_user_space, ORDINARY, 0},
-    {"pid_namespace", "namespaces of processes", PROBE_LOWERABLE, probe_pid_space, EVERYBODY, CLONE_NEWPID},
-    {"network_namespace", "namespaces of networks", PROBE_LOWERABLE, probe_net_space, EVERYBODY, CLONE_NEWNET},
-    {"mount_namespace", "namespaces of mounts", PROBE_LOWERABLE, probe_mount_space, EVERYBODY, CLONE_NEWNS},
-    {"ipc_namespace", "namespaces of shared memory", PROBE_LOWERABLE, probe_ipc_space, EVERYBODY, CLONE_NEWIPC},
-    {"uts_namespace", "namespaces of host names", PROBE_LOWERABLE, probe_uts_space, EVERYBODY, CLONE_NEWUTS},
-    {"empty_root", "an empty root, and no privileges in it", PROBE_LOWERABLE, probe_empty_root, EVERYBODY,
+    {"seccomp", "system call filters", PROBE_MUST, EVERYBODY, probe_filter, 0},
+    {"listener", "reports of refused system calls", PROBE_MUST, EVERYBODY, probe_listener, 0},
+    {"no_new_privs", "no new privileges", PROBE_MUST, EVERYBODY, probe_no_new_privileges, 0},
+    {"landlock", "Landlock: files", PROBE_MUST, EVERYBODY, probe_landlock, 0},
+    {"plugin_uid", "a user of its own for each connector", PROBE_MUST, ROOT, probe_plugin_uid, 0},
+    {"no_dumps", "no core dumps", PROBE_MUST, EVERYBODY, probe_no_dumps, 0},
+    {"hidden_memory", "memory hidden from the same user", PROBE_MUST, EVERYBODY, probe_hidden_memory, 0},
+    {"limits", "resource limits", PROBE_MUST, EVERYBODY, probe_limits, 0},
+    {"oom_score", "connectors die first when memory is short", PROBE_MUST, EVERYBODY, probe_oom, 0},
+    {"proc", "workers looked at from outside", PROBE_MUST, EVERYBODY, probe_look, 0},
+    {"user_namespace", "user namespaces", PROBE_LOWERABLE, ORDINARY, probe_user_space, 0},
+    {"pid_namespace", "namespaces of processes", PROBE_LOWERABLE, EVERYBODY, probe_pid_space, CLONE_NEWPID},
+    {"network_namespace", "namespaces of networks", PROBE_LOWERABLE, EVERYBODY, probe_net_space, CLONE_NEWNET},
+    {"mount_namespace", "namespaces of mounts", PROBE_LOWERABLE, EVERYBODY, probe_mount_space, CLONE_NEWNS},
+    {"ipc_namespace", "namespaces of shared memory", PROBE_LOWERABLE, EVERYBODY, probe_ipc_space, CLONE_NEWIPC},
+    {"uts_namespace", "namespaces of host names", PROBE_LOWERABLE, EVERYBODY, probe_uts_space, CLONE_NEWUTS},
+    {"empty_root", "an empty root, and no privileges in it", PROBE_LOWERABLE, EVERYBODY, probe_empty_root,
      CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS},
-    {"landlock_tcp", "Landlock: networks (Linux 6.7)", PROBE_EXTRA, probe_landlock_tcp, EVERYBODY, 0},
-    {"landlock_signals", "Landlock: signals (Linux 6.12)", PROBE_EXTRA, probe_landlock_signals, EVERYBODY, 0},
-    {"mdwe", "no memory becomes executable (Linux 6.3)", PROBE_EXTRA, probe_no_new_code, EVERYBODY, 0},
-    {"memfd_secret", "keys in memory that nobody else can read", PROBE_EXTRA, probe_secret_memory, EVERYBODY, 0},
+    {"landlock_tcp", "Landlock: networks (Linux 6.7)", PROBE_EXTRA, EVERYBODY, probe_landlock_tcp, 0},
+    {"landlock_signals", "Landlock: signals (Linux 6.12)", PROBE_EXTRA, EVERYBODY, probe_landlock_signals, 0},
+    {"mdwe", "no memory becomes executable (Linux 6.3)", PROBE_EXTRA, EVERYBODY, probe_no_new_code, 0},
+    {"memfd_secret", "keys in memory that nobody else can read", PROBE_EXTRA, EVERYBODY, probe_secret_memory, 0},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
