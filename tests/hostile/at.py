@@ -22,7 +22,6 @@ of the World, called before the connectors are enabled).
     at.verdict(tries, …)         the usual verdict over tries
     at.rebase()                  the item has changed what runs (a new connector, a first cell) and cleaned up: a new
                                  baseline of cells and descriptors; restarted=True: of roles, too
-    raise Skip("why")            this machine cannot try it
 """
 import base64
 import contextlib
@@ -55,10 +54,6 @@ def item(number):
         items[number] = function
         return function
     return keep
-
-
-class Skip(Exception):
-    """This machine cannot try it; the text says why."""
 
 
 class Verdict:
