@@ -58,6 +58,8 @@ void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason)
     }
     if (report->signal == SIGSYS)
         *class = CLASS_VIOLATION, *reason = REASON_SYSCALL;
+    else if (report->signal == SIGXCPU && report->loading)
+        *class = CLASS_TIMEOUT; /* spinning until the loading deadline: whichever of the two limits is first */
     else if (report->signal == SIGXCPU || (report->signal == SIGKILL && report->why == ENDED_ITSELF))
         *reason = REASON_RESOURCE_LIMIT; /* the processor limit, or the kernel when memory is short */
     else if (!report->signal)

@@ -61,7 +61,7 @@ def spinning(at):
     """In the action until the processor limit, then shorter than that: in the action, at exit, in a destructor, in a
     constructor."""
     tries = [timed(at, "sins-limits", "spin", 50000)]  # ends after a second of the processor, in a lease after four
-    tries += [timed(at, "sins-limits", name, 1000) for name in ("spin", "spin-at-exit", "spin-in-destructor")]
+    tries += [timed(at, "sins-limits", name, 700) for name in ("spin", "spin-at-exit", "spin-in-destructor")]
     hanging = loading(at, timeout_ms=500)
     late(hanging, 500)
     longer = loading(at, timeout_ms=15000)
