@@ -50,9 +50,10 @@ struct channel {
     uint32_t number;
     int fd;               /* -1: the worker is gone; the rest lives until its relays end */
     bool keep;            /* a lease: lives on after the call */
-    bool reported;        /* one incident a channel is enough */
+    bool reported;        /* one incident a call is enough */
     bool early_commit;    /* the worker committed before its gate came */
     bool closing;         /* its call is ending: no new dial */
+    bool relabelling;     /* the next call's label is here: what is malformed is that one's */
     unsigned holds;       /* somebody is still looking at it */
     struct call_ref call; /* the label */
     uint8_t entry_digest[HASH_BYTES];
@@ -61,6 +62,7 @@ struct channel {
     uint64_t wait_until; /* a half that waits for its gate, or a request ahead of its label; 0: does not wait */
     bool has_ahead;
     struct egress_ask ahead; /* came before the label of its call */
+    struct err ahead_why;    /* what is wrong with it, when it is malformed */
     uint64_t carry;          /* bytes that may belong to the next call as well */
     struct relay *relays;
     struct dial *dials;

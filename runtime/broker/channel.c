@@ -82,6 +82,16 @@ static void end_relays(struct channel *channel)
     }
 }
 
+static void report(struct broker *broker, struct channel *channel, enum incident_kind kind)
+{
+    struct msg_incident incident = {.kind = kind, .call = channel->call, .phase = PHASE_CALL};
+    struct role_line *line = role_line_to(broker->role, ROLE_LEDGER);
+    memcpy(incident.entry_digest, channel->entry_digest, HASH_BYTES);
+    if (channel->gate && channel->gate->entry) incident.entry = channel->gate->entry->index;
+    if (line && !channel->reported) role_send(broker->role, line, MSG_INCIDENT, 0, &incident, sizeof incident, NULL, 0);
+    channel->reported = true;
+}
+
 /* The worker has closed its end. Its relays of this call run out by themselves. */
 static void worker_gone(struct broker *broker, struct channel *channel)
 {
@@ -97,6 +107,7 @@ void channel_close(struct broker *broker, struct channel *channel)
 {
     channel->holds++;
     channel_drain(broker, channel, true);
+    if (channel->has_ahead && channel->ahead.kind == EGRESS_MALFORMED) report(broker, channel, INCIDENT_BAD_FRAME);
     close_socket(broker, channel);
     dial_cancel_all(broker, channel);
     end_relays(channel);
@@ -113,7 +124,7 @@ void channel_close_all(struct broker *broker)
     }
 }
 
-/* ── answers and incidents ─────────────────────────────────────────────────────────────────────────── */
+/* ── answers ───────────────────────────────────────────────────────────────────────────────────────── */
 
 bool channel_answer(struct broker *broker, struct channel *channel, uint32_t id, unsigned status, const char *text,
                     int fd)
@@ -129,16 +140,6 @@ bool channel_answer(struct broker *broker, struct channel *channel, uint32_t id,
     return false;
 }
 
-static void report(struct broker *broker, struct channel *channel, enum incident_kind kind)
-{
-    struct msg_incident incident = {.kind = kind, .call = channel->call, .phase = PHASE_CALL};
-    struct role_line *line = role_line_to(broker->role, ROLE_LEDGER);
-    memcpy(incident.entry_digest, channel->entry_digest, HASH_BYTES);
-    if (channel->gate && channel->gate->entry) incident.entry = channel->gate->entry->index;
-    if (line && !channel->reported) role_send(broker->role, line, MSG_INCIDENT, 0, &incident, sizeof incident, NULL, 0);
-    channel->reported = true;
-}
-
 /* ── requests ──────────────────────────────────────────────────────────────────────────────────────── */
 
 static bool same_call(const struct call_ref *one, const struct call_ref *other)
@@ -146,11 +147,17 @@ static bool same_call(const struct call_ref *one, const struct call_ref *other)
     return one->attempt == other->attempt && memcmp(one->id, other->id, ID_BYTES) == 0;
 }
 
-/* Whose request is it? *ahead: of a call whose label is still on its way. */
-static struct gate *gate_of_ask(struct channel *channel, const struct egress_ask *ask, bool *ahead)
+/* Whose request is it? *ahead: of a call whose label is still on its way. A malformed one names no call, so in a lease
+ * it waits for a label that may be there already: a record must not name the call before. */
+static struct gate *gate_of_ask(struct broker *broker, struct channel *channel, const struct egress_ask *ask,
+                                bool *ahead)
 {
     static const struct call_ref nobody;
     *ahead = false;
+    if (ask->kind == EGRESS_MALFORMED) {
+        *ahead = channel->keep && (channel->relabelling || channel_label_may_wait(broker));
+        return channel->gate;
+    }
     if (same_call(&ask->call, &nobody) || same_call(&ask->call, &channel->call)) return channel->gate;
     if (channel->former && same_call(&ask->call, &channel->former->call)) return channel->former;
     *ahead = channel->keep;
@@ -196,19 +203,20 @@ static bool take_ask(struct broker *broker, struct channel *channel, bool *gone)
         return false;
     }
     egress_read(bytes, (size_t)got, &ask, &err);
-    struct gate *gate = gate_of_ask(channel, &ask, &ahead);
-    if (ask.kind == EGRESS_MALFORMED) {
-        on_malformed(broker, channel, &ask, &err);
-    } else if (ahead) {
+    struct gate *gate = gate_of_ask(broker, channel, &ask, &ahead);
+    if (ahead) {
         channel->ahead = ask;
+        channel->ahead_why = err;
         channel->has_ahead = true;
         channel->wait_until = clock_now() + JOIN_WAIT;
         role_unwatch(broker->role, channel->fd);
         role_wake_at(broker->role, channel->wait_until);
         return false;
-    } else {
-        act(broker, channel, &ask, gate);
     }
+    if (ask.kind == EGRESS_MALFORMED)
+        on_malformed(broker, channel, &ask, &err);
+    else
+        act(broker, channel, &ask, gate);
     return true;
 }
 
@@ -277,8 +285,23 @@ void channel_join(struct broker *broker, struct channel *channel, struct gate *g
     resume_relays(broker, channel, gate);
     if (channel->has_ahead) {
         channel->has_ahead = false;
-        if (same_call(&channel->ahead.call, &channel->call)) act(broker, channel, &channel->ahead, gate);
+        if (channel->ahead.kind == EGRESS_MALFORMED)
+            on_malformed(broker, channel, &channel->ahead, &channel->ahead_why);
+        else if (same_call(&channel->ahead.call, &channel->call))
+            act(broker, channel, &channel->ahead, gate);
     }
+    listen_to(broker, channel);
+}
+
+/* A half whose gate did not come, or a request whose label did not come: the channel is read, and answers "closed". */
+static void stop_waiting(struct broker *broker, struct channel *channel)
+{
+    struct egress_ask ahead = channel->ahead;
+    if (channel->has_ahead && ahead.kind == EGRESS_MALFORMED)
+        on_malformed(broker, channel, &ahead, &channel->ahead_why);
+    else if (channel->has_ahead && ahead.kind == EGRESS_ASK_DIAL)
+        channel_answer(broker, channel, ahead.id, EGRESS_CLOSED, "no call is running", -1);
+    channel->has_ahead = false;
     listen_to(broker, channel);
 }
 
@@ -286,7 +309,9 @@ void channel_join(struct broker *broker, struct channel *channel, struct gate *g
  * Its last words may still lie in the channel, and are none of the next call's. */
 static void end_former(struct broker *broker, struct channel *channel)
 {
+    channel->relabelling = true;
     if (channel->call.attempt) channel_drain(broker, channel, true);
+    channel->relabelling = false;
     struct gate *gate = channel->gate;
     if (!gate) return;
     gate_shut(broker, gate, gate_is_open(gate));
@@ -299,7 +324,7 @@ static void label(struct broker *broker, struct channel *channel, const struct m
 {
     if (channel->gate && same_call(&channel->call, &half->call)) return;
     end_former(broker, channel);
-    channel->early_commit = false;
+    channel->early_commit = channel->reported = false;
     channel->call = half->call;
     channel->keep = half->keep;
     memcpy(channel->entry_digest, half->entry_digest, HASH_BYTES);
@@ -308,7 +333,7 @@ static void label(struct broker *broker, struct channel *channel, const struct m
         if (!channel->keep)
             channel_close(broker, channel); /* over already, or labelled twice */
         else
-            listen_to(broker, channel);
+            stop_waiting(broker, channel);
     } else if (gate) {
         channel_join(broker, channel, gate);
     } else {
@@ -334,16 +359,6 @@ void channel_on_half(struct role *role, struct role_line *line, const struct rol
     if (!channel) return;
     if (fresh) take_fd(&message->frame->fds[0]);
     label(broker, channel, half);
-}
-
-/* A half whose gate did not come, or a request whose label did not come: the channel is read, and answers "closed". */
-static void stop_waiting(struct broker *broker, struct channel *channel)
-{
-    struct egress_ask ahead = channel->ahead;
-    if (channel->has_ahead && ahead.kind == EGRESS_ASK_DIAL)
-        channel_answer(broker, channel, ahead.id, EGRESS_CLOSED, "no call is running", -1);
-    channel->has_ahead = false;
-    listen_to(broker, channel);
 }
 
 uint64_t channel_tick(struct broker *broker, uint64_t now)

@@ -107,6 +107,39 @@ static void test_kept_connection(void **state)
     end_lease(&worker);
 }
 
+/* A frame that is none, written while the label of its call still lies in the runner's line: it is that call's. */
+static void test_malformed_is_of_its_call(void **state)
+{
+    struct worker worker = start_lease("");
+    struct egress_answer answer;
+    int fd;
+    close_done(&worker);
+    next_call(&worker);
+    kill(h->pid, SIGSTOP);
+    open_gate(h, &worker, "");
+    relabel(h, &worker);
+    assert_int_equal(send(worker.egress, "?", 1, MSG_NOSIGNAL), 1);
+    ask_dial_raw(&worker, "", 0, 0, 443);
+    kill(h->pid, SIGCONT);
+    const struct msg_incident *incident = harness_take(h, h->ledger, MSG_INCIDENT);
+    assert_int_equal(incident->kind, INCIDENT_BAD_FRAME);
+    assert_memory_equal(&incident->call, &worker.call, sizeof worker.call);
+    assert_true(take_answer(&worker, &answer, &fd));
+    assert_int_equal(answer.status, EGRESS_DENIED);
+    close_gate(h, &worker);
+
+    /* and once more in the next one: an incident a call, not a channel */
+    next_call(&worker);
+    open_gate(h, &worker, "");
+    relabel(h, &worker);
+    ask_dial_raw(&worker, "", 0, 0, 443);
+    incident = harness_take(h, h->ledger, MSG_INCIDENT);
+    assert_memory_equal(&incident->call, &worker.call, sizeof worker.call);
+    assert_true(take_answer(&worker, &answer, &fd));
+    close_gate(h, &worker);
+    end_lease(&worker);
+}
+
 static int listen_here(uint16_t *port)
 {
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -297,12 +330,17 @@ static void test_idle(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept_connection),      cmocka_unit_test(test_peer_hangs_up),
-        cmocka_unit_test(test_closed_too_early),     cmocka_unit_test(test_narrower_audience),
-        cmocka_unit_test(test_ahead_of_label),       cmocka_unit_test(test_commit_of_former),
-        cmocka_unit_test(test_label_never_comes),    cmocka_unit_test(test_bytes_after_the_label),
-        cmocka_unit_test(test_bytes_with_the_label), cmocka_unit_test(test_idle)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept_connection),
+                                       cmocka_unit_test(test_peer_hangs_up),
+                                       cmocka_unit_test(test_malformed_is_of_its_call),
+                                       cmocka_unit_test(test_closed_too_early),
+                                       cmocka_unit_test(test_narrower_audience),
+                                       cmocka_unit_test(test_ahead_of_label),
+                                       cmocka_unit_test(test_commit_of_former),
+                                       cmocka_unit_test(test_label_never_comes),
+                                       cmocka_unit_test(test_bytes_after_the_label),
+                                       cmocka_unit_test(test_bytes_with_the_label),
+                                       cmocka_unit_test(test_idle)};
     if (argc != 2) return fprintf(stderr, "usage: %s CAISSON-BROKER\n", argv[0]), 2;
     broker_path = argv[1];
     return cmocka_run_group_tests(tests, setup, teardown);
