@@ -27,7 +27,7 @@ void audit_leaf(const void *body, size_t count, uint8_t leaf[HASH_BYTES])
     audit_hash(leaf, "\0", 1, body, count, NULL, 0);
 }
 
-static void join(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t node[HASH_BYTES])
+void audit_node(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t node[HASH_BYTES])
 {
     audit_hash(node, "\1", 1, left, HASH_BYTES, right, HASH_BYTES);
 }
@@ -50,7 +50,7 @@ bool audit_tree_add(struct audit_tree *tree, const uint8_t leaf[HASH_BYTES])
     for (;; height++) {
         if (height % TILE_HEIGHT == 0 && !add_to_tile(tree, height / TILE_HEIGHT, node)) return false;
         if (!(tree->size >> height & 1)) break;
-        join(tree->edge[height], node, node);
+        audit_node(tree->edge[height], node, node);
     }
     memcpy(tree->edge[height], node, HASH_BYTES);
     tree->size++;
@@ -64,7 +64,7 @@ void audit_tree_root(const struct audit_tree *tree, uint8_t root[HASH_BYTES])
     for (unsigned height = 0; height < TREE_HEIGHT; height++) {
         if (!(tree->size >> height & 1)) continue;
         if (started)
-            join(tree->edge[height], root, root);
+            audit_node(tree->edge[height], root, root);
         else
             memcpy(root, tree->edge[height], HASH_BYTES);
         started = true;

@@ -27,6 +27,8 @@ struct audit_tree {
 void audit_hash(uint8_t hash[HASH_BYTES], const void *a, size_t a_count, const void *b, size_t b_count, const void *c,
                 size_t c_count);
 void audit_leaf(const void *body, size_t count, uint8_t leaf[HASH_BYTES]);
+/* An inner node. node may be left or right itself. */
+void audit_node(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t node[HASH_BYTES]);
 
 /* false: the tile that it closed is not what it should be. */
 bool audit_tree_add(struct audit_tree *tree, const uint8_t leaf[HASH_BYTES]);
