@@ -28,7 +28,7 @@ bool verb_audit_tail(struct cli *cli, struct err *err)
 
 /* A running daemon signs what it has written so far, so that the newest entries are covered too. Whether it does is
  * of no account: what is verified is the files. */
-static void have_signed(struct cli *cli)
+void verb_have_signed(struct cli *cli)
 {
     JSON_AUTO *ignored = NULL;
     struct err silent = {0};
@@ -37,7 +37,7 @@ static void have_signed(struct cli *cli)
 
 bool verb_audit_verify(struct cli *cli, struct err *err)
 {
-    have_signed(cli);
+    verb_have_signed(cli);
     struct audit_how how = {.folder = cli->home.path,
                             .vkey = cli_value(cli, "vkey"),
                             .state = cli_value(cli, "state"),

@@ -78,6 +78,24 @@ static const struct cli_option verify[] = {
     {"full", NULL, "Check every old signature, personal value and row of the call table as well", false},
     END};
 
+static const struct cli_option prove[] = {
+    {"index", "N", "The entry with this number", false},
+    {"call", "ID", "The outcome of this call's last attempt; its intent where it has no outcome", false},
+    {"attempt", "N", "With --call: of this attempt", false},
+    {"kind", "KIND", "With --call: intent or outcome", false},
+    {"output", "FILE", "A new file; standard output when absent", false},
+    END};
+
+static const struct cli_option consistency[] = {{"output", "FILE", "A new file; standard output when absent", false},
+                                                END};
+
+static const struct cli_option export[] = {
+    {"format", "FORMAT", "tiles, rolls, ndjson, ocsf or cef; ndjson when absent", false},
+    {"range", "A-B", "Entries from A to B only; with ocsf and cef, calls that ended there", false},
+    {"personal", NULL, "With who called; erasing a person later does not reach such a copy", false},
+    {"output", "PATH", "A new file, or the folder for tiles and rolls; standard output when absent", false},
+    END};
+
 static const struct cli_option token[] = {
     {"role", "ROLE", "viewer, invoker, operator, admin or auditor; invoker when absent", false},
     {"workspace", "NAME", "The workspace that it is bound to; default when absent", false},
@@ -141,6 +159,19 @@ const struct cli_verb cli_verbs[] = {
      "entry.",
      verify},
     {"audit", "checkpoint", "", 0, 0, verb_audit_checkpoint, "Prints the newest signed checkpoint.", NULL},
+    {"audit", "prove", "", 0, 0, verb_audit_prove,
+     "Writes the proof that an entry stands in the signed log, as a C2SP tlog-proof that carries the entry. "
+     "caisson-verify proof checks it.",
+     prove},
+    {"audit", "consistency", "OLD [NEW]", 1, 2, verb_audit_consistency,
+     "Writes the proof that the log was only added to since OLD. OLD is a size or a file with a checkpoint, NEW a size "
+     "that was signed; the newest when absent. caisson-verify consistency checks it, and witnesses take it as it is.",
+     consistency},
+    {"audit", "export", "", 0, 0, verb_audit_export,
+     "Writes the log for other software: C2SP tlog-tiles for verifiers, JSON lines, or events for a SIEM. The folder "
+     "or "
+     "file must not lie among connectors or the daemon's own files.",
+     export},
     {"audit", "vkey", "", 0, 0, verb_audit_vkey, "Prints the key that verifies checkpoints.", NULL},
     {"token", "create", "NAME", 1, 1, verb_token_create, "Makes a token for callers over TCP. It is shown once.",
      token},

@@ -41,6 +41,12 @@ bool verb_audit_tail(struct cli *cli, struct err *err);
 bool verb_audit_verify(struct cli *cli, struct err *err);
 bool verb_audit_checkpoint(struct cli *cli, struct err *err);
 bool verb_audit_vkey(struct cli *cli, struct err *err);
+/* A running daemon signs what it has written so far. Whether it does is of no account. */
+void verb_have_signed(struct cli *cli);
+/* verb_proof.c */
+bool verb_audit_prove(struct cli *cli, struct err *err);
+bool verb_audit_consistency(struct cli *cli, struct err *err);
+bool verb_audit_export(struct cli *cli, struct err *err);
 /* verb_access.c */
 bool verb_token_create(struct cli *cli, struct err *err);
 bool verb_token_list(struct cli *cli, struct err *err);
