@@ -439,7 +439,7 @@ static void other_signers(void **state)
                  "char(10) AS BLOB)");
     assert_good(log);
     log_sql(log, "UPDATE checkpoint SET note = CAST(CAST(note AS TEXT) || 'no line at all' || char(10) AS BLOB)");
-    assert_bad(log, "its signature is bad");
+    assert_bad(log, "signature lines are not in the form");
 }
 
 static void witness_of_another(void **state)
