@@ -18,9 +18,9 @@ enum role_id {
 enum msg_type {
     MSG_NONE,
     /* parent → any role (control line) */
-    CTL_GIVE, CTL_LINE, CTL_START, CTL_REGISTRY, CTL_FREEZE, CTL_RELOADED, CTL_WITNESSED,
+    CTL_GIVE, CTL_LINE, CTL_START, CTL_REGISTRY, CTL_FREEZE, CTL_RELOADED, CTL_WITNESSED, CTL_KEYS_GIVEN,
     /* any role → parent */
-    CTL_READY, CTL_FAILED, CTL_REGISTRY_DONE, CTL_RELOAD, CTL_WITNESS,
+    CTL_READY, CTL_FAILED, CTL_REGISTRY_DONE, CTL_RELOAD, CTL_WITNESS, CTL_KEYS,
     /* loader → parent */
     CTL_PLUGIN_IS, CTL_REGISTRY_IS,
     /* front, desk ↔ ledger */
@@ -32,12 +32,14 @@ enum msg_type {
     MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
     MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
     MSG_JSON_ANSWER,
+    MSG_KEY_STATUS, MSG_KEY_ROTATE, MSG_KEY_MASTER,                      /* desk only */
     /* front ↔ runner */
     MSG_TAKE, MSG_TAKEN, MSG_DONE,
     /* ledger → vault and back */
     MSG_ORDER, MSG_ORDER_CANCEL,
     MSG_WORKSPACE_KEY, MSG_WORKSPACE_KEY_ANSWER, MSG_SEAL, MSG_SEAL_ANSWER, MSG_OPEN_KEY, MSG_OPEN_KEY_ANSWER,
     MSG_SIGN, MSG_SIGN_ANSWER,
+    MSG_KEYS, MSG_KEYS_ANSWER, MSG_REWRAP, MSG_REWRAP_ANSWER, MSG_RENEW,
     /* ledger ↔ broker */
     MSG_GATE_OPEN, MSG_GATE_CLOSE, MSG_GATE_CLOSED,
     /* ledger ↔ runner */
@@ -70,7 +72,8 @@ enum give_kind {
     GIVE_REGISTRY,  /* sealed memfd: the registry (runtime/registry.h) */
     GIVE_PLUGIN,    /* runner: sealed memfd with the verified bytes of the plugin of entry [index] */
     GIVE_DATA,      /* ledger: the folder of the database files; the working folder is set to it */
-    GIVE_KEY,       /* vault: the master key file, open read-only */
+    GIVE_KEY,       /* vault: the master key file, open read-only; while it serves: the next one has taken its place */
+    GIVE_KEY_NEXT,  /* vault: keys/master.key.next, while the master key is being rotated */
     GIVE_UNIX,      /* front, desk: listening AF_UNIX socket */
     GIVE_TCP,       /* front: listening TCP socket [index] */
     GIVE_TLS_CERT, GIVE_TLS_KEY, /* front: PEM */
@@ -124,6 +127,11 @@ struct ctl_registry_is {
 struct ctl_reloaded {
     struct msg_status status;
     uint32_t number;
+};
+/* CTL_KEYS ledger → parent (seq): the administrator changed the key files: look, and give the vault what is there.
+ * CTL_KEYS_GIVEN answers when it is given; what the vault makes of it, MSG_KEYS tells. */
+struct ctl_keys_given {
+    struct msg_status status;
 };
 /* CTL_WITNESS vault → parent: write this down before the signature is released; CTL_WITNESSED answers (seq). */
 struct ctl_witness {
@@ -273,8 +281,10 @@ struct msg_order_cancel {
     struct call_ref call;
 };
 
+/* under_next: 1 = wrapped under the next master key, which the vault must hold. */
 struct msg_workspace_key {
     uint8_t workspace[ID_BYTES];
+    uint32_t under_next;
 };
 struct msg_workspace_key_answer {
     struct msg_status status;
@@ -324,6 +334,60 @@ struct msg_open_key {
 struct msg_open_key_answer {
     struct msg_status status;
     uint8_t key[32];
+};
+
+/* ── rotation ── */
+
+/* MSG_KEYS asks, without a body, which master keys the vault holds. */
+enum { KEY_NAME = 8, WRAP_NAME_AT = 16 }; /* a wrapped key's bytes from WRAP_NAME_AT on name the key that it is under */
+struct key_mark {
+    uint8_t name[KEY_NAME];      /* of the wrapping key that grows from a master key; zeroed: there is none */
+    uint8_t check[HASH_BYTES];   /* key check value: says nothing of the key, and no other key has it */
+};
+struct msg_keys_answer {
+    struct msg_status status;
+    struct key_mark now, next;
+};
+
+/* The same keys, bound to the same places, under a newer key: nothing plain leaves, and no key changes its place.
+ * Those of a workspace go from one of its keys to another, the others go under the next master key. */
+enum rewrap_kind {
+    REWRAP_NONE,
+    REWRAP_WORKSPACE_KEY,  /* under the master key; id: the workspace */
+    REWRAP_CREDENTIAL_KEY, /* of a workspace; id and version: the credential's */
+    REWRAP_ANSWER_SECRET,  /* of a workspace; id: zeroed */
+    REWRAP_KINDS
+};
+enum { REWRAPS = 16 };
+struct rewrap_item {
+    uint8_t id[ID_BYTES];
+    uint32_t version, reserved;
+    struct wrapped key;
+};
+struct msg_rewrap {
+    uint32_t kind, count;
+    uint8_t workspace[ID_BYTES];
+    struct wrapped from, to; /* the workspace's keys */
+    struct rewrap_item items[REWRAPS];
+};
+/* kinds: of each item: ERR_NONE, or why it was left as it is (damaged, or bound to another place). */
+struct msg_rewrap_answer {
+    struct msg_status status;
+    uint32_t count, reserved;
+    uint32_t kinds[REWRAPS];
+    struct wrapped keys[REWRAPS];
+};
+
+/* The same values under a fresh data key, as a later version of the same credential. Answered by MSG_SEAL_ANSWER. */
+struct msg_renew {
+    uint8_t workspace[ID_BYTES], credential[ID_BYTES];
+    uint32_t version, new_version;
+    struct wrapped from, to; /* the workspace's keys: that which credential_key is under, and the newest */
+    struct wrapped credential_key;
+    uint8_t audience_digest[HASH_BYTES];
+    uint32_t field_count, reserved;
+    struct sealed_field fields[FRAME_FIELDS];
+    uint8_t bytes[SEALED_MAX];
 };
 
 /* The vault signs only what it is shown to extend what it signed last (RFC 6962 §2.1.2). origin names the log;

@@ -2,6 +2,8 @@
 /* Making, publishing and using the keys from the command line: the only place that ever creates a master key. */
 #include "keys.h"
 
+#include "keys_files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -28,7 +30,8 @@ static bool write_text(int fd, const char *text, size_t length, struct err *err)
 }
 
 /* Whole or not at all: written under another name, brought to the disk, then linked to its own, never over another. */
-static bool put_file(int folder, const char *name, mode_t mode, const char *text, size_t length, struct err *err)
+bool key_file_put(int folder, const char *name, mode_t mode, const char *text, size_t length, bool replace,
+                  struct err *err)
 {
     char draft[64];
     snprintf(draft, sizeof draft, ".%s.new", name);
@@ -38,7 +41,9 @@ static bool put_file(int folder, const char *name, mode_t mode, const char *text
     bool good = (fchmod(fd, mode) == 0 || err_sys(err, ERR_IO, "cannot set its mode")) &&
                 write_text(fd, text, length, err);
     if (!good) err_in(err, "writing keys/%s", name);
-    if (good && linkat(folder, draft, folder, name, 0) < 0)
+    if (good && replace && renameat(folder, draft, folder, name) < 0)
+        good = err_sys(err, ERR_IO, "cannot name keys/%s", name);
+    if (good && !replace && linkat(folder, draft, folder, name, 0) < 0)
         good = errno == EEXIST ? err_set(err, ERR_EXISTS, "there is a keys/%s already", name)
                                : err_sys(err, ERR_IO, "cannot name keys/%s", name);
     unlinkat(folder, draft, 0);
@@ -57,31 +62,42 @@ static void public_check(const uint8_t submission[KEY_BYTES], const uint8_t sign
     hex_text(hash, sizeof hash, digits);
 }
 
-static bool public_make(int folder, const uint8_t master[KEY_BYTES], struct err *err)
+void key_file_public(const uint8_t master[KEY_BYTES], struct keys_public *public)
 {
-    uint8_t submission[KEY_BYTES], signing[KEY_BYTES], secret[KEY_SIGN_SECRET];
-    char submission_digits[HASH_TEXT], signing_digits[HASH_TEXT], check[2 * CHECK_BYTES + 1], text[PUBLIC_MAX];
-    key_submission(master, KEY_VERSION, submission, secret);
-    key_signing(master, KEY_VERSION, signing, secret);
+    uint8_t secret[KEY_SIGN_SECRET];
+    key_submission(master, KEY_VERSION, public->submission, secret);
+    key_signing(master, KEY_VERSION, public->signing, secret);
     sodium_memzero(secret, sizeof secret);
-    hex_text(submission, sizeof submission, submission_digits);
-    hex_text(signing, sizeof signing, signing_digits);
-    public_check(submission, signing, check);
-    int length = snprintf(text, sizeof text, "%s\nsubmission-key %s\nlog-key %s\ncheck %s\n", public_head,
-                          submission_digits, signing_digits, check);
-    return put_file(folder, "vault.pub", 0644, text, (size_t)length, err);
 }
 
-static bool master_read(int folder, uint8_t master[KEY_BYTES], struct err *err)
+bool key_file_put_public(int folder, const struct keys_public *public, bool replace, struct err *err)
+{
+    char submission[HASH_TEXT], signing[HASH_TEXT], check[2 * CHECK_BYTES + 1], text[PUBLIC_MAX];
+    hex_text(public->submission, KEY_BYTES, submission);
+    hex_text(public->signing, KEY_BYTES, signing);
+    public_check(public->submission, public->signing, check);
+    int length = snprintf(text, sizeof text, "%s\nsubmission-key %s\nlog-key %s\ncheck %s\n", public_head, submission,
+                          signing, check);
+    return key_file_put(folder, "vault.pub", 0644, text, (size_t)length, replace, err);
+}
+
+static bool public_make(int folder, const uint8_t master[KEY_BYTES], struct err *err)
+{
+    struct keys_public public;
+    key_file_public(master, &public);
+    return key_file_put_public(folder, &public, false, err);
+}
+
+bool key_file_read(int folder, const char *name, uint8_t master[KEY_BYTES], struct err *err)
 {
     char text[MASTER_FILE_BYTES + 1];
-    FD_AUTO fd = openat(folder, "master.key", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) return err_sys(err, ERR_IO, "cannot read keys/master.key");
+    FD_AUTO fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return err_sys(err, ERR_IO, "cannot read keys/%s", name);
     ssize_t got = read(fd, text, sizeof text);
-    bool good = got < 0 ? err_sys(err, ERR_IO, "cannot read keys/master.key")
+    bool good = got < 0 ? err_sys(err, ERR_IO, "cannot read keys/%s", name)
                         : master_parse(text, (size_t)got, master, err);
     sodium_memzero(text, sizeof text);
-    return good;
+    return good || err_in(err, "keys/%s", name);
 }
 
 /* A new key beside old data would lock that data away for ever. */
@@ -96,7 +112,7 @@ static bool no_data_yet(int home, struct err *err)
     return true;
 }
 
-static bool open_folder(int home, int *folder, struct err *err)
+bool key_file_folder(int home, int *folder, struct err *err)
 {
     if (mkdirat(home, "keys", 0755) < 0 && errno != EEXIST) return err_sys(err, ERR_IO, "cannot make the folder keys");
     FD_AUTO fd = openat(home, "keys", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -112,12 +128,12 @@ static bool create_master(int home, int folder, uint8_t master[KEY_BYTES], struc
     if (!no_data_yet(home, err)) return false;
     crypto_kdf_keygen(master);
     master_text(master, text);
-    bool good = put_file(folder, "master.key", 0600, text, sizeof text, err);
+    bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, false, err);
     sodium_memzero(text, sizeof text);
     return good;
 }
 
-static bool exists(int folder, const char *name)
+bool key_file_exists(int folder, const char *name)
 {
     return faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
@@ -126,9 +142,10 @@ bool keys_create(int home_dirfd, struct err *err)
 {
     uint8_t master[KEY_BYTES];
     FD_AUTO folder = -1;
-    if (!key_library(err) || !open_folder(home_dirfd, &folder, err)) return false;
-    bool had_key = exists(folder, "master.key"), had_public = exists(folder, "vault.pub");
-    bool good = had_key ? master_read(folder, master, err) : create_master(home_dirfd, folder, master, err);
+    if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
+    bool had_key = key_file_exists(folder, "master.key"), had_public = key_file_exists(folder, "vault.pub");
+    bool good = had_key ? key_file_read(folder, "master.key", master, err)
+                        : create_master(home_dirfd, folder, master, err);
     if (good && !had_key && had_public && unlinkat(folder, "vault.pub", 0) < 0) /* of a key that is gone */
         good = err_sys(err, ERR_IO, "cannot replace keys/vault.pub");
     if (good && (!had_key || !had_public)) good = public_make(folder, master, err);

@@ -24,6 +24,13 @@ struct keys_public {
  * overwritten, and a missing vault.pub is made again from it. */
 bool keys_create(int home_dirfd, struct err *err);
 
+/* The next master key: looks at keys/master.key.next (0600), where an earlier try left it; else makes it, or, where
+ * something may be under it already, says that it is missing. */
+bool keys_make_next(int home_dirfd, bool may_make, struct err *err);
+/* Puts it in the place of keys/master.key, whose bytes are overwritten, and its public half into keys/vault.pub, which
+ * keeps the log's key. Where there is no next one, that was done before. */
+bool keys_replace(int home_dirfd, struct err *err);
+
 /* Reads keys/vault.pub below the home folder and checks it. */
 bool keys_read_public(int home_dirfd, struct keys_public *public, struct err *err);
 

@@ -145,6 +145,12 @@ const struct cli_verb cli_verbs[] = {
     {"credential", "show", "NAME", 1, 1, verb_credential_show, "Shows what is known of a credential; never its values.",
      workspace},
     {"credential", "remove", "NAME", 1, 1, verb_credential_remove, "Destroys a credential.", workspace},
+    {"key", "status", "", 0, 0, verb_key_status,
+     "Shows the versions of the master key and of the workspaces' keys, and what a rotation has left to do.", NULL},
+    {"key", "rotate", "WHAT [NAME]", 1, 2, verb_key_rotate,
+     "Replaces a key while calls run. WHAT is master, workspace (NAME; default when absent) or credential (NAME). A "
+     "rotation that was cut off goes on by itself; the same command waits for its end.",
+     workspace},
     {"call", NULL, "CONNECTOR ACTION", 2, 2, verb_call,
      "Calls a connector and prints its answer. The exit status tells the outcome.", call},
     {"calls", "list", "", 0, 0, verb_calls_list, "Lists calls, the newest first.", calls_list},

@@ -8,6 +8,9 @@
 
 /* verb_init.c */
 bool verb_init(struct cli *cli, struct err *err);
+/* verb_key.c */
+bool verb_key_status(struct cli *cli, struct err *err);
+bool verb_key_rotate(struct cli *cli, struct err *err);
 /* verb_daemon.c */
 bool verb_status(struct cli *cli, struct err *err);
 bool verb_reload(struct cli *cli, struct err *err);

@@ -214,6 +214,8 @@ struct message_right message_right(unsigned type)
         {MSG_RELOAD, {RIGHT_ADMIN, IN_SYSTEM}},           {MSG_FREEZE_RECORD, {RIGHT_OPERATE, IN_SYSTEM}},
         {MSG_AUDIT_TAIL, {RIGHT_AUDIT, IN_SYSTEM}},       {MSG_AUDIT_CHECKPOINT, {RIGHT_AUDIT, IN_SYSTEM}},
         {MSG_AUDIT_VKEY, {RIGHT_AUDIT, IN_SYSTEM}},       {MSG_WORKSPACE_CREATE, {RIGHT_ADMIN, IN_SYSTEM}},
+        {MSG_KEY_STATUS, {RIGHT_ADMIN, IN_SYSTEM}},       {MSG_KEY_MASTER, {RIGHT_ADMIN, IN_SYSTEM}},
+        {MSG_KEY_ROTATE, {RIGHT_ADMIN, IN_NAMED}},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].type == type) return table[i].need;

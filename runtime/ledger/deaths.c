@@ -45,6 +45,7 @@ void ledger_line(struct role *role, struct role_line *line)
     if (line->peer == ROLE_BROKER) broker_gone(ledger, line);
     if (line->peer == ROLE_VAULT) {
         waits_gone(ledger, ROLE_VAULT);
+        rotate_forget(ledger);
         checkpoint_forget(ledger);
     }
     if (line->peer == ROLE_FRONT || line->peer == ROLE_DESK)

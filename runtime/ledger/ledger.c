@@ -151,6 +151,7 @@ static uint64_t ledger_tick(struct role *role)
     role_wake_at(role, recover_tick(ledger));
     role_wake_at(role, waits_tick(ledger));
     role_wake_at(role, ends_tick(ledger));
+    role_wake_at(role, rotate_tick(ledger));
     role_wake_at(role, principals_tick(role, &ledger->principals, now));
     ledger_batch(role);
     role_wake_at(role, checkpoint_tick(ledger));
@@ -219,7 +220,10 @@ static const struct role_handler handlers[] = {
     {MSG_SEAL_ANSWER, on_answer},
     {MSG_OPEN_KEY_ANSWER, on_answer},
     {MSG_SIGN_ANSWER, on_answer},
+    {MSG_KEYS_ANSWER, on_answer},
+    {MSG_REWRAP_ANSWER, on_answer},
     {CTL_RELOADED, on_answer},
+    {CTL_KEYS_GIVEN, on_answer},
     {MSG_CALLS_LIST, on_query},
     {MSG_CALLS_GET, on_query},
     {MSG_CONNECTORS, on_query},
@@ -242,6 +246,9 @@ static const struct role_handler handlers[] = {
     {MSG_AUDIT_VKEY, on_query},
     {MSG_WORKSPACE_CREATE, on_query},
     {MSG_WORKSPACE_LIST, on_query},
+    {MSG_KEY_STATUS, on_query},
+    {MSG_KEY_ROTATE, on_query},
+    {MSG_KEY_MASTER, on_query},
     {MSG_NONE, NULL},
 };
 

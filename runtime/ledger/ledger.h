@@ -14,6 +14,22 @@
 #include "store.h"
 #include "who.h"
 
+/* What the vault's keys are to vault.db, and the rotations between them (rotate.h). */
+struct rotating {
+    bool known;             /* compared since this ledger and that vault started */
+    bool asking;            /* a question to the vault is under way */
+    bool under_next;        /* a rotation of the master key is under way */
+    bool work;              /* there may be a rotation to go on with */
+    struct key_mark now, next; /* the vault's master keys */
+    uint64_t checked;       /* clock_wall: when they were compared last */
+    uint64_t at;            /* clock_now: nothing is done before */
+    /* What the administrator did to the key files, and until when (clock_now) the vault may take to notice. */
+    enum { WANT_NOTHING, WANT_NEXT, WANT_REPLACED } want;
+    uint64_t want_until;
+    uint64_t stuck_until;   /* clock_now: keys that cannot be opened are not tried again before */
+    char trouble[ERR_TEXT]; /* why nothing can run with these keys, "": it can */
+};
+
 enum {
     BEGINS_MAX = 512, /* waiting for the next commit */
     WAITS_MAX = 256   /* questions to vault or parent that are under way */
@@ -75,6 +91,7 @@ struct ledger {
         uint64_t begun, refused, replayed, bad, batches, batch_most, commits_failed;
         uint64_t by_class[CLASS_COUNT];
     } counters;
+    struct rotating rotating;
     uint64_t second_at, expire_at; /* clock_now: of the next chores */
     uint64_t keys_until;           /* clock_now: BEGINs wait for the first workspace's keys, 0: they are there */
 };
@@ -173,6 +190,15 @@ bool keys_ask(struct ledger *ledger, const uint8_t workspace[ID_BYTES], const st
 bool keys_keep(struct ledger *ledger, const uint8_t workspace[ID_BYTES], const void *answer, size_t length,
                struct err *err);
 void keys_first(struct ledger *ledger);
+
+/* rotate.c: the vault's keys compared with what vault.db was sealed under, and rotations. */
+uint64_t rotate_tick(struct ledger *ledger);
+/* The vault is another process: nothing is known of its keys. */
+void rotate_forget(struct ledger *ledger);
+/* 1: new keys of workspaces go under the next master key. */
+uint32_t rotate_under_next(const struct ledger *ledger);
+/* Is this key under the master key that new ones go under now? */
+bool rotate_fresh(const struct ledger *ledger, const struct wrapped *key);
 
 /* query.c: every message with a JSON body. */
 void on_query(struct role *role, struct role_line *line, const struct role_message *message);

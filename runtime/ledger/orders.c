@@ -15,7 +15,6 @@ static void fill_order(struct msg_order *order, const struct running *run, const
     memcpy(order->workspace, begin->workspace.id, ID_BYTES);
     memcpy(order->credential, begin->credential.id, ID_BYTES);
     order->version = begin->credential.version;
-    if (order->version) order->workspace_key = begin->keys.workspace_key;
 }
 
 static bool open_gate(struct ledger *ledger, struct running *run, const struct begin *begin)

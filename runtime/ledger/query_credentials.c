@@ -16,6 +16,7 @@ struct setting {
     struct query query; /* a copy: in belongs to the original */
     struct msg_seal ask;
     struct store_credential credential;
+    uint32_t key_version; /* of the workspace's key that it is sealed under */
     bool fresh;
 };
 
@@ -180,7 +181,8 @@ static bool keep(struct setting *setting, const struct msg_seal_answer *sealed, 
         return err_set(err, ERR_CONFLICT, "the credential was changed by somebody else just now: try again");
     credential->changed = clock_wall();
     memcpy(credential->audience, setting->ask.audience, sizeof credential->audience);
-    return store_sealed_add(ledger->store, credential->id, credential->version, 1, sealed, err) &&
+    struct store_sealed what = {credential->workspace, credential->id, credential->version, setting->key_version};
+    return store_sealed_add(ledger->store, &what, sealed, err) &&
            record_credential(&setting->query, "credential.set", credential, err) &&
            store_credential_put(ledger->store, credential, err);
 }
@@ -206,6 +208,7 @@ static bool ask_seal(struct setting *setting, const struct store_keys *keys, str
     memcpy(ask->credential, credential->id, ID_BYTES);
     ask->version = credential->version;
     ask->workspace_key = keys->workspace_key;
+    setting->key_version = keys->version;
     memcpy(ask->workspace_name, setting->query.workspace.name, NAME_BYTES);
     memcpy(ask->credential_name, credential->name, NAME_BYTES);
     memcpy(ask->connector, credential->connector, NAME_BYTES);

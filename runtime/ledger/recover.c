@@ -29,6 +29,8 @@ bool ledger_open_for_business(struct ledger *ledger, struct err *err)
     if (ledger->short_of_room)
         return err_set(err, ERR_AUDIT, "nothing runs until there is disk space again: fewer than %llu MiB are free",
                        (unsigned long long)(ledger->limits.reserve_bytes >> 20));
+    if (ledger->rotating.trouble[0])
+        return err_set(err, ERR_UNAVAILABLE, "nothing runs with these keys: %s", ledger->rotating.trouble);
     return true;
 }
 

@@ -73,14 +73,28 @@ const char schema_state[] =
 
 const char schema_vault[] =
     "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    /* The master keys that something here is or was under, by name and check value, never by content. state: 1 in use,
+     * 2 next, 3 retired. */
+    "CREATE TABLE master_key("
+    "  version INTEGER PRIMARY KEY, name BLOB NOT NULL CHECK(length(name) = 8),"
+    "  kcv BLOB NOT NULL CHECK(length(kcv) = 32), state INTEGER NOT NULL, created INTEGER NOT NULL,"
+    "  retired INTEGER) STRICT;"
+    /* state: 1 readable, 2 below the least version that is: about to be destroyed. */
     "CREATE TABLE workspace_key("
-    "  workspace BLOB NOT NULL, version INTEGER NOT NULL, wrapped BLOB NOT NULL,"
+    "  workspace BLOB NOT NULL, version INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 1, wrapped BLOB NOT NULL,"
     "  answer_secret BLOB NOT NULL, answer_public BLOB NOT NULL, created INTEGER NOT NULL,"
     "  PRIMARY KEY(workspace, version)) STRICT, WITHOUT ROWID;"
+    /* Rotations under way: "master", or "workspace " and its id. step: rotate.h. cursor: how far the walk over the keys
+     * has come; what is left is counted, not remembered. */
+    "CREATE TABLE rotation("
+    "  job TEXT PRIMARY KEY, step INTEGER NOT NULL, cursor BLOB NOT NULL, workspace BLOB NOT NULL,"
+    "  from_version INTEGER NOT NULL, to_version INTEGER NOT NULL, done INTEGER NOT NULL,"
+    "  unreadable INTEGER NOT NULL, started INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE credential_version("
-    "  credential BLOB NOT NULL, version INTEGER NOT NULL, key_version INTEGER NOT NULL, wrapped BLOB NOT NULL,"
-    "  audience_digest BLOB NOT NULL, created INTEGER NOT NULL,"
+    "  credential BLOB NOT NULL, version INTEGER NOT NULL, workspace BLOB NOT NULL, key_version INTEGER NOT NULL,"
+    "  wrapped BLOB NOT NULL, audience_digest BLOB NOT NULL, created INTEGER NOT NULL,"
     "  PRIMARY KEY(credential, version)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX credential_version_key ON credential_version(workspace, key_version, credential, version);"
     "CREATE TABLE credential_field("
     "  credential BLOB NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL, sealed BLOB NOT NULL,"
     "  PRIMARY KEY(credential, version, name)) STRICT, WITHOUT ROWID;";

@@ -167,7 +167,7 @@ bool setup_first_start(struct ledger *ledger, struct err *err)
 
 bool keys_ask(struct ledger *ledger, const uint8_t workspace[ID_BYTES], const struct waiting *how, struct err *err)
 {
-    struct msg_workspace_key ask;
+    struct msg_workspace_key ask = {.under_next = rotate_under_next(ledger)};
     memcpy(ask.workspace, workspace, ID_BYTES);
     return wait_ask(ledger, ROLE_VAULT, MSG_WORKSPACE_KEY, &ask, sizeof ask, how, err);
 }
@@ -184,6 +184,8 @@ bool keys_keep(struct ledger *ledger, const uint8_t workspace[ID_BYTES], const v
     if (!ledger->store) return err_set(err, ERR_AUDIT, "the databases cannot be used now");
     if (!store_keys_get(ledger->store, workspace, &keys, &found, err)) return false;
     if (found) return true;
+    if (!rotate_fresh(ledger, &made->workspace_key))
+        return err_set(err, ERR_UNAVAILABLE, "the master key was rotated just now: try again");
     keys = (struct store_keys){
         .version = 1, .workspace_key = made->workspace_key, .answer_secret = made->answer_secret};
     memcpy(keys.answer_public, made->answer_public, sizeof keys.answer_public);

@@ -6,7 +6,7 @@
 
 #include "store.h"
 
-enum { STORE_STATEMENTS = 80, STORE_CACHE = 64 };
+enum { STORE_STATEMENTS = 160, STORE_CACHE = 64 };
 
 struct store {
     sqlite3 *db[STORE_DBS];
@@ -47,6 +47,10 @@ bool column_buf(sqlite3_stmt *row, int column, struct buf *buf, struct err *err)
 /* Sets err from the connection's state; always false. */
 bool store_failed(struct store *store, enum store_db db, struct err *err);
 bool store_exec(struct store *store, enum store_db db, const char *sql, struct err *err);
+
+/* A transaction of vault.db. ok: did everything in it work? What did not is rolled back. */
+bool vault_begin(struct store *store, struct err *err);
+bool vault_commit(struct store *store, bool ok, struct err *err);
 
 /* SQLite wants absolute paths; the ledger has a descriptor and may be unable to walk to it. From now on paths below
  * STORE_PREFIX mean that folder, for this process. */

@@ -18,13 +18,14 @@ bool store_keys_add(struct store *store, const uint8_t workspace[ID_BYTES], cons
                      (int64_t)clock_wall());
 }
 
-static bool read_keys(struct store *store, const uint8_t workspace[ID_BYTES], struct store_keys *out, struct err *err)
+static bool read_keys(struct store *store, const uint8_t workspace[ID_BYTES], uint32_t most, struct store_keys *out,
+                      struct err *err)
 {
     static struct query query = {STORE_VAULT,
                                  "SELECT version, wrapped, answer_secret, answer_public FROM workspace_key"
-                                 " WHERE workspace = ? ORDER BY version DESC LIMIT 1",
+                                 " WHERE workspace = ? AND version <= ? ORDER BY version DESC LIMIT 1",
                                  0};
-    sqlite3_stmt *row = store_query(store, &query, err, "d", workspace);
+    sqlite3_stmt *row = store_query(store, &query, err, "du", workspace, most);
     int got = row ? store_step(store, &query, row, err) : -1;
     out->version = 0;
     if (got == 1) {
@@ -44,12 +45,20 @@ bool store_keys_get(struct store *store, const uint8_t workspace[ID_BYTES], stru
     bool known = store->keys[at].keys.version && memcmp(store->keys[at].workspace, workspace, ID_BYTES) == 0;
     if (known)
         *out = store->keys[at].keys;
-    else if (!read_keys(store, workspace, out, err))
+    else if (!read_keys(store, workspace, UINT32_MAX, out, err))
         return false;
     *found = out->version != 0;
     if (known || !*found) return true;
     memcpy(store->keys[at].workspace, workspace, ID_BYTES);
     store->keys[at].keys = *out;
+    return true;
+}
+
+bool store_keys_version(struct store *store, const uint8_t workspace[ID_BYTES], uint32_t version,
+                        struct store_keys *out, bool *found, struct err *err)
+{
+    if (!read_keys(store, workspace, version, out, err)) return false;
+    *found = out->version == version;
     return true;
 }
 
@@ -69,27 +78,43 @@ static bool add_fields(struct store *store, const uint8_t credential[ID_BYTES], 
     return true;
 }
 
-bool store_sealed_add(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version, uint32_t key_version,
-                      const struct msg_seal_answer *sealed, struct err *err)
+bool vault_begin(struct store *store, struct err *err)
 {
-    static struct query query = {STORE_VAULT,
-                                 "INSERT INTO credential_version(credential, version, key_version, wrapped,"
-                                 " audience_digest, created) VALUES(?,?,?,?,?,?)",
-                                 0};
+    return store_exec(store, STORE_VAULT, "BEGIN IMMEDIATE", err);
+}
+
+bool vault_commit(struct store *store, bool ok, struct err *err)
+{
     struct err ignored;
-    bool ok = store_exec(store, STORE_VAULT, "BEGIN IMMEDIATE", err) &&
-              store_run(store, &query, err, "duubhi", credential, version, key_version, sealed->credential_key.bytes,
-                        (size_t)WRAP_BYTES, sealed->audience_digest, (int64_t)clock_wall()) &&
-              add_fields(store, credential, version, sealed, err) && store_exec(store, STORE_VAULT, "COMMIT", err);
+    ok = ok && store_exec(store, STORE_VAULT, "COMMIT", err);
     if (!ok && !sqlite3_get_autocommit(store->db[STORE_VAULT])) store_exec(store, STORE_VAULT, "ROLLBACK", &ignored);
     return ok;
 }
 
+/* Under a key that is about to be destroyed nothing is written any more. */
+bool store_sealed_add(struct store *store, const struct store_sealed *what, const struct msg_seal_answer *sealed,
+                      struct err *err)
+{
+    static struct query query = {STORE_VAULT,
+                                 "INSERT INTO credential_version(credential, version, wrapped, audience_digest,"
+                                 " created, workspace, key_version) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE EXISTS"
+                                 " (SELECT 1 FROM workspace_key WHERE workspace = ?6 AND version = ?7 AND state = 1)",
+                                 0};
+    bool ok = vault_begin(store, err) &&
+              store_run(store, &query, err, "dubhidu", what->credential, what->version, sealed->credential_key.bytes,
+                        (size_t)WRAP_BYTES, sealed->audience_digest, (int64_t)clock_wall(), what->workspace,
+                        what->key_version) &&
+              (sqlite3_changes(store->db[STORE_VAULT]) == 1 ||
+               err_set(err, ERR_STATE, "the workspace's key was rotated just now: try again")) &&
+              add_fields(store, what->credential, what->version, sealed, err);
+    return vault_commit(store, ok, err);
+}
+
 static bool wanted_field(const char (*wanted)[NAME_BYTES], unsigned count, const char *name)
 {
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; wanted && i < count; i++)
         if (strcmp(wanted[i], name) == 0) return true;
-    return false;
+    return !wanted;
 }
 
 static bool take_field(sqlite3_stmt *row, struct msg_order *order, uint32_t *used)
@@ -130,12 +155,16 @@ bool store_sealed_get(struct store *store, const uint8_t credential[ID_BYTES], u
 {
     static struct query query = {
         STORE_VAULT,
-        "SELECT v.wrapped, v.audience_digest FROM credential_version v WHERE v.credential = ? AND v.version = ?", 0};
+        "SELECT v.wrapped, v.audience_digest, k.wrapped FROM credential_version v JOIN workspace_key k"
+        " ON k.workspace = v.workspace AND k.version = v.key_version WHERE v.credential = ? AND v.version = ?"
+        " AND k.state = 1",
+        0};
     sqlite3_stmt *row = store_query(store, &query, err, "du", credential, version);
     int got = row ? store_step(store, &query, row, err) : -1;
     if (got == 1) {
         column_bytes(row, 0, order->credential_key.bytes, WRAP_BYTES);
         column_bytes(row, 1, order->audience_digest, HASH_BYTES);
+        column_bytes(row, 2, order->workspace_key.bytes, WRAP_BYTES);
     }
     store_done(row);
     if (got < 0) return false;
@@ -152,6 +181,16 @@ bool store_sealed_version(struct store *store, const uint8_t credential[ID_BYTES
     if (got == 1) *version = column_u32(row, 0);
     store_done(row);
     return got == 1;
+}
+
+bool store_sealed_before(struct store *store, const uint8_t credential[ID_BYTES], uint32_t version, struct err *err)
+{
+    static struct query versions = {STORE_VAULT, "DELETE FROM credential_version WHERE credential = ? AND version < ?",
+                                    0};
+    static struct query fields = {STORE_VAULT, "DELETE FROM credential_field WHERE credential = ? AND version < ?", 0};
+    bool ok = vault_begin(store, err) && store_run(store, &versions, err, "du", credential, version) &&
+              store_run(store, &fields, err, "du", credential, version);
+    return vault_commit(store, ok, err);
 }
 
 bool store_sealed_remove(struct store *store, const uint8_t credential[ID_BYTES], struct err *err)

@@ -96,6 +96,18 @@ static void on_witness(const struct arrival *in)
     control_send(in->parent, in->child, CTL_WITNESSED, in->head->seq, &done, sizeof done, -1);
 }
 
+static void on_keys(const struct arrival *in)
+{
+    struct ctl_keys_given done = {.status.kind = ERR_NONE};
+    struct err err = {0};
+    if (!wiring_give_keys(in->parent, &err)) {
+        log_failure("keys-not-given", &err);
+        done.status.kind = (uint32_t)err.kind;
+        snprintf(done.status.text, sizeof done.status.text, "%s", err.text);
+    }
+    control_send(in->parent, in->child, CTL_KEYS_GIVEN, in->head->seq, &done, sizeof done, -1);
+}
+
 static void on_plugin_is(const struct arrival *in)
 {
     const struct ctl_plugin_is *body = in->body;
@@ -112,13 +124,9 @@ static const struct {
     unsigned type;
     void (*run)(const struct arrival *);
 } handlers[] = {
-    {CTL_READY, on_ready},
-    {CTL_FAILED, on_failed},
-    {CTL_REGISTRY_DONE, on_registry_done},
-    {CTL_RELOAD, on_reload},
-    {CTL_WITNESS, on_witness},
-    {CTL_PLUGIN_IS, on_plugin_is},
-    {CTL_REGISTRY_IS, on_registry_is},
+    {CTL_READY, on_ready},         {CTL_FAILED, on_failed},           {CTL_REGISTRY_DONE, on_registry_done},
+    {CTL_RELOAD, on_reload},       {CTL_WITNESS, on_witness},         {CTL_KEYS, on_keys},
+    {CTL_PLUGIN_IS, on_plugin_is}, {CTL_REGISTRY_IS, on_registry_is},
 };
 
 /* A role that was taken over may send nonsense without end: the log says so ever more seldom. */

@@ -114,42 +114,60 @@ void home_close(struct home *home)
 
 /* ── looking ───────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool key_sound(const struct stat *status, struct err *err)
+static bool key_sound(const char *name, const struct stat *status, struct err *err)
 {
-    if (!S_ISREG(status->st_mode)) return err_set(err, ERR_DENIED, "keys/master.key is not a regular file");
+    if (!S_ISREG(status->st_mode)) return err_set(err, ERR_DENIED, "keys/%s is not a regular file", name);
     if (status->st_uid != geteuid())
-        return err_set(err, ERR_DENIED, "keys/master.key belongs to user %u, not to the user who starts the daemon",
+        return err_set(err, ERR_DENIED, "keys/%s belongs to user %u, not to the user who starts the daemon", name,
                        status->st_uid);
     if (status->st_mode & 077)
         return err_set(err, ERR_DENIED,
-                       "keys/master.key can be read by others (mode %04o): chmod 600, and think about "
+                       "keys/%s can be read by others (mode %04o): chmod 600, and think about "
                        "who may have read it",
-                       status->st_mode & 07777);
+                       name, status->st_mode & 07777);
     return true;
 }
 
-static bool open_key(const struct home *home, int *fd, struct stat *status, struct err *err)
+static bool open_key_file(const struct home *home, const char *name, int *fd, struct stat *status, struct err *err)
 {
-    FD_AUTO key = openat(home->keys, "master.key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    FD_AUTO key = openat(home->keys, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (key < 0 && errno == ENOENT)
         return err_set(err, ERR_NOT_FOUND,
                        "there is no keys/master.key: run \"caisson init --home %s\" first, or put "
                        "back the key from its backup",
                        home->path);
-    if (key < 0) return err_sys(err, ERR_IO, "keys/master.key cannot be opened");
-    if (fstat(key, status) < 0) return err_sys(err, ERR_IO, "keys/master.key cannot be looked at");
-    if (!key_sound(status, err)) return false;
+    if (key < 0) return err_sys(err, ERR_IO, "keys/%s cannot be opened", name);
+    if (fstat(key, status) < 0) return err_sys(err, ERR_IO, "keys/%s cannot be looked at", name);
+    if (!key_sound(name, status, err)) return false;
     *fd = take_fd(&key);
     return true;
 }
 
-bool home_key(const struct home *home, int *fd, struct err *err)
+static bool open_key(const struct home *home, int *fd, struct stat *status, struct err *err)
+{
+    return open_key_file(home, "master.key", fd, status, err);
+}
+
+bool home_key(struct home *home, int *fd, struct err *err)
 {
     struct stat status;
     FD_AUTO key = -1;
     if (!open_key(home, &key, &status, err)) return false;
-    if (status.st_ino != home->key_inode || status.st_dev != home->key_device)
+    bool known = status.st_ino == home->key_inode || (home->next_inode && status.st_ino == home->next_inode);
+    if (!known || status.st_dev != home->key_device)
         return err_set(err, ERR_STATE, "keys/master.key is another file than when the daemon started: restart it");
+    home->key_inode = status.st_ino;
+    *fd = take_fd(&key);
+    return true;
+}
+
+bool home_key_next(struct home *home, int *fd, struct err *err)
+{
+    struct stat status;
+    FD_AUTO key = -1;
+    *fd = -1;
+    if (!open_key_file(home, "master.key.next", &key, &status, err)) return err->kind == ERR_NOT_FOUND;
+    home->next_inode = status.st_ino;
     *fd = take_fd(&key);
     return true;
 }

@@ -14,6 +14,7 @@ struct home {
     int folder, run, keys, data, witness, plugins_d;
     int lock; /* run/lock, held; every role keeps a duplicate */
     uint64_t key_inode, key_device;
+    uint64_t next_inode; /* of keys/master.key.next when it was opened last, 0: none */
 };
 
 /* Opens the folder and takes the lock, waiting at most wait_s for the last process of an earlier daemon. */
@@ -22,8 +23,11 @@ bool home_open(const char *path, unsigned wait_s, struct home *home, struct err 
 bool home_check(struct home *home, uid_t ledger, struct err *err);
 void home_close(struct home *home);
 
-/* A fresh descriptor of the master key file, which must still be the one that home_check() saw. */
-bool home_key(const struct home *home, int *fd, struct err *err);
+/* A fresh descriptor of the master key file, which must still be the one that home_check() saw, or what was its next
+ * one since then. */
+bool home_key(struct home *home, int *fd, struct err *err);
+/* Of keys/master.key.next; *fd is -1 when there is none. */
+bool home_key_next(struct home *home, int *fd, struct err *err);
 /* The last checkpoint that was written down; *fd is -1 when there is none yet. */
 bool home_witness(const struct home *home, int *fd, struct err *err);
 /* Writes it so that it survives a power cut before this returns. */

@@ -112,6 +112,8 @@ bool roles_spawn(struct parent *parent, enum role_id role, struct err *err);
 bool wiring_lines(struct parent *parent, struct child *child, struct err *err);
 /* Gives that role its part of the configuration once more. */
 bool wiring_give_config(struct parent *parent, struct child *child);
+/* Gives the vault the key files as they are now. */
+bool wiring_give_keys(struct parent *parent, struct err *err);
 /* Gives a starting child everything its role needs. */
 bool wiring_give(struct parent *parent, struct child *child, struct err *err);
 

@@ -10,6 +10,7 @@
 #include "base/auto_json.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/wire.h"
 #include "runtime/role.h"
 
@@ -151,6 +152,24 @@ static bool give_key(struct parent *parent, struct child *child, struct err *err
     return home_key(&parent->home, &key, err) && control_give(parent, child, GIVE_KEY, 0, key);
 }
 
+/* One that cannot be used stops nothing by itself: the ledger says whether it is needed. */
+static bool give_key_next(struct parent *parent, struct child *child, struct err *err)
+{
+    struct err why = {0};
+    FD_AUTO key = -1;
+    if (!home_key_next(&parent->home, &key, &why)) log_failure("next-master-key", &why);
+    return control_give(parent, child, GIVE_KEY_NEXT, 0, key);
+}
+
+bool wiring_give_keys(struct parent *parent, struct err *err)
+{
+    struct child *vault = parent_child(parent, ROLE_VAULT);
+    if (vault->state != CHILD_STARTING && vault->state != CHILD_READY)
+        return err_set(err, ERR_UNAVAILABLE, "the vault is restarting: try again");
+    err_set(err, ERR_UNAVAILABLE, "the vault does not take what it is given");
+    return give_key(parent, vault, err) && give_key_next(parent, vault, err);
+}
+
 static bool give_witness(struct parent *parent, struct child *child, struct err *err)
 {
     FD_AUTO witness = -1;
@@ -230,6 +249,7 @@ static const struct {
     {MSG_BIT(ROLE_RUNNER), give_plugins},
     {MSG_BIT(ROLE_LEDGER), give_data},
     {MSG_BIT(ROLE_VAULT), give_key},
+    {MSG_BIT(ROLE_VAULT), give_key_next},
     {MSG_BIT(ROLE_VAULT) | MSG_BIT(ROLE_LEDGER), give_witness},
     {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK), give_sockets},
     {MSG_BIT(ROLE_BROKER), give_resolv},

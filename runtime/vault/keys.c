@@ -27,6 +27,8 @@ static bool check_file(int fd, struct err *err)
     return true;
 }
 
+enum { FORMER_S = 600 }; /* as old as a submission may be (submit.h) */
+
 static bool read_master(int fd, uint8_t master[KEY_BYTES], struct err *err)
 {
     char text[MASTER_FILE_BYTES + 1];
@@ -53,6 +55,102 @@ bool keys_open(struct keys *keys, int master_fd, struct err *err)
     keys_wipe(keys);
     if (!good) keys_close(keys);
     return good;
+}
+
+/* ── the next one ──────────────────────────────────────────────────────────────────────────────────── */
+
+static bool same_key(const uint8_t a[KEY_BYTES], const uint8_t b[KEY_BYTES])
+{
+    return sodium_memcmp(a, b, KEY_BYTES) == 0;
+}
+
+bool keys_open_next(struct keys *keys, int master_fd, struct err *err)
+{
+    uint8_t *master = keys->store->work.opened;
+    struct key_next *next = &keys->store->next;
+    uint8_t *wrapping = keys->store->work.workspace;
+    bool good = read_master(master_fd, master, err);
+    if (good) key_wrapping(master, KEY_VERSION, wrapping);
+    if (good && same_key(wrapping, keys->store->wrapping))
+        good = err_set(err, ERR_STATE, "it is the same key as the one in use");
+    if (good && keys->has_next && !same_key(wrapping, next->wrapping)) /* it may have wrapped something already */
+        good = err_set(err, ERR_STATE, "it is another next key than before: put the file back that was there");
+    if (good) {
+        memcpy(next->wrapping, wrapping, KEY_BYTES);
+        key_submission(master, KEY_VERSION, keys->next_public, next->submission);
+        keys->has_next = true;
+    }
+    keys_wipe(keys);
+    return good;
+}
+
+bool keys_is_next(struct keys *keys, int master_fd, bool *next, struct err *err)
+{
+    struct key_work *work = &keys->store->work;
+    bool good = read_master(master_fd, work->opened, err);
+    if (good) {
+        key_wrapping(work->opened, KEY_VERSION, work->workspace);
+        *next = keys->has_next && same_key(work->workspace, keys->store->next.wrapping);
+        if (!*next && !same_key(work->workspace, keys->store->wrapping))
+            good = err_set(err, ERR_STATE, "it is neither the key in use nor the next one");
+    }
+    keys_wipe(keys);
+    return good;
+}
+
+void keys_promote(struct keys *keys, uint64_t now_s)
+{
+    struct key_store *store = keys->store;
+    memcpy(store->former_submission, store->submission, KEY_BYTES);
+    memcpy(keys->former_public, keys->submission_public, KEY_BYTES);
+    keys->former_until = now_s + FORMER_S;
+    memcpy(store->wrapping, store->next.wrapping, KEY_BYTES);
+    memcpy(store->submission, store->next.submission, KEY_BYTES);
+    memcpy(keys->submission_public, keys->next_public, KEY_BYTES);
+    sodium_memzero(&store->next, sizeof store->next);
+    keys->has_next = false;
+}
+
+uint64_t keys_expire(struct keys *keys, uint64_t now_s)
+{
+    if (!keys->former_until) return 0;
+    if (now_s < keys->former_until) return keys->former_until - now_s;
+    sodium_memzero(keys->store->former_submission, KEY_BYTES);
+    keys->former_until = 0;
+    return 0;
+}
+
+static void mark(const uint8_t wrapping[KEY_BYTES], struct key_mark *mark)
+{
+    static const uint8_t tag[] = "caisson key check 1";
+    _Static_assert(sizeof mark->name == KEY_ID_BYTES, "a key's name is its id");
+    key_id_secret(wrapping, mark->name);
+    crypto_generichash(mark->check, sizeof mark->check, tag, sizeof tag, wrapping, KEY_BYTES);
+}
+
+void keys_marks(const struct keys *keys, struct key_mark *now, struct key_mark *next)
+{
+    mark(keys->store->wrapping, now);
+    if (keys->has_next)
+        mark(keys->store->next.wrapping, next);
+    else
+        memset(next, 0, sizeof *next);
+}
+
+const uint8_t *keys_outer(const struct keys *keys, const struct wrapped *wrapped)
+{
+    uint8_t id[KEY_ID_BYTES];
+    if (!keys->has_next) return keys->store->wrapping;
+    key_id_secret(keys->store->next.wrapping, id);
+    return memcmp(wrapped->bytes + WRAP_NAME_AT, id, sizeof id) == 0 ? keys->store->next.wrapping
+                                                                     : keys->store->wrapping;
+}
+
+bool keys_open_workspace(const struct keys *keys, const uint8_t workspace[ID_BYTES], const struct wrapped *wrapped,
+                         uint8_t out[KEY_BYTES], struct err *err)
+{
+    struct key_context context = {.purpose = FOR_WORKSPACE_KEY, .workspace = workspace};
+    return key_unwrap(keys_outer(keys, wrapped), &context, wrapped, out, err);
 }
 
 void keys_wipe(struct keys *keys)
@@ -116,6 +214,7 @@ struct wrap_layout {
     uint8_t commitment[COMMITMENT]; /* Poly1305 does not commit to its key: this does */
 };
 _Static_assert(sizeof(struct wrap_layout) == WRAP_BYTES, "a wrapped key has a fixed size");
+_Static_assert(offsetof(struct wrap_layout, key_id) == WRAP_NAME_AT, "the ledger reads under which key it is");
 
 static void commit(const uint8_t outer[KEY_BYTES], const struct wrap_layout *layout, const struct binding *binding,
                    uint8_t commitment[COMMITMENT])

@@ -11,9 +11,14 @@
  * used within one message and wiped at its end (keys_wipe). */
 struct key_store {
     uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES], signing[KEY_SIGN_SECRET];
+    struct key_next {
+        uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES];
+    } next;                               /* of the next master key, while it is being rotated */
+    uint8_t former_submission[KEY_BYTES]; /* of the one before, for what was sealed when it was replaced */
 
     struct key_work {
         uint8_t workspace[KEY_BYTES], credential[KEY_BYTES], answer[KEY_BYTES], opened[KEY_BYTES];
+        uint8_t other_workspace[KEY_BYTES], other_credential[KEY_BYTES]; /* that something goes over to */
         union {
             struct submission submission;
             _Alignas(8) unsigned char frame[FRAME_SECRET_MAX];
@@ -26,6 +31,9 @@ struct keys {
     struct memory memory;
     struct key_store *store;
     uint8_t submission_public[KEY_BYTES], signing_public[KEY_BYTES];
+    bool has_next;
+    uint8_t next_public[KEY_BYTES], former_public[KEY_BYTES]; /* for submissions */
+    uint64_t former_until;                                    /* seconds since 1970 */
 };
 
 /* What a ciphertext is bound to. Anything that does not apply is NULL or 0; order and lengths are part of it. */
@@ -45,6 +53,22 @@ struct key_context {
 
 /* Reads the master key once from the descriptor, checks file and content, keeps its children only. */
 bool keys_open(struct keys *keys, int master_fd, struct err *err);
+/* Keeps the children of the next master key beside those of the one in use; one that is kept is never replaced. */
+bool keys_open_next(struct keys *keys, int master_fd, struct err *err);
+/* Is the key in that file the next one? false without an error: it is the one in use. */
+bool keys_is_next(struct keys *keys, int master_fd, bool *next, struct err *err);
+/* The next becomes the one in use, and the one before is wiped, but that its submission key opens what was sealed just
+ * before. Whatever is under the old one must have been wrapped anew. */
+void keys_promote(struct keys *keys, uint64_t now_s);
+/* Wipes what is kept of the one before once its time is over; returns how many seconds that takes, 0: nothing is. */
+uint64_t keys_expire(struct keys *keys, uint64_t now_s);
+/* What names the master keys, zeroed where there is no next. */
+void keys_marks(const struct keys *keys, struct key_mark *now, struct key_mark *next);
+/* The key that this one is under, by the name that it carries: no key is ever tried. */
+const uint8_t *keys_outer(const struct keys *keys, const struct wrapped *wrapped);
+/* A workspace's key, opened into `out`. */
+bool keys_open_workspace(const struct keys *keys, const uint8_t workspace[ID_BYTES], const struct wrapped *wrapped,
+                         uint8_t out[KEY_BYTES], struct err *err);
 void keys_wipe(struct keys *keys);
 void keys_close(struct keys *keys);
 

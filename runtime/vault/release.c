@@ -131,11 +131,11 @@ static struct key_context order_context(const struct msg_order *order, const cha
         .purpose = purpose, .workspace = order->workspace, .credential = order->credential, .version = order->version};
 }
 
-static bool open_keys(struct key_store *store, const struct msg_order *order, struct err *err)
+static bool open_keys(struct keys *keys, const struct msg_order *order, struct err *err)
 {
-    struct key_context workspace = {.purpose = FOR_WORKSPACE_KEY, .workspace = order->workspace};
+    struct key_store *store = keys->store;
     struct key_context credential = order_context(order, FOR_CREDENTIAL_KEY);
-    return key_unwrap(store->wrapping, &workspace, &order->workspace_key, store->work.workspace, err) &&
+    return keys_open_workspace(keys, order->workspace, &order->workspace_key, store->work.workspace, err) &&
            key_unwrap(store->work.workspace, &credential, &order->credential_key, store->work.credential, err);
 }
 
@@ -177,13 +177,12 @@ static bool frame_field(struct key_store *store, struct frame_secret *frame, con
     return true;
 }
 
-static bool frame_fields(struct key_store *store, struct frame_secret *frame, const struct msg_order *order,
-                         struct err *err)
+static bool frame_fields(struct keys *keys, struct frame_secret *frame, const struct msg_order *order, struct err *err)
 {
     if (order->version == 0) return true;
-    if (!open_keys(store, order, err)) return false;
+    if (!open_keys(keys, order, err)) return false;
     for (uint32_t i = 0; i < order->field_count; i++)
-        if (!frame_field(store, frame, order, i, err)) return false;
+        if (!frame_field(keys->store, frame, order, i, err)) return false;
     return true;
 }
 
@@ -218,9 +217,8 @@ static enum incident_kind hand_over(struct vault *vault, const struct msg_order 
     struct channel_binding binding = binding_of(order);
     if (sodium_memcmp(order->entry_digest, half->entry_digest, HASH_BYTES) != 0) return INCIDENT_DIGEST_MISMATCH;
     if (channel->bound && memcmp(&channel->binding, &binding, sizeof binding) != 0) return INCIDENT_LEASE_MISMATCH;
-    struct key_store *store = vault->keys.store;
-    struct frame_secret *frame = frame_start(store, order);
-    if (!channel->bound && !frame_fields(store, frame, order, &err)) return INCIDENT_CREDENTIAL;
+    struct frame_secret *frame = frame_start(vault->keys.store, order);
+    if (!channel->bound && !frame_fields(&vault->keys, frame, order, &err)) return INCIDENT_CREDENTIAL;
     if (!pipe_write(channel->fd, frame, frame->size, &err))
         return err.kind == ERR_CRASHED ? INCIDENT_LATE_END : INCIDENT_BAD_FRAME;
     channel->bound = true;
@@ -302,6 +300,21 @@ void vault_on_order_cancel(struct role *role, struct role_line *line, const stru
     struct waiting_half *half = find_half(release, &cancel->call);
     if (order) drop_order(release, order);
     if (half) close_half(release, half);
+}
+
+void release_rewrap(struct release *release, struct keys *keys)
+{
+    struct err ignored; /* one that does not open will not open later either, and then says so */
+    for (unsigned i = 0; i < release->order_top; i++) {
+        struct msg_order *order = release->orders[i].order;
+        if (!order || order->version == 0 || keys_outer(keys, &order->workspace_key) == keys->store->next.wrapping)
+            continue;
+        struct key_context context = {.purpose = FOR_WORKSPACE_KEY, .workspace = order->workspace};
+        uint8_t *opened = keys->store->work.workspace;
+        if (keys_open_workspace(keys, order->workspace, &order->workspace_key, opened, &ignored))
+            key_wrap(keys->store->next.wrapping, &context, opened, &order->workspace_key);
+    }
+    keys_wipe(keys);
 }
 
 /* ── halves ────────────────────────────────────────────────────────────────────────────────────────── */

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "channels.h"
+#include "keys.h"
 #include "runtime/messages.h"
 #include "used.h"
 
@@ -37,5 +38,7 @@ void release_init(struct release *release);
 /* The line's other side is a new process: nothing of the old one counts any more. */
 void release_forget_orders(struct release *release);
 void release_forget_halves(struct release *release);
+/* Before the next master key takes over: what orders that wait bring along goes under it. */
+void release_rewrap(struct release *release, struct keys *keys);
 /* Ends what waited too long; returns when to come again, 0 = nothing waits. */
 uint64_t release_tick(struct release *release);

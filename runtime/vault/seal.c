@@ -17,30 +17,40 @@ void vault_on_workspace_key(struct role *role, struct role_line *line, const str
     struct msg_workspace_key_answer answer = {.status = status_ok()};
     struct key_context workspace = {.purpose = FOR_WORKSPACE_KEY, .workspace = ask->workspace};
     struct key_context secret = {.purpose = FOR_ANSWER_SECRET, .workspace = ask->workspace};
+    struct err err;
+    if (ask->under_next && !vault->keys.has_next) {
+        err_set(&err, ERR_STATE, "the vault does not hold the next master key");
+        status_set(&answer.status, &err);
+        role_send(role, line, MSG_WORKSPACE_KEY_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);
+        return;
+    }
     randombytes_buf(store->work.workspace, KEY_BYTES);
     crypto_box_keypair(answer.answer_public, store->work.answer);
-    key_wrap(store->wrapping, &workspace, store->work.workspace, &answer.workspace_key);
+    key_wrap(ask->under_next ? store->next.wrapping : store->wrapping, &workspace, store->work.workspace,
+             &answer.workspace_key);
     key_wrap(store->work.workspace, &secret, store->work.answer, &answer.answer_secret);
     keys_wipe(&vault->keys);
     role_send(role, line, MSG_WORKSPACE_KEY_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);
 }
 
-static bool open_workspace(struct key_store *store, const uint8_t workspace[ID_BYTES], const struct wrapped *wrapped,
-                           struct err *err)
-{
-    struct key_context context = {.purpose = FOR_WORKSPACE_KEY, .workspace = workspace};
-    return key_unwrap(store->wrapping, &context, wrapped, store->work.workspace, err);
-}
-
 /* ── credentials ───────────────────────────────────────────────────────────────────────────────────── */
 
+static bool open_with(struct keys *keys, const struct msg_seal *ask, const uint8_t *public, const uint8_t *secret)
+{
+    return crypto_box_seal_open((uint8_t *)&keys->store->work.submission, ask->box, ask->box_length, public, secret) ==
+           0;
+}
+
+/* While the master key changes, vault.pub does: what was sealed to the one before or after it counts as well. */
 static bool open_box(struct keys *keys, const struct msg_seal *ask, struct err *err)
 {
-    struct submission *submission = &keys->store->work.submission;
-    if (ask->box_length != sizeof *submission + crypto_box_SEALBYTES)
+    const struct key_store *store = keys->store;
+    if (ask->box_length != sizeof store->work.submission + crypto_box_SEALBYTES)
         return err_set(err, ERR_MALFORMED, "the submission does not have its size");
-    if (crypto_box_seal_open((uint8_t *)submission, ask->box, ask->box_length, keys->submission_public,
-                             keys->store->submission) != 0)
+    if (!open_with(keys, ask, keys->submission_public, store->submission) &&
+        !(keys->has_next && open_with(keys, ask, keys->next_public, store->next.submission)) &&
+        !(clock_wall() / CLOCK_S < keys->former_until &&
+          open_with(keys, ask, keys->former_public, store->former_submission)))
         return err_set(err, ERR_BAD_INPUT,
                        "the submission was not sealed to this daemon's keys/vault.pub, or was damaged");
     return true;
@@ -91,8 +101,8 @@ static bool seal(struct vault *vault, const struct msg_seal *ask, struct msg_sea
                                   .credential = ask->credential,
                                   .version = ask->version};
     if (ask->version == 0) return err_set(err, ERR_PROTOCOL, "a credential's versions start at 1");
-    if (!open_workspace(store, ask->workspace, &ask->workspace_key, err) || !open_box(&vault->keys, ask, err) ||
-        !submission_check(&store->work.submission, ask, err) ||
+    if (!keys_open_workspace(&vault->keys, ask->workspace, &ask->workspace_key, store->work.workspace, err) ||
+        !open_box(&vault->keys, ask, err) || !submission_check(&store->work.submission, ask, err) ||
         !submission_fresh(&vault->submissions, &store->work.submission, clock_wall() / CLOCK_S, err))
         return false;
     randombytes_buf(store->work.credential, KEY_BYTES);
@@ -118,11 +128,12 @@ void vault_on_seal(struct role *role, struct role_line *line, const struct role_
 
 /* ── stored answers ────────────────────────────────────────────────────────────────────────────────── */
 
-static bool open_key(struct key_store *store, const struct msg_open_key *ask, struct err *err)
+static bool open_key(struct keys *keys, const struct msg_open_key *ask, struct err *err)
 {
+    struct key_store *store = keys->store;
     _Static_assert(SEALED_KEY == KEY_BYTES + crypto_box_SEALBYTES, "an answer's key has a fixed size");
     struct key_context context = {.purpose = FOR_ANSWER_SECRET, .workspace = ask->workspace};
-    if (!open_workspace(store, ask->workspace, &ask->workspace_key, err) ||
+    if (!keys_open_workspace(keys, ask->workspace, &ask->workspace_key, store->work.workspace, err) ||
         !key_unwrap(store->work.workspace, &context, &ask->answer_secret, store->work.answer, err))
         return false;
     if (crypto_box_seal_open(store->work.opened, ask->sealed_key, SEALED_KEY, ask->answer_public, store->work.answer) !=
@@ -136,7 +147,7 @@ void vault_on_open_key(struct role *role, struct role_line *line, const struct r
     struct vault *vault = role->state;
     struct msg_open_key_answer answer = {.status = status_ok()};
     struct err err;
-    if (open_key(vault->keys.store, message->body, &err))
+    if (open_key(&vault->keys, message->body, &err))
         memcpy(answer.key, vault->keys.store->work.opened, KEY_BYTES);
     else
         err_in(&err, "opening a stored answer"), status_set(&answer.status, &err);

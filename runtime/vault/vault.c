@@ -19,6 +19,9 @@ static const struct role_handler handlers[] = {
     {MSG_WORKSPACE_KEY, vault_on_workspace_key},
     {MSG_SEAL, vault_on_seal},
     {MSG_OPEN_KEY, vault_on_open_key},
+    {MSG_KEYS, vault_on_keys},
+    {MSG_REWRAP, vault_on_rewrap},
+    {MSG_RENEW, vault_on_renew},
     {MSG_SIGN, vault_on_sign},
     {CTL_WITNESSED, vault_on_witnessed},
     {MSG_NONE, NULL},
@@ -50,6 +53,7 @@ static bool vault_open(struct role *role, struct err *err)
     make_room();
     if (!hide_memory(err) || !keys_open(&vault->keys, role->given[GIVE_KEY], err)) return false;
     close_fd(&role->given[GIVE_KEY]);
+    if (role->given[GIVE_KEY_NEXT] >= 0) vault_given(role, GIVE_KEY_NEXT, 0);
     if (!signer_open(&vault->signer, role->given[GIVE_WITNESS], vault->keys.signing_public, err)) return false;
     close_fd(&role->given[GIVE_WITNESS]);
     release_init(&vault->release);
@@ -79,6 +83,8 @@ static void vault_line(struct role *role, struct role_line *line)
 static uint64_t vault_tick(struct role *role)
 {
     struct vault *vault = role->state;
+    uint64_t former_s = keys_expire(&vault->keys, clock_wall() / CLOCK_S);
+    if (former_s) role_wake_at(role, clock_now() + former_s * CLOCK_S);
     return release_tick(&vault->release);
 }
 
@@ -96,6 +102,7 @@ const struct role_part vault_part = {
     .open = vault_open,
     .confine = vault_confine,
     .line = vault_line,
+    .given = vault_given,
     .tick = vault_tick,
     .close = vault_close,
 };

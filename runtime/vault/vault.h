@@ -26,6 +26,12 @@ void vault_on_half(struct role *role, struct role_line *line, const struct role_
 void vault_on_workspace_key(struct role *role, struct role_line *line, const struct role_message *message);
 void vault_on_seal(struct role *role, struct role_line *line, const struct role_message *message);
 void vault_on_open_key(struct role *role, struct role_line *line, const struct role_message *message);
+/* rotate.c */
+void vault_on_keys(struct role *role, struct role_line *line, const struct role_message *message);
+void vault_on_rewrap(struct role *role, struct role_line *line, const struct role_message *message);
+void vault_on_renew(struct role *role, struct role_line *line, const struct role_message *message);
+/* Another key file came while the vault serves. */
+void vault_given(struct role *role, enum give_kind kind, uint32_t index);
 /* sign.c */
 void vault_on_sign(struct role *role, struct role_line *line, const struct role_message *message);
 void vault_on_witnessed(struct role *role, struct role_line *line, const struct role_message *message);

@@ -25,6 +25,8 @@ static struct msg_open_key open_key;
 static struct msg_sign sign_ask;
 static struct ctl_witnessed witnessed;
 static struct msg_workspace_key workspace;
+static struct msg_rewrap rewrap;
+static struct msg_renew renew;
 static struct msg_half half;
 static struct msg_order_cancel cancel;
 
@@ -44,6 +46,8 @@ templates[] = {
     {MSG_SIGN, &sign_ask, sizeof sign_ask, vault_on_sign},
     {CTL_WITNESSED, &witnessed, sizeof witnessed, vault_on_witnessed},
     {MSG_WORKSPACE_KEY, &workspace, sizeof workspace, vault_on_workspace_key},
+    {MSG_REWRAP, &rewrap, sizeof rewrap, vault_on_rewrap},
+    {MSG_RENEW, &renew, sizeof renew, vault_on_renew},
 };
 
 static void open_vault(void)

@@ -25,7 +25,8 @@ const char *ledger_path;
 
 #define ZEROS62 "00000000000000000000000000000000000000000000000000000000000000"
 static const char registry_text[] =
-    "{\"registry\":7,\"entries\":2}\n{\"name\":\"echo\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":\"echoes\","
+    "{\"registry\":7,\"entries\":2}\n{\"name\":\"echo\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":"
+    "\"echoes\","
     "\"state\":\"enabled\",\"digest\":\"11" ZEROS62 "\",\"so_digest\":\"22" ZEROS62
     "\",\"manifest_digest\":\"33" ZEROS62 "\","
     "\"isolation\":\"call\",\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},"
@@ -107,9 +108,44 @@ static void seal(const struct msg_seal *ask, struct msg_seal_answer *answer)
     memcpy(answer->bytes, ask->box, ask->box_length);
 }
 
+struct key_mark rig_mark(uint8_t byte)
+{
+    struct key_mark mark;
+    memset(mark.name, byte, sizeof mark.name);
+    memset(mark.check, byte ^ 0xff, sizeof mark.check);
+    return mark;
+}
+
+/* What is wrapped anew differs in one byte, and names its new master key where it is under one. */
+static void rewrap(struct rig *rig, const struct msg_rewrap *ask, struct msg_rewrap_answer *answer)
+{
+    answer->count = ask->count;
+    for (uint32_t i = 0; i < ask->count; i++) {
+        if (i < rig->unreadable) {
+            answer->kinds[i] = ERR_STATE;
+            continue;
+        }
+        answer->keys[i] = ask->items[i].key;
+        answer->keys[i].bytes[100]++;
+        if (ask->kind == REWRAP_WORKSPACE_KEY) memcpy(answer->keys[i].bytes + WRAP_NAME_AT, rig->next.name, KEY_NAME);
+        rig->rewrapped++;
+    }
+}
+
+static void renew(const struct msg_renew *ask, struct msg_seal_answer *answer)
+{
+    memset(answer->credential_key.bytes, 0xdd, WRAP_BYTES);
+    memcpy(answer->audience_digest, ask->audience_digest, HASH_BYTES);
+    answer->field_count = ask->field_count;
+    memcpy(answer->fields, ask->fields, sizeof answer->fields);
+    memcpy(answer->bytes, ask->bytes, sizeof answer->bytes);
+}
+
 static void answer_vault(struct rig *rig, const struct msg_head *head)
 {
-    union {
+    static union {
+        struct msg_keys_answer marks;
+        struct msg_rewrap_answer rewrapped;
         struct msg_workspace_key_answer keys;
         struct msg_seal_answer sealed;
         struct msg_open_key_answer opened;
@@ -121,10 +157,19 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
     } rows[] = {{MSG_WORKSPACE_KEY, MSG_WORKSPACE_KEY_ANSWER, sizeof answer.keys},
                 {MSG_SEAL, MSG_SEAL_ANSWER, sizeof answer.sealed},
                 {MSG_OPEN_KEY, MSG_OPEN_KEY_ANSWER, sizeof answer.opened},
+                {MSG_KEYS, MSG_KEYS_ANSWER, sizeof answer.marks},
+                {MSG_REWRAP, MSG_REWRAP_ANSWER, sizeof answer.rewrapped},
+                {MSG_RENEW, MSG_SEAL_ANSWER, sizeof answer.sealed},
                 {MSG_SIGN, MSG_SIGN_ANSWER, sizeof answer.signature}};
     memset(&answer, 0, sizeof answer);
     if (head->type == MSG_WORKSPACE_KEY)
         memset(&answer.keys.workspace_key, 0x77, sizeof answer.keys - sizeof answer.keys.status);
+    if (head->type == MSG_WORKSPACE_KEY)
+        memcpy(answer.keys.workspace_key.bytes + WRAP_NAME_AT,
+               ((const struct msg_workspace_key *)body_of(rig))->under_next ? rig->next.name : rig->now.name, KEY_NAME);
+    if (head->type == MSG_KEYS) answer.marks.now = rig->now, answer.marks.next = rig->next;
+    if (head->type == MSG_REWRAP) rewrap(rig, body_of(rig), &answer.rewrapped);
+    if (head->type == MSG_RENEW) renew(body_of(rig), &answer.sealed);
     if (head->type == MSG_SEAL) seal(body_of(rig), &answer.sealed);
     if (head->type == MSG_OPEN_KEY)
         memcpy(answer.opened.key, ((const struct msg_open_key *)body_of(rig))->sealed_key, 32);
@@ -137,7 +182,8 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
 
 static bool vault_question(unsigned type)
 {
-    return type == MSG_WORKSPACE_KEY || type == MSG_SEAL || type == MSG_OPEN_KEY || type == MSG_SIGN;
+    return type == MSG_WORKSPACE_KEY || type == MSG_SEAL || type == MSG_OPEN_KEY || type == MSG_SIGN ||
+           type == MSG_KEYS || type == MSG_REWRAP || type == MSG_RENEW;
 }
 
 /* Answers what the vault was asked; gives up when an order stands first (the test takes that itself). */
@@ -385,6 +431,7 @@ void rig_init(struct rig *rig, const char *config)
     memset(rig, 0, sizeof *rig);
     rig->control = rig->desk = rig->vault = rig->broker = rig->runner = rig->peers[0] = rig->peers[1] = rig->door = -1;
     for (int i = 0; i < RIG_FRONTS; i++) rig->front[i] = -1;
+    rig->now = rig_mark(0x77); /* as the workspace keys that this vault makes are named */
     snprintf(rig->config, sizeof rig->config, "%s", config ? config : "{\"reserve_mb\":0}");
     const char *folder = getenv("TMPDIR");
     snprintf(rig->path, sizeof rig->path, "%.30s/caisson-ledger-XXXXXX", folder && *folder ? folder : "/tmp");

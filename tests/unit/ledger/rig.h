@@ -34,6 +34,9 @@ struct rig {
     int door;     /* listens: what is accepted on it is a caller's connection */
 
     bool mute_vault;      /* the vault answers nothing */
+    struct key_mark now, next; /* the master keys that the vault holds */
+    unsigned rewrapped;   /* keys that it wrapped anew */
+    unsigned unreadable;  /* so many of each batch cannot be opened */
     uint64_t signed_size; /* what it has signed */
     tree_hash signed_root;
     uint8_t sign_public[32], sign_secret[64];
@@ -99,6 +102,10 @@ void rig_credential(struct rig *rig, const char *name, const char *field, const 
 /* Runs SQL on data/audit.db with a connection of the test's own. */
 int64_t rig_number(struct rig *rig, const char *sql);
 void rig_exec(struct rig *rig, const char *file, const char *sql);
+/* The same of another file. */
+int64_t rig_number_in(struct rig *rig, const char *file, const char *sql);
+/* The mark of a master key whose wraps are named by this byte. */
+struct key_mark rig_mark(uint8_t byte);
 /* Recomputes every leaf and the tree and compares with the newest checkpoint; the size. */
 uint64_t rig_verify(struct rig *rig);
 /* The body of the newest entry of that kind, optionally of that call. Owned by the caller; NULL: none. */

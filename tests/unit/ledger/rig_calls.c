@@ -160,7 +160,12 @@ static sqlite3 *open_file(struct rig *rig, const char *file, int flags)
 
 int64_t rig_number(struct rig *rig, const char *sql)
 {
-    sqlite3 *db = open_file(rig, "audit.db", SQLITE_OPEN_READWRITE);
+    return rig_number_in(rig, "audit.db", sql);
+}
+
+int64_t rig_number_in(struct rig *rig, const char *file, const char *sql)
+{
+    sqlite3 *db = open_file(rig, file, SQLITE_OPEN_READWRITE);
     sqlite3_stmt *row;
 
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &row, NULL), SQLITE_OK);

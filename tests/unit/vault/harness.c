@@ -263,7 +263,7 @@ void harness_ledger_silent(struct harness *h)
 
 void harness_workspace(struct harness *h, struct stored *stored)
 {
-    struct msg_workspace_key ask;
+    struct msg_workspace_key ask = {0};
     id_new(stored->workspace);
     memcpy(ask.workspace, stored->workspace, ID_BYTES);
     harness_send(h, h->ledger, MSG_WORKSPACE_KEY, 1, &ask, sizeof ask, NULL, 0);
