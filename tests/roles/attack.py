@@ -61,7 +61,16 @@ Order = record("Order", ("call", CallRef), ("action", u32), ("entry_digest", u8 
                ("deadline", u64), ("workspace", u8 * 16), ("credential", u8 * 16), ("version", u32), ("field_count", u32),
                ("workspace_key", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32),
                ("fields", SealedField * 16), ("bytes", u8 * 8192))
-WorkspaceKey = record("WorkspaceKey", ("workspace", u8 * 16))
+WorkspaceKey = record("WorkspaceKey", ("workspace", u8 * 16), ("under_next", u32))
+RewrapItem = record("RewrapItem", ("id", u8 * 16), ("version", u32), ("reserved", u32), ("key", Wrapped))
+Rewrap = record("Rewrap", ("kind", u32), ("count", u32), ("workspace", u8 * 16), ("source", Wrapped), ("target", Wrapped),
+                ("items", RewrapItem * 16))
+RewrapAnswer = record("RewrapAnswer", ("status", Status), ("count", u32), ("reserved", u32), ("kinds", u32 * 16), ("keys", Wrapped * 16))
+SealAnswer = record("SealAnswer", ("status", Status), ("credential_key", Wrapped), ("audience_digest", u8 * 32), ("field_count", u32),
+                    ("fields", SealedField * 16), ("bytes", u8 * 8192))
+Renew = record("Renew", ("workspace", u8 * 16), ("credential", u8 * 16), ("version", u32), ("new_version", u32), ("source", Wrapped),
+               ("target", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32), ("field_count", u32), ("reserved", u32),
+               ("fields", SealedField * 16), ("bytes", u8 * 8192))
 OpenKey = record("OpenKey", ("workspace", u8 * 16), ("workspace_key", Wrapped), ("answer_secret", Wrapped),
                  ("answer_public", u8 * 32), ("sealed_key", u8 * 80))
 OpenKeyAnswer = record("OpenKeyAnswer", ("status", Status), ("key", u8 * 32))
@@ -84,7 +93,8 @@ Incident = record("Incident", ("kind", u32), ("entry", u32), ("call", CallRef), 
 Half = record("Half", ("call", CallRef), ("channel", u32), ("entry", u32), ("keep", u32), ("reserved", u32), ("entry_digest", u8 * 32),
               ("deadline", u64))
 RegistryIs = record("RegistryIs", ("number", u32), ("entries", u32), ("plugins", u32))
-LAYOUTS = {"order": Order, "workspace-key": WorkspaceKey, "open-key": OpenKey, "open-key-answer": OpenKeyAnswer, "sign": Sign,
+LAYOUTS = {"order": Order, "rewrap": Rewrap, "rewrap-answer": RewrapAnswer, "renew": Renew, "seal-answer": SealAnswer,
+           "workspace-key": WorkspaceKey, "open-key": OpenKey, "open-key-answer": OpenKeyAnswer, "sign": Sign,
            "sign-answer": SignAnswer, "gate-open": GateOpen, "gate-close": GateClose, "gate-closed": GateClosed, "start": Start,
            "worker-ended": WorkerEnded, "incident": Incident, "half": Half, "registry-is": RegistryIs,
            "begin": Begin, "begun": Begun, "end": End, "ended": EndAnswer, "take": Take, "taken": Taken, "done": Done,

@@ -9,8 +9,8 @@ import sys
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from attack import (CLASSES, Begun, CallRef, EndAnswer, GateOpen, OpenKey, Order, Records, Sign, Start, Status, Taken,  # noqa: E402
-                    WorkspaceKey, in_background, lib, now, one_action, registry_number)
+from attack import (CLASSES, Begun, CallRef, EndAnswer, GateOpen, OpenKey, Order, Records, Renew, Rewrap, Sign, Start,  # noqa: E402
+                    Status, Taken, WorkspaceKey, in_background, lib, now, one_action, registry_number)
 
 CANARY, OTHER, OLD = ("canary-" + uuid.uuid4().hex for _ in range(3))
 DICE = random.Random(4712)
@@ -132,6 +132,65 @@ def test_pieces_of_two_credentials():
     assert one["id"] != two["id"] and daemon.spilled() is None
 
 
+# ── rotation ──────────────────────────────────────────────────────────────────────────────────────────
+
+def rewrap_of(name, **other):
+    """The credential's key goes from its workspace's key to that same key: true in every piece but those of other."""
+    have = stored[name]
+    ask = Rewrap(kind=2, count=1)
+    pieces = {"workspace": have["workspace"], "source": have["workspace_key"], "target": have["workspace_key"], **other}
+    for field in ("workspace", "source", "target"):
+        put(getattr(ask, field), pieces[field])
+    item = ask.items[0]
+    put(item.id, pieces.get("id", have["id"]))
+    put(item.key, pieces.get("key", have["versions"][1][0]))
+    item.version = pieces.get("version", 1)
+    ask.kind = pieces.get("kind", 2)
+    told = ledger.ask("rewrap", ask, "rewrap-answer", line="vault")[0]
+    return told.status.kind or told.kinds[0], bytes(told.keys[0])
+
+
+def test_rewrapping_moves_no_key():
+    """Into another workspace, to another credential, version or kind: nothing; and never anything plain."""
+    one, two, far = stored["one"], stored["two"], stored["far"]
+    kind, key = rewrap_of("one")
+    assert kind == 0 and key != one["versions"][1][0] and any(key), "a true request is refused: the net is empty"
+    for what in ({"target": far["workspace_key"]}, {"source": far["workspace_key"]}, {"workspace": far["workspace"]},
+                 {"workspace": far["workspace"], "source": far["workspace_key"], "target": far["workspace_key"]},
+                 {"id": two["id"]}, {"key": two["versions"][1][0]}, {"version": 2}, {"kind": 1}, {"kind": 3}, {"kind": 99},
+                 {"key": os.urandom(128)}, {"key": one["workspace_key"], "kind": 3}):
+        kind, key = rewrap_of("one", **what)
+        assert kind != 0 and not any(key), f"{list(what)}: a key came back"
+    assert daemon.spilled() is None
+
+
+def renew_of(name, **other):
+    have = stored[name]
+    version = have["version"]
+    ask = Renew(version=version, new_version=version + 1, field_count=1)
+    pieces = {"workspace": have["workspace"], "credential": have["id"], "source": have["workspace_key"], "target": have["workspace_key"],
+              "credential_key": have["versions"][version][0], "audience_digest": have["versions"][version][1],
+              "bytes": have["fields"][version], **other}
+    for field in ("workspace", "credential", "source", "target", "credential_key", "audience_digest", "bytes"):
+        put(getattr(ask, field), pieces[field])
+    ask.fields[0].name, ask.fields[0].length = pieces.get("called", b"canary"), len(have["fields"][version])
+    ask.new_version = pieces.get("new_version", version + 1)
+    told = ledger.ask("renew", ask, "seal-answer", line="vault")[0]
+    return told.status.kind, bytes(told.bytes)
+
+
+def test_renewing_moves_no_value():
+    one, two, far = stored["one"], stored["two"], stored["far"]
+    kind, sealed = renew_of("one")
+    assert kind == 0 and any(sealed), "a true request is refused: the net is empty"
+    for what in ({"target": far["workspace_key"]}, {"workspace": far["workspace"]}, {"credential": two["id"]}, {"called": b"other"},
+                 {"audience_digest": os.urandom(32)}, {"credential_key": two["versions"][2][0]}, {"bytes": two["fields"][2]},
+                 {"new_version": one["version"]}, {"new_version": 0}):
+        kind, sealed = renew_of("one", **what)
+        assert kind != 0 and not any(sealed), f"{list(what)}: something came back"
+    assert daemon.spilled() is None, "plaintext came to the ledger"
+
+
 # ── the log ───────────────────────────────────────────────────────────────────────────────────────────
 
 def test_no_fork_is_signed():
@@ -214,13 +273,15 @@ class Ledger:
 if __name__ == "__main__":
     with Taken(canaries=[CANARY, OTHER, OLD]) as daemon:
         daemon.start()
-        daemon.enable("bad", files=one_action(daemon))
+        daemon.enable("bad", "--workspaces", "*", files=one_action(daemon))
         daemon.credential("one", "bad", {"canary": CANARY})
         daemon.credential("two", "bad", {"canary": OLD})
         daemon.credential("two", "bad", {"canary": OTHER})
+        daemon.cli("workspace", "create", "far")
+        daemon.credential("far", "bad", {"canary": OTHER}, "--workspace", "far")
         assert daemon.call("bad", "secret", {"field": "canary", "by_hand": True}, credential="one").json["answer"]["value"] == CANARY
         entry_digest = bytes.fromhex(rows("audit", "SELECT body FROM entry WHERE kind = 1")[0][0].decode().split('"entry":"')[1][:64])
-        stored = {name: credential(name) for name in ("one", "two")}
+        stored = {name: credential(name) for name in ("one", "two", "far")}
         lib.eventually("a checkpoint", lambda: rows("audit", "SELECT max(size) FROM checkpoint")[0][0])
         ledger = Ledger(daemon.take_over("ledger"))
         only = sys.argv[1:]
