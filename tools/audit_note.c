@@ -37,9 +37,12 @@ bool note_number(const char *text, size_t length, uint64_t *number)
     return sum <= INT64_MAX;
 }
 
-static bool from_base64(const char *text, size_t length, uint8_t *bytes, size_t room, size_t *count)
+/* libsodium 1.0.18 takes some bytes above 127 for letters. */
+bool note_base64(const char *text, size_t length, uint8_t *bytes, size_t room, size_t *count)
 {
     const char *end = NULL;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] > 127) return false;
     return sodium_base642bin(bytes, room, text, length, NULL, count, &end, sodium_base64_VARIANT_ORIGINAL) == 0 &&
            end == text + length;
 }
@@ -47,7 +50,7 @@ static bool from_base64(const char *text, size_t length, uint8_t *bytes, size_t 
 bool note_hash(const char *text, size_t length, uint8_t hash[HASH_BYTES])
 {
     size_t count = 0;
-    return length == ROOT_BASE64 && from_base64(text, length, hash, HASH_BYTES, &count) && count == HASH_BYTES;
+    return length == ROOT_BASE64 && note_base64(text, length, hash, HASH_BYTES, &count) && count == HASH_BYTES;
 }
 
 /* What Unicode calls a space stands in no name; nor does the plus sign of verifier keys. */
@@ -89,7 +92,7 @@ static bool signature_parse(const char *line, size_t length, struct signature *s
     if (!space) return false;
     signature->name_length = (size_t)(space - signature->name);
     return name_sound(signature->name, signature->name_length) &&
-           from_base64(space + 1, (size_t)(line + length - space) - 1, signature->bytes, sizeof signature->bytes,
+           note_base64(space + 1, (size_t)(line + length - space) - 1, signature->bytes, sizeof signature->bytes,
                        &signature->count) &&
            signature->count > ID;
 }
@@ -150,7 +153,7 @@ bool signer_parse(const char *vkey, struct note_signer *signer, struct err *err)
     if (!second || second - first != 9 || !utf8_valid(vkey, (size_t)(first - vkey)) ||
         !name_sound(vkey, (size_t)(first - vkey)))
         return err_set(err, ERR_MALFORMED, "a verifier key reads NAME+HASH+KEY");
-    if (!from_base64(second + 1, strlen(second + 1), binary, sizeof binary, &count) || count != sizeof binary ||
+    if (!note_base64(second + 1, strlen(second + 1), binary, sizeof binary, &count) || count != sizeof binary ||
         (binary[0] != NOTE_LOG && binary[0] != NOTE_WITNESS))
         return err_set(err, ERR_MALFORMED, "the verifier key's last part is not that of an Ed25519 key");
     memcpy(signer->name, vkey, (size_t)(first - vkey));

@@ -46,7 +46,9 @@ struct audit_note {
 
 /* Decimal without a leading zero, at most 2^63 - 1. */
 bool note_number(const char *text, size_t length, uint64_t *number);
-/* Exactly one hash in padded standard base64. */
+/* Padded standard base64 and nothing else; at most room bytes. */
+bool note_base64(const char *text, size_t length, uint8_t *bytes, size_t room, size_t *count);
+/* Exactly one hash in it. */
 bool note_hash(const char *text, size_t length, uint8_t hash[HASH_BYTES]);
 /* The next line without its newline; false: there is no whole line any more. */
 bool note_line(const char **at, const char *end, const char **line, size_t *length);

@@ -72,12 +72,8 @@ bool growth_file_read(const char *bytes, size_t length, struct proof_file *file,
 
 bool proof_file_extra(const struct proof_file *file, uint8_t *bytes, size_t room, size_t *count, struct err *err)
 {
-    const char *end = NULL;
-    if (sodium_base642bin(bytes, room, file->extra, file->extra_length, NULL, count, &end,
-                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        end != file->extra + file->extra_length)
-        return err_set(err, ERR_DAMAGED, "its extra data is no base64, or too much");
-    return true;
+    return note_base64(file->extra, file->extra_length, bytes, room, count) ||
+           err_set(err, ERR_DAMAGED, "its extra data is no base64, or too much");
 }
 
 static bool add_base64(struct buf *out, const void *bytes, size_t count)

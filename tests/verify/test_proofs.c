@@ -315,6 +315,8 @@ static void test_checkpoints_word_for_word(void **state)
         {"log/1\n0\n47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=\n" SIGNED, false}, /* the other alphabet */
         {"log/1\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=\n" SIGNED, false}, /* stray bits */
         {"log/1\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hS\n" SIGNED, false},     /* 30 bytes */
+        {"log/1\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3\xe8SuFU=\n" SIGNED, false},
+        {"log/1\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3\xc3\xa8uFU=\n" SIGNED, false}, /* no letter of base64 */
         {"log/1\n0\n" ROOT " \n" SIGNED, false},
         {"log/1\n0\n" SIGNED, false},
         {"log/1\r\n0\r\n" ROOT "\r\n" SIGNED, false},
@@ -460,6 +462,7 @@ static void test_proof_files(void **state)
         {HEAD "\nnote\n", false},
         {HEAD "index 7\nextra AAEC\n\nnote\n", false},
         {HEAD "index 7\nnohash\n\nnote\n", false},
+        {HEAD "index 7\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3\xe8SuFU=\n\nnote\n", false},
         {HEAD "index 7\n" ROOT "\n", false},
         {HEAD "index 7\r\n\nnote\n", false},
         {HEAD "index 7", false},
