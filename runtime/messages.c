@@ -125,7 +125,8 @@ static const char *const class_names[CLASS_COUNT] = {
 static const char *const sent_names[SENT_COUNT] = {"no", "maybe", "yes"};
 static const char *const reason_names[REASON_COUNT] = {
     "none", "egress_denied", "resource_limit", "protocol_error", "load_failed", "deadline", "cancelled", "no_worker",
-    "syscall", "signal", "exit", "input_digest", "restart", "frozen", "policy", "remote"};
+    "syscall", "signal", "exit", "input_digest", "restart", "frozen", "policy", "remote",
+    "audit"};
 
 const char *role_name(enum role_id role)
 {

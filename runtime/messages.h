@@ -168,7 +168,8 @@ enum call_class { CLASS_NONE, CLASS_OK, CLASS_REJECTED, CLASS_RETRYABLE, CLASS_B
 enum call_sent { SENT_NO, SENT_MAYBE, SENT_YES, SENT_COUNT };
 enum call_reason { REASON_NONE, REASON_EGRESS_DENIED, REASON_RESOURCE_LIMIT, REASON_PROTOCOL_ERROR, REASON_LOAD_FAILED,
                    REASON_DEADLINE, REASON_CANCELLED, REASON_NO_WORKER, REASON_SYSCALL, REASON_SIGNAL, REASON_EXIT,
-                   REASON_INPUT_DIGEST, REASON_RESTART, REASON_FROZEN, REASON_POLICY, REASON_REMOTE, REASON_COUNT };
+                   REASON_INPUT_DIGEST, REASON_RESTART, REASON_FROZEN, REASON_POLICY, REASON_REMOTE,
+                   REASON_AUDIT, REASON_COUNT };
 
 /* What an attempt of a call is called between roles. */
 struct call_ref {
@@ -187,7 +188,8 @@ struct msg_begin {
     uint64_t input_size;
     uint64_t deadline;     /* CLOCK_MONOTONIC ns */
     uint32_t refusal;      /* enum err_kind: not ERR_NONE = the front refuses this; authorise, record, start nothing */
-    uint32_t reserved;
+    uint32_t answer_by;    /* CLOCK_MONOTONIC in ms, its low 32 bits: who asks waits until then; 0: says nothing. Later
+                              than that nothing is let loose */
 };
 
 /* replay: 1 = nothing starts; class, sent and the stored answer are those of the key's earlier call.

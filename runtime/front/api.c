@@ -305,7 +305,14 @@ void api_health(struct http_request *request, struct http_reply *reply)
         if (status && strcmp(status, "ok") != 0 && strcmp(status, "frozen") != 0) reply->status = 503;
         return;
     }
-    problem_of(&err, reply);
+    if (err.kind != ERR_AUDIT) {
+        problem_of(&err, reply);
+        return;
+    }
+    /* The ledger waits for the disk: that much is known without it. */
+    answer = json_pack("{s:s, s:s}", "status", "sealed", "reason", err.text);
+    write_json(answer, reply);
+    reply->status = 503;
 }
 
 void api_metrics(struct http_request *request, struct http_reply *reply)

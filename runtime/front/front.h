@@ -26,6 +26,7 @@ struct front {
     _Atomic unsigned requests; /* between the first header and the last byte of the reply */
     _Atomic uint64_t bodies;   /* bytes of request bodies held */
     _Atomic bool stopping;     /* no call begins any more */
+    _Atomic bool slow;         /* the ledger did not answer in time; until it does it is not waited for long */
     struct http_listener *listeners[LISTENERS];
     char *cert, *key; /* PEM */
 };

@@ -15,17 +15,36 @@
 #include "seal.h"
 
 enum {
-    BEGIN_PATIENCE_MS = 5000, /* the ledger itself refuses within a second when it cannot write */
+    BEGIN_PATIENCE_MS = 2000, /* the ledger itself refuses within a second when it cannot write */
+    SLOW_PATIENCE_MS = 500,   /* when the last question had no answer in time */
+    GRACE_MS = 250,           /* for the ledger's own word that it was too late */
     END_PATIENCE_MS = 15000,  /* altogether, over restarts of the ledger */
     END_ASK_MS = 4000,        /* one try */
     END_PAUSE_MS = 50,
     QUERY_PATIENCE_MS = 10000,
+    HEALTH_PATIENCE_MS = 2000,
     REGISTRY_PATIENCE_MS = 2000
 };
 
 static uint64_t in_ms(unsigned ms)
 {
     return clock_now() + ms * CLOCK_MS;
+}
+
+/* A disk that stalls is met here first: the ledger is still waiting for it. */
+static unsigned patience(const struct front *front, unsigned usual_ms)
+{
+    return front->slow && usual_ms > SLOW_PATIENCE_MS ? SLOW_PATIENCE_MS : usual_ms;
+}
+
+/* Keeps in mind whether it answers; what it did not say until the deadline is said for it. */
+static bool heard(struct front *front, bool answered, uint64_t deadline, struct err *err)
+{
+    bool late = !answered && clock_now() >= deadline;
+    if (late && !front->slow) log_event(LOG_LEVEL_WARNING, "ledger-slow");
+    front->slow = late;
+    if (late) err_set(err, ERR_AUDIT, "the log does not answer: its disk may be stuck. Try again later");
+    return answered;
 }
 
 /* ── who is calling ────────────────────────────────────────────────────────────────────────────────── */
@@ -55,6 +74,13 @@ static bool introduce(struct line *line, struct who *who, struct conn *conn, uin
 }
 
 /* ── begin ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* As struct msg_begin has it: 0 says nothing. */
+static uint32_t low_ms(uint64_t when)
+{
+    uint32_t ms = (uint32_t)(when / CLOCK_MS);
+    return ms ? ms : 1;
+}
 
 static void fill_begin(const struct call *call, struct msg_begin *begin)
 {
@@ -101,17 +127,18 @@ static bool ask_begin(struct front *front, struct call *call, struct msg_begun *
 {
     struct reply_frame reply;
     struct msg_begin begin;
-    uint64_t deadline = in_ms(BEGIN_PATIENCE_MS);
+    uint64_t answer_by = in_ms(patience(front, BEGIN_PATIENCE_MS)), deadline = answer_by + GRACE_MS * CLOCK_MS;
     LINE_AUTO *line = line_borrow(&front->ledger, deadline, err);
-    if (!line || !introduce(line, &call->who, call->conn, deadline, err)) return false;
+    if (!line || !introduce(line, &call->who, call->conn, deadline, err)) return heard(front, false, deadline, err);
     fill_begin(call, &begin);
+    begin.answer_by = low_ms(answer_by);
     struct question question = {.type = MSG_BEGIN,
                                 .answer = MSG_BEGUN,
                                 .body = &begin,
                                 .length = sizeof begin,
                                 .registry = call->registry->registry.number,
                                 .deadline = deadline};
-    if (!line_ask(line, &question, &reply, err)) return false;
+    if (!heard(front, line_ask(line, &question, &reply, err), deadline, err)) return false;
     memcpy(begun, reply.body, sizeof *begun);
     size_t tail = reply.length - sizeof *begun;
     if (begun->answer_length > tail || !buf_add(sealed, (const char *)reply.body + sizeof *begun, begun->answer_length))
@@ -306,12 +333,13 @@ bool ledger_query(struct front *front, struct who *who, struct conn *conn, enum 
 {
     BUF_AUTO text;
     struct reply_frame reply;
-    uint64_t deadline = in_ms(QUERY_PATIENCE_MS);
+    bool health = type == MSG_HEALTH; /* others may wait for more than the log */
+    uint64_t deadline = in_ms(health ? patience(front, HEALTH_PATIENCE_MS) : QUERY_PATIENCE_MS);
     buf_init(&text, WIRE_MAX - sizeof(struct msg_head) - sizeof(struct msg_query));
     if (!json_compact(object, &text))
         return err_set(err, ERR_TOO_LARGE, "the request is larger than %zu bytes", text.max);
     LINE_AUTO *line = line_borrow(&front->ledger, deadline, err);
-    if (!line || !introduce(line, who, conn, deadline, err)) return false;
+    if (!line || !introduce(line, who, conn, deadline, err)) return health && heard(front, false, deadline, err);
     struct msg_query query = {.who = *who, .length = (uint32_t)text.used};
     struct question question = {.type = type,
                                 .answer = MSG_JSON_ANSWER,
@@ -320,5 +348,7 @@ bool ledger_query(struct front *front, struct who *who, struct conn *conn, enum 
                                 .tail = text.bytes,
                                 .tail_length = text.used,
                                 .deadline = deadline};
-    return line_ask(line, &question, &reply, err) && take_answer(&reply, answer, err);
+    bool answered = line_ask(line, &question, &reply, err);
+    if (health) heard(front, answered, deadline, err);
+    return answered && take_answer(&reply, answer, err);
 }

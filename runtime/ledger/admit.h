@@ -9,6 +9,7 @@ struct begin {
     struct role_line *line;
     uint32_t generation, seq, registry;
     struct msg_begin ask;
+    uint64_t until; /* clock_now: what is not durable by then is not let loose */
 
     enum begin_what { BEGIN_REFUSED, BEGIN_ADMITTED, BEGIN_REPLAYED } what;
     struct err err;

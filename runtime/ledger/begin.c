@@ -6,8 +6,10 @@
 
 #include "admit.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 enum { REFUSALS_A_SECOND = 1, REFUSALS_AT_ONCE = 100 }; /* of one caller, recorded one by one */
+enum { PATIENCE_MS = 2000 };                            /* a log that takes longer counts as one that cannot be written */
 
 static void free_begin(struct begin *begin)
 {
@@ -24,6 +26,21 @@ static void answer(struct ledger *ledger, struct begin *begin, const struct err 
     role_send(ledger->role, begin->line, MSG_BEGUN, begin->seq, &begin->begun, sizeof begin->begun, NULL, 0);
 }
 
+/* Who asks says how long; a disk that stalls is not waited for longer than that, nor longer than we want. */
+static uint64_t patience(const struct msg_begin *ask)
+{
+    uint64_t now = clock_now();
+    int32_t left = (int32_t)(ask->answer_by - (uint32_t)(now / CLOCK_MS));
+    if (!ask->answer_by || left > PATIENCE_MS) left = PATIENCE_MS;
+    return left > 0 ? now + (uint64_t)left * CLOCK_MS : now;
+}
+
+static bool in_time(const struct begin *begin, struct err *err)
+{
+    return clock_now() < begin->until ||
+           err_set(err, ERR_AUDIT, "the log did not take this call in time: nothing was sent, try again");
+}
+
 void on_begin(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct ledger *ledger = ledger_of(role);
@@ -33,8 +50,9 @@ void on_begin(struct role *role, struct role_line *line, const struct role_messa
                             .generation = message->head.generation,
                             .seq = message->head.seq,
                             .registry = message->head.registry};
+    refused.until = patience(message->body);
     if (!begin) err_set(&err, ERR_BUSY, "too many calls are beginning");
-    if (!begin || !ledger_open_for_business(ledger, &err)) {
+    if (!begin || !ledger_open_for_business(ledger, &err) || !in_time(&refused, &err)) {
         answer(ledger, &refused, &err);
         free(begin);
         return;
@@ -251,6 +269,7 @@ static bool record_opening(struct ledger *ledger, struct begin *begin, struct er
 
 static bool decide(struct ledger *ledger, struct begin *begin, struct err *err)
 {
+    if (!in_time(begin, &begin->err) || !ledger_open_for_business(ledger, &begin->err)) return true;
     if (!admit(ledger, begin, err)) return false;
     if (begin->what == BEGIN_ADMITTED && !take_in(ledger, begin, &begin->err)) {
         take_back(ledger, begin);
@@ -261,10 +280,25 @@ static bool decide(struct ledger *ledger, struct begin *begin, struct err *err)
     return begin->what == BEGIN_ADMITTED || refuse(ledger, begin, err);
 }
 
+/* What goes wrong with one call is undone alone; what goes wrong with the disk is everybody's. */
+static bool decide_alone(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    struct journal_mark mark;
+    struct err why = {0};
+    if (!journal_mark(&ledger->journal, &mark, err)) return false;
+    if (decide(ledger, begin, &why)) return journal_keep(&ledger->journal, err);
+    *err = why;
+    if (!journal_back(&ledger->journal, &mark)) return false;
+    log_failure("call-not-recorded", &why);
+    take_back(ledger, begin);
+    *err = (struct err){0};
+    return !err_set(&begin->err, ERR_INTERNAL, "this call cannot be recorded: nothing was sent");
+}
+
 bool begins_record(struct ledger *ledger, struct err *err)
 {
     for (unsigned i = 0; i < ledger->begin_count; i++)
-        if (!decide(ledger, ledger->begins[i], err)) return false;
+        if (!decide_alone(ledger, ledger->begins[i], err)) return false;
     return true;
 }
 
@@ -280,6 +314,11 @@ static void let_loose(struct ledger *ledger, struct begin *begin)
     begin->begun.intent_index = run->call.intent;
     memcpy(begin->begun.workspace_key, begin->keys.answer_public, sizeof begin->begun.workspace_key);
     run_move(run, RUN_OPEN);
+    if (!in_time(begin, &err)) {
+        answer(ledger, begin, &err);
+        end_without(ledger, run, CLASS_REFUSED, REASON_AUDIT);
+        return;
+    }
     ledger->counters.begun++;
     if (!orders_send(ledger, run, begin)) {
         err_set(&err, ERR_UNAVAILABLE, "a part of the daemon is restarting: nothing was sent, try again");

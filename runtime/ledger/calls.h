@@ -40,6 +40,7 @@ struct running {
     uint64_t close_at;            /* clock_now: ends as lost then, 0 = at its deadline + 1 s */
     enum call_reason close_reason;
     enum call_class front_class; /* what the front said, when another word decided */
+    uint64_t duration_us;              /* of one that comes out of the spill file; 0: until now */
     uint32_t tried_count, tried_kept;  /* refused system calls of its worker; different ones are in tried */
     struct violation tried[REPORTS];
 };

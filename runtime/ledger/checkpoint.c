@@ -16,10 +16,7 @@ enum { SIGN_ENTRIES = 256, SIGN_SOON_MS = 100, SIGN_LATE_MS = 1000, SIGN_RETRY_M
 
 static bool holds(struct ledger *ledger, uint64_t size, const uint8_t signed_root[HASH_BYTES])
 {
-    tree_hash root;
-    return size <= ledger->journal.tree.size &&
-           tree_root_at(&ledger->journal.tree, size, journal_tiles, &ledger->journal, root) &&
-           memcmp(root, signed_root, HASH_BYTES) == 0;
+    return journal_holds(&ledger->journal, size, signed_root);
 }
 
 static void fork_found(struct ledger *ledger, uint64_t signed_size)
@@ -187,6 +184,10 @@ static void signed_answer(struct ledger *ledger, struct waiting *wait, const voi
     struct err err = {0};
     uint64_t size = ledger->sign.size;
     ledger->sign.seq = 0;
+    if (ledger->sealed) { /* the log is not to be touched; it asks again when that is over */
+        checkpoint_tell(ledger, NULL);
+        return;
+    }
     if (!got || length != sizeof *got)
         err_set(&err, ERR_UNAVAILABLE, "the vault does not sign now: it is restarting");
     else if (!status_check(&got->status, &err) && err.kind == ERR_STATE)

@@ -92,7 +92,10 @@ static void settle(struct adopting *adopting, struct running *run)
         run->started = false;
         run->call.started = clock_now();
     }
-    end_without(ledger, run, CLASS_LOST, REASON_RESTART);
+    if (ours)
+        end_without(ledger, run, CLASS_REFUSED, REASON_AUDIT);
+    else
+        end_without(ledger, run, CLASS_LOST, REASON_RESTART);
 }
 
 bool adopt_open_calls(struct ledger *ledger, struct err *err)

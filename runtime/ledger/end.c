@@ -213,9 +213,10 @@ void on_worker_ended(struct role *role, struct role_line *line, const struct rol
 
 /* ── time ──────────────────────────────────────────────────────────────────────────────────────────── */
 
-static uint64_t closes_at(const struct running *run)
+static uint64_t closes_at(const struct ledger *ledger, const struct running *run)
 {
-    return run->close_at ? run->close_at : run->call.deadline + CLOCK_S;
+    uint64_t at = run->close_at ? run->close_at : run->call.deadline + CLOCK_S;
+    return at > ledger->patient_until ? at : ledger->patient_until;
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -227,10 +228,10 @@ uint64_t ends_tick(struct ledger *ledger)
 {
     uint64_t now = clock_now(), next = 0;
     for (struct running *run = ledger->calls.first; run; run = run->next) {
-        if (run->state == RUN_OPEN && now >= closes_at(run))
+        if (run->state == RUN_OPEN && now >= closes_at(ledger, run))
             end_without(ledger, run, CLASS_LOST, run->close_at ? run->close_reason : REASON_DEADLINE);
         look(ledger, run);
-        if (run->state == RUN_OPEN) next = sooner(next, closes_at(run));
+        if (run->state == RUN_OPEN) next = sooner(next, closes_at(ledger, run));
         if (run->state == RUN_CLOSING && !broker_done(run, now)) next = sooner(next, run->until);
         if (run->state == RUN_CLOSING && !worker_done(run, now)) next = sooner(next, run->worker_until);
     }
@@ -257,6 +258,7 @@ static bool spill(struct ledger *ledger, struct running *run)
                           .front_class = (uint32_t)run->front_class,
                           .log_lines = run->end.log_lines,
                           .reply_size = run->end.reply_size,
+                          .duration_us = outcome_duration(run),
                           .has_end = run->has_end,
                           .has_gate = run->has_gate,
                           .has_worker = run->has_worker,

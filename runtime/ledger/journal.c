@@ -16,7 +16,7 @@ bool journal_tiles(void *context, unsigned level, uint64_t n, uint8_t *hashes)
 {
     struct journal *journal = context;
     struct err ignored;
-    return store_tile(journal->store, level, n, hashes, &ignored);
+    return journal->store && store_tile(journal->store, level, n, hashes, &ignored);
 }
 
 struct loading {
@@ -88,8 +88,16 @@ bool journal_open(struct journal *journal, struct store *store, bool lowered, st
     return check_tail(journal, err);
 }
 
+bool journal_holds(struct journal *journal, uint64_t size, const tree_hash root)
+{
+    tree_hash here;
+    return size <= journal->tree.size && tree_root_at(&journal->tree, size, journal_tiles, journal, here) &&
+           memcmp(here, root, HASH_BYTES) == 0;
+}
+
 void journal_clear(struct journal *journal)
 {
+    journal->store = NULL;
     free(journal->leaves);
     journal->leaves = NULL;
     journal->leaf_count = journal->leaf_room = 0;
@@ -99,6 +107,7 @@ void journal_clear(struct journal *journal)
 
 bool journal_begin(struct journal *journal, struct err *err)
 {
+    if (!journal->store) return err_set(err, ERR_AUDIT, "the log is not open now");
     journal->leaf_count = 0;
     journal->next_at = journal->at;
     return store_begin(journal->store, err);
@@ -130,9 +139,28 @@ bool journal_commit(struct journal *journal, struct err *err)
 
 void journal_rollback(struct journal *journal)
 {
-    store_rollback(journal->store);
+    if (journal->store) store_rollback(journal->store);
     journal->leaf_count = 0;
     journal->next_at = journal->at;
+}
+
+bool journal_mark(struct journal *journal, struct journal_mark *mark, struct err *err)
+{
+    *mark = (struct journal_mark){journal->leaf_count, journal->next_at};
+    return store_mark(journal->store, err);
+}
+
+bool journal_keep(struct journal *journal, struct err *err)
+{
+    return store_keep(journal->store, err);
+}
+
+bool journal_back(struct journal *journal, const struct journal_mark *mark)
+{
+    if (!store_back(journal->store)) return false;
+    journal->leaf_count = mark->leaf_count;
+    journal->next_at = mark->next_at;
+    return true;
 }
 
 /* ── adding ────────────────────────────────────────────────────────────────────────────────────────── */

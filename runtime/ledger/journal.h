@@ -19,12 +19,22 @@ struct journal {
 /* Loads the tree and compares it with the newest checkpoint and with the bodies since: ERR_AUDIT names what is wrong.
  */
 bool journal_open(struct journal *journal, struct store *store, bool lowered, struct err *err);
+/* Does it hold, as its beginning, the log that had this size and root? */
+bool journal_holds(struct journal *journal, uint64_t size, const tree_hash root);
 void journal_clear(struct journal *journal);
 
 bool journal_begin(struct journal *journal, struct err *err);
 /* false: undecided; the journal must be opened anew on a new store. */
 bool journal_commit(struct journal *journal, struct err *err);
 void journal_rollback(struct journal *journal);
+/* A part of the transaction: what journal_back undoes, it undoes without the rest. false: the whole is gone. */
+struct journal_mark {
+    unsigned leaf_count;
+    uint64_t next_at;
+};
+bool journal_mark(struct journal *journal, struct journal_mark *mark, struct err *err);
+bool journal_keep(struct journal *journal, struct err *err);
+bool journal_back(struct journal *journal, const struct journal_mark *mark);
 struct journal_about {
     enum record_kind kind;
     const struct call_ref *call; /* NULL: none */

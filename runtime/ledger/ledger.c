@@ -13,7 +13,7 @@
 #include "runtime/reach.h"
 #include "sandbox/enter.h"
 
-enum { UNKNOWN_INTERVAL_S = 60, CHORES_S = 1, EXPIRE_S = 30 };
+enum { SLOW_S = 2, UNKNOWN_INTERVAL_S = 60, CHORES_S = 1, EXPIRE_S = 30 };
 
 struct ledger *ledger_of(struct role *role)
 {
@@ -32,7 +32,7 @@ static bool ledger_open(struct role *role, struct err *err)
     if (sodium_init() < 0) return err_set(err, ERR_INTERNAL, "libsodium does not start");
     if (role->given[GIVE_DATA] < 0) return err_set(err, ERR_INTERNAL, "the data folder was not given");
     if (!principals_open(&ledger->principals, err) || !setup_config(ledger, err) || !setup_registry(ledger, err) ||
-        !ledger_load(ledger, err))
+        !ledger_load_first(ledger, err))
         return false;
     if (checkpoint_continues(ledger) &&
         (!setup_first_start(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)))
@@ -70,7 +70,7 @@ static bool waits_for_commit(const struct ledger *ledger, uint64_t now)
     if (ledger->begin_count && (!ledger->keys_until || now >= ledger->keys_until)) return true;
     if (incidents_waiting()) return true;
     if (ledger->ready_count && !ledger->sealed) return true;
-    if (ledger->ready_count && ledger->spill.used < SPILL_SLOTS) return true;
+    if (ledger->ready_count && spill_has_room(&ledger->spill)) return true;
     return ledger->unknown.from && clock_wall() - ledger->unknown.from >= UNKNOWN_INTERVAL_S * CLOCK_S;
 }
 
@@ -101,10 +101,14 @@ static void commit_once(struct ledger *ledger, uint64_t now)
         settle(ledger, false, unknown, true, &err);
         return;
     }
+    if (begins && ledger->begin_count) room_check(ledger);
     bool durable = record_all(ledger, unknown, begins, &err);
+    if (clock_now() - now > SLOW_S * CLOCK_S)
+        log_event(LOG_LEVEL_WARNING, "log-slow", log_number("ms", (clock_now() - now) / CLOCK_MS));
     if (!durable) {
         journal_rollback(&ledger->journal);
         ledger->counters.commits_failed++;
+        err.kind = ERR_AUDIT; /* whichever file it was */
         ledger_seal(ledger, &err);
     }
     ledger->counters.batches++;
@@ -118,6 +122,7 @@ static void ledger_batch(struct role *role)
     struct ledger *ledger = ledger_of(role);
     uint64_t now = clock_now();
     bool any = false;
+    seal_if_broken(ledger);
     for (int i = 0; i < 4 && waits_for_commit(ledger, now) && (!ledger->sealed || i == 0); i++) {
         commit_once(ledger, now);
         any = true;
@@ -136,7 +141,7 @@ static void chores(struct ledger *ledger, uint64_t now)
     ledger->second_at = now + CHORES_S * CLOCK_S;
     room_check(ledger);
     if (ledger->keys_until) keys_first(ledger);
-    if (ledger->sealed) return;
+    if (ledger->sealed || !store_look(ledger->store, &err)) return; /* what breaks the store seals, in the next batch */
     store_idle(ledger->store);
     if (now < ledger->expire_at) return;
     ledger->expire_at = now + EXPIRE_S * CLOCK_S;
@@ -147,6 +152,7 @@ static uint64_t ledger_tick(struct role *role)
 {
     struct ledger *ledger = ledger_of(role);
     uint64_t now = clock_now();
+    if (ledger->ticked_at && now - ledger->ticked_at > SLOW_S * CLOCK_S) ledger->patient_until = now + CLOCK_S;
     chores(ledger, now);
     role_wake_at(role, recover_tick(ledger));
     role_wake_at(role, waits_tick(ledger));
@@ -155,6 +161,7 @@ static uint64_t ledger_tick(struct role *role)
     role_wake_at(role, principals_tick(role, &ledger->principals, now));
     ledger_batch(role);
     role_wake_at(role, checkpoint_tick(ledger));
+    ledger->ticked_at = clock_now();
     return ledger->keys_until ? now + CLOCK_S / 5 : ledger->second_at;
 }
 
@@ -167,9 +174,21 @@ static void record_freeze(struct ledger *ledger, bool on)
     struct err err = {0};
     record_init(&record);
     record_text(&record, "act", on ? "freeze" : "thaw");
-    if (ledger->sealed) return;
+    if (ledger->sealed) {
+        ledger->owed = on ? OWES_FREEZE : OWES_THAW;
+        return;
+    }
     if (journal_add_now(&ledger->journal, &(struct journal_about){.kind = RECORD_ADMIN}, &record, &index, &err)) return;
+    ledger->owed = on ? OWES_FREEZE : OWES_THAW;
     ledger_seal(ledger, &err);
+}
+
+void freeze_owed(struct ledger *ledger)
+{
+    bool on = ledger->owed == OWES_FREEZE;
+    if (ledger->owed == OWES_NOTHING) return;
+    ledger->owed = OWES_NOTHING;
+    record_freeze(ledger, on);
 }
 
 /* A freeze acts at once; that it is recorded when possible comes second. */

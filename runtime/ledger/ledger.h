@@ -68,6 +68,11 @@ struct ledger {
     bool sealed; /* the log cannot be written: nothing is admitted */
     char sealed_text[ERR_TEXT];
     uint64_t sealed_at, try_at; /* clock_wall, clock_now */
+    struct {
+        uint64_t size;
+        tree_hash root;
+    } kept;                     /* the log as it was durable when it was sealed: what comes back must begin so */
+    enum { OWES_NOTHING, OWES_FREEZE, OWES_THAW } owed; /* what was frozen or thawed while nothing could be written */
     uint64_t spilled;           /* outcomes in the spill file */
     bool spill_damaged;         /* some of them cannot be read any more: whose, nobody knows */
     bool short_of_room;         /* less free space than the reserve */
@@ -93,6 +98,9 @@ struct ledger {
     } counters;
     struct rotating rotating;
     uint64_t second_at, expire_at; /* clock_now: of the next chores */
+    /* clock_now: of the last tick; after a disk that held us up, what was said meanwhile still lies in the lines: until
+     * then nobody counts as silent */
+    uint64_t ticked_at, patient_until;
     uint64_t keys_until;           /* clock_now: BEGINs wait for the first workspace's keys, 0: they are there */
 };
 
@@ -101,6 +109,8 @@ extern const struct role_part ledger_part;
 struct ledger *ledger_of(struct role *role);
 /* Seals: from now on nothing is admitted until recovery succeeds. Safe to call twice. */
 void ledger_seal(struct ledger *ledger, const struct err *why);
+/* Records what was frozen or thawed while the log was sealed. */
+void freeze_owed(struct ledger *ledger);
 /* May something be admitted now? ERR_AUDIT tells why not. */
 bool ledger_open_for_business(struct ledger *ledger, struct err *err);
 
@@ -128,6 +138,7 @@ void outcomes_done(struct ledger *ledger, bool durable, const struct err *why);
 
 /* outcome.c: class × sent out of what front, broker and runner said. */
 void outcome_join(struct running *run);
+uint64_t outcome_duration(const struct running *run); /* µs */
 bool outcome_write(struct ledger *ledger, struct running *run, bool spilled, struct err *err);
 
 /* reports.c: system calls that workers were refused. */
@@ -173,7 +184,11 @@ bool checkpoint_open(struct ledger *ledger, struct err *err);
 bool checkpoint_continues(struct ledger *ledger);
 
 /* recover.c */
-bool ledger_load(struct ledger *ledger, struct err *err); /* databases, journal, spill */
+/* Databases, journal, spill. fresh: what is missing is made. */
+bool ledger_load(struct ledger *ledger, bool fresh, struct err *err);
+bool ledger_load_first(struct ledger *ledger, struct err *err);
+/* Seals when the store is broken and nobody said so yet. */
+void seal_if_broken(struct ledger *ledger);
 bool spill_replay(struct ledger *ledger, struct err *err);
 uint64_t recover_tick(struct ledger *ledger);
 void room_check(struct ledger *ledger);

@@ -79,6 +79,13 @@ static int64_t bounded(uint64_t value)
     return value > INT64_MAX ? INT64_MAX : (int64_t)value;
 }
 
+uint64_t outcome_duration(const struct running *run)
+{
+    uint64_t now = clock_now();
+    if (run->duration_us) return run->duration_us;
+    return now > run->call.started ? (now - run->call.started) / 1000 : 0;
+}
+
 static void add_worker(struct record *record, const struct msg_worker_ended *worker)
 {
     record_int(record, "exit", worker->exit_code);
@@ -127,8 +134,7 @@ static void describe(struct record *record, const struct running *run, bool kept
     if (call->retry_after) record_int(record, "retry_after", call->retry_after);
     if (run->front_class) record_text(record, "front_class", class_name(run->front_class));
     if (spilled) record_int(record, "spilled", 1);
-    uint64_t now = clock_now();
-    record_int(record, "duration_us", now > call->started ? bounded((now - call->started) / 1000) : 0);
+    record_int(record, "duration_us", bounded(outcome_duration(run)));
     add_gate(record, run);
     add_reply(record, run);
     if (run->has_worker) add_worker(record, &run->worker);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fail closed: sealing when the log cannot be written, and the way back without a restart. After a failed commit the
- * connection is never used again: it is closed, opened anew, and the log looked at as it is on disk. */
+/* Fail closed: sealing when the log cannot be written, and the way back without a restart. After an error the store is
+ * never used again: it is closed, opened anew, and the log looked at as it is. What is read back may be in memory only
+ * (Linux drops pages that it could not write), so all of it is written once more before anything is admitted. */
 #include <string.h>
 #include <sys/statfs.h>
 
@@ -8,12 +9,22 @@
 #include "base/log.h"
 #include "ledger.h"
 
-enum { RETRY_MS = 500 };
+enum { RETRY_MS = 500, OUTCOME_ROOM = 48 * 1024 }; /* pages that one outcome may touch, in log and database */
+
+/* What the administrator wants to be left, and no less than the outcomes of all that runs need, and a tenth. */
+static uint64_t reserve(const struct ledger *ledger)
+{
+    uint64_t running = (uint64_t)(ledger->calls.count + ledger->begin_count) * OUTCOME_ROOM;
+    running += running / 10;
+    return running > ledger->limits.reserve_bytes ? running : ledger->limits.reserve_bytes;
+}
 
 void ledger_seal(struct ledger *ledger, const struct err *why)
 {
     if (!ledger->sealed) {
         ledger->sealed_at = clock_wall();
+        ledger->kept.size = ledger->journal.tree.size;
+        tree_root(&ledger->journal.tree, ledger->kept.root);
         log_failure("sealed", why);
     }
     ledger->sealed = true;
@@ -22,13 +33,20 @@ void ledger_seal(struct ledger *ledger, const struct err *why)
     role_wake_at(ledger->role, ledger->try_at);
 }
 
+/* Errors of the disk break the store wherever they are met: in a query, in a quiet moment's chores. */
+void seal_if_broken(struct ledger *ledger)
+{
+    struct err err = {0};
+    if (!ledger->sealed && ledger->store && store_broken(ledger->store, &err)) ledger_seal(ledger, &err);
+}
+
 bool ledger_open_for_business(struct ledger *ledger, struct err *err)
 {
     if (ledger->sealed)
         return err_set(err, ERR_AUDIT, "nothing runs until the log can be written again: %s", ledger->sealed_text);
     if (ledger->short_of_room)
         return err_set(err, ERR_AUDIT, "nothing runs until there is disk space again: fewer than %llu MiB are free",
-                       (unsigned long long)(ledger->limits.reserve_bytes >> 20));
+                       (unsigned long long)(reserve(ledger) >> 20));
     if (ledger->rotating.trouble[0])
         return err_set(err, ERR_UNAVAILABLE, "nothing runs with these keys: %s", ledger->rotating.trouble);
     return true;
@@ -41,24 +59,34 @@ void room_check(struct ledger *ledger)
     if (fstatfs(ledger->role->given[GIVE_DATA], &room) != 0) return;
     uint64_t left = (uint64_t)room.f_bavail * (uint64_t)room.f_bsize;
     bool was = ledger->short_of_room;
-    ledger->short_of_room = left < ledger->limits.reserve_bytes;
+    ledger->short_of_room = left < reserve(ledger);
     if (ledger->short_of_room != was)
         log_event(LOG_LEVEL_WARNING, was ? "disk-room-again" : "disk-nearly-full", log_number("free_bytes", left));
 }
 
 /* ── opening and opening again ─────────────────────────────────────────────────────────────────────── */
 
-bool ledger_load(struct ledger *ledger, struct err *err)
+bool ledger_load(struct ledger *ledger, bool fresh, struct err *err)
 {
     struct store *store = NULL;
     journal_clear(&ledger->journal);
     store_close(ledger->store);
     ledger->store = NULL;
     spill_close(&ledger->spill);
-    if (!store_open(ledger->role->given[GIVE_DATA], &store, err)) return false;
+    if (!store_open(ledger->role->given[GIVE_DATA], fresh, &store, err)) return false;
     ledger->store = store;
     return journal_open(&ledger->journal, store, ledger->role->start.minimum_isolation, err) &&
            spill_open(&ledger->spill, ledger->role->given[GIVE_DATA], err) && checkpoint_open(ledger, err);
+}
+
+/* The start: what an earlier process left behind may be in memory only, too. A reader is no reason not to start. */
+bool ledger_load_first(struct ledger *ledger, struct err *err)
+{
+    if (!ledger_load(ledger, true, err)) return false;
+    if (store_settle(ledger->store, err)) return true;
+    if (err->kind != ERR_BUSY) return false;
+    *err = (struct err){0};
+    return true;
 }
 
 struct replaying {
@@ -81,6 +109,7 @@ static void unspill(struct running *run, const struct spilled *one)
     run->worker = one->worker;
     run->tried_count = one->worker.report_count;
     memcpy(run->tried, one->worker.reports, sizeof run->tried);
+    run->duration_us = one->duration_us;
     run->end.log_lines = one->log_lines;
     run->end.reply_size = one->reply_size;
     memcpy(run->end.reply_digest, one->reply_digest, HASH_BYTES);
@@ -134,13 +163,29 @@ bool spill_replay(struct ledger *ledger, struct err *err)
     return spill_empty(&ledger->spill, err);
 }
 
+/* The log that was written until now, and nothing older or other in its place. */
+static bool check_same(struct ledger *ledger, struct err *err)
+{
+    if (journal_holds(&ledger->journal, ledger->kept.size, ledger->kept.root)) return true;
+    return err_set(err, ERR_AUDIT,
+                   "data/audit.db is not the log that was written until now: it has %llu entries, and %llu were written. "
+                   "Put back the newest copy of it",
+                   (unsigned long long)ledger->journal.tree.size, (unsigned long long)ledger->kept.size);
+}
+
 static bool recover(struct ledger *ledger, struct err *err)
 {
-    if (!ledger_load(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)) return false;
+    if (ledger->store && store_gone(ledger->store, err)) return false; /* what is open may be the only copy */
+    if (!ledger_load(ledger, false, err) || !check_same(ledger, err) || !store_settle(ledger->store, err) ||
+        !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)) {
+        if (ledger->store) store_break(ledger->store, err); /* closed as it is: what is wrong with it may be mended outside */
+        return false;
+    }
     checkpoint_forget(ledger);
     ledger->sealed = false;
     ledger->spilled = 0;
     log_event(LOG_LEVEL_INFO, "unsealed", log_number("entries", ledger->journal.tree.size));
+    freeze_owed(ledger);
     return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -41,15 +42,46 @@ static int read_slot(const struct spill *spill, unsigned number, struct slot *sl
     return slot->length == sizeof slot->body && slot->check == check_of(slot) ? 1 : -1;
 }
 
+/* Zeros are written, not only reserved: a file system that keeps unwritten blocks apart needs room to turn them into
+ * written ones, and that is when there is none. */
+static bool make_room(int fd, off_t from, struct err *err)
+{
+    static const char zeros[SLOT_BYTES];
+    for (off_t at = from; at < (off_t)SPILL_SLOTS * SLOT_BYTES; at += SLOT_BYTES)
+        if (pwrite(fd, zeros, sizeof zeros, at) != (ssize_t)sizeof zeros)
+            return err_sys(err, ERR_AUDIT, "there is no room for data/audit.spill (%d KiB): free some disk space",
+                           SPILL_SLOTS * SLOT_BYTES / 1024);
+    return true;
+}
+
+/* Every block is there: the file is as long as it gets, and has no holes. */
+static bool whole(int fd, struct stat *status)
+{
+    off_t bytes = (off_t)SPILL_SLOTS * SLOT_BYTES;
+    return fstat(fd, status) == 0 && status->st_size >= bytes && (off_t)status->st_blocks * 512 >= bytes;
+}
+
+static bool open_file(int folder, int *out, struct err *err)
+{
+    struct stat status = {0};
+    FD_AUTO fd = openat(folder, "audit.spill", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return err_sys(err, ERR_AUDIT, "data/audit.spill cannot be opened");
+    if (!whole(fd, &status)) {
+        off_t from = status.st_size - status.st_size % SLOT_BYTES;
+        if (posix_fallocate(fd, 0, (off_t)SPILL_SLOTS * SLOT_BYTES) != 0 || fstat(fd, &status) < 0)
+            return err_set(err, ERR_AUDIT, "there is no room for data/audit.spill (%d KiB): free some disk space",
+                           SPILL_SLOTS * SLOT_BYTES / 1024);
+        if (!make_room(fd, from, err)) return false;
+        if (fsync(fd) < 0 || fsync(folder) < 0) return err_sys(err, ERR_AUDIT, "data/audit.spill cannot be made");
+    }
+    *out = take_fd(&fd);
+    return true;
+}
+
 bool spill_open(struct spill *spill, int folder, struct err *err)
 {
     *spill = (struct spill){.fd = -1};
-    FD_AUTO fd = openat(folder, "audit.spill", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return err_sys(err, ERR_AUDIT, "data/audit.spill cannot be opened");
-    if (posix_fallocate(fd, 0, (off_t)SPILL_SLOTS * SLOT_BYTES) != 0)
-        return err_set(err, ERR_AUDIT, "there is no room for data/audit.spill (%d KiB): free some disk space",
-                       SPILL_SLOTS * SLOT_BYTES / 1024);
-    spill->fd = take_fd(&fd);
+    if (!open_file(folder, &spill->fd, err)) return false;
     for (unsigned i = 0; i < SPILL_SLOTS; i++) {
         struct slot slot;
         int got = read_slot(spill, i, &slot);
@@ -66,18 +98,33 @@ void spill_close(struct spill *spill)
     spill->fd = -1;
 }
 
+bool spill_has_room(const struct spill *spill)
+{
+    return spill->fd >= 0 && spill->used < SPILL_SLOTS;
+}
+
+/* What went wrong once is not tried again through the same descriptor: a second fdatasync may lie. */
+static bool give_up(struct spill *spill, struct err *err)
+{
+    err_sys(err, ERR_AUDIT, "data/audit.spill cannot be written");
+    spill_close(spill);
+    return false;
+}
+
 bool spill_add(struct spill *spill, const struct spilled *one, struct err *err)
 {
+    struct stat status;
     struct slot slot;
     memset(&slot, 0, sizeof slot);
     slot.length = sizeof slot.body;
     slot.sequence = spill->sequence;
     slot.body = *one;
     slot.check = check_of(&slot);
-    if (spill->used == SPILL_SLOTS) return err_set(err, ERR_AUDIT, "data/audit.spill is full");
-    if (pwrite(spill->fd, &slot, sizeof slot, (off_t)spill->used * SLOT_BYTES) != (ssize_t)sizeof slot ||
+    if (!spill_has_room(spill)) return err_set(err, ERR_AUDIT, "data/audit.spill is full or cannot be used");
+    if (fstat(spill->fd, &status) < 0 || status.st_nlink == 0 ||
+        pwrite(spill->fd, &slot, sizeof slot, (off_t)spill->used * SLOT_BYTES) != (ssize_t)sizeof slot ||
         fdatasync(spill->fd) < 0)
-        return err_sys(err, ERR_AUDIT, "data/audit.spill cannot be written");
+        return give_up(spill, err);
     spill->used++;
     spill->sequence++;
     return true;
@@ -100,8 +147,8 @@ bool spill_empty(struct spill *spill, struct err *err)
     static const char zeros[SLOT_BYTES];
     for (unsigned i = 0; i < spill->used; i++)
         if (pwrite(spill->fd, zeros, sizeof zeros, (off_t)i * SLOT_BYTES) != (ssize_t)sizeof zeros)
-            return err_sys(err, ERR_AUDIT, "data/audit.spill cannot be emptied");
-    if (spill->used && fdatasync(spill->fd) < 0) return err_sys(err, ERR_AUDIT, "data/audit.spill cannot be emptied");
+            return give_up(spill, err);
+    if (spill->used && fdatasync(spill->fd) < 0) return give_up(spill, err);
     spill->used = 0;
     return true;
 }

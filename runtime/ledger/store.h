@@ -17,16 +17,33 @@
 struct store;
 enum store_db { STORE_AUDIT, STORE_STATE, STORE_VAULT, STORE_DBS };
 
-/* folder: the data folder's descriptor, which stays the caller's and open. Makes what is missing at the first start. */
-bool store_open(int folder, struct store **out, struct err *err);
+/* folder: the data folder's descriptor, which stays the caller's and open. fresh: makes what is missing. */
+bool store_open(int folder, bool fresh, struct store **out, struct err *err);
 void store_close(struct store *store);
 /* For quiet moments: moves the write-ahead log into the database once it is long. */
 void store_idle(struct store *store);
+
+/* After an error of the disk, or when a file is not the one that was opened any more, a store is broken: every function
+ * but store_close fails. true: it is, err says why. */
+bool store_broken(const struct store *store, struct err *err);
+/* Breaks it for this reason; the first one stands. */
+void store_break(struct store *store, const struct err *err);
+/* Looks whether the files are still there, the same ones, and no shorter. false: broken. */
+bool store_look(struct store *store, struct err *err);
+/* Is one of the files not there at all? Then what is open may be the only copy: it is not to be closed. */
+bool store_gone(const struct store *store, struct err *err);
+/* Writes all that is committed into the databases themselves and begins new write-ahead logs: after an error the pages
+ * that are read back may be in memory only. ERR_BUSY: somebody else reads just now. */
+bool store_settle(struct store *store, struct err *err);
 
 /* One transaction on the log's database. After a false from store_commit it is undecided: close, open, look. */
 bool store_begin(struct store *store, struct err *err);
 bool store_commit(struct store *store, struct err *err);
 void store_rollback(struct store *store);
+/* A part of the transaction that can be undone alone. store_back: false = the whole transaction is gone. */
+bool store_mark(struct store *store, struct err *err);
+bool store_keep(struct store *store, struct err *err);
+bool store_back(struct store *store);
 /* Small values. value is "" when there is none. */
 bool store_meta(struct store *store, enum store_db db, const char *key, struct buf *value, struct err *err);
 bool store_meta_set(struct store *store, enum store_db db, const char *key, const char *value, struct err *err);

@@ -28,7 +28,7 @@ static int note_wal(void *context, sqlite3 *db, const char *name, int pages)
 {
     struct store *store = context;
     for (int i = 0; i < STORE_DBS; i++)
-        if (store->db[i] == db) store->wal_pages[i] = pages;
+        if (store->db[i] == db) store->wal_pages[i] = store->wal_now[i] = pages;
     return SQLITE_OK;
 }
 
@@ -69,14 +69,16 @@ static bool create(struct store *store, enum store_db db, struct err *err)
            store_exec(store, db, numbers, err) && store_exec(store, db, "COMMIT", err);
 }
 
-static bool check_schema(struct store *store, enum store_db db, struct err *err)
+static bool check_schema(struct store *store, enum store_db db, bool fresh, struct err *err)
 {
     int64_t application = 0, version = 0, tables = 0;
     if (!get_number(store, db, "PRAGMA application_id", &application, err) ||
         !get_number(store, db, "PRAGMA user_version", &version, err) ||
         !get_number(store, db, "SELECT count(*) FROM sqlite_schema", &tables, err))
         return false;
-    if (tables == 0 && application == 0) return create(store, db, err);
+    if (tables == 0 && application == 0 && fresh) return create(store, db, err);
+    if (tables == 0 && application == 0)
+        return err_set(err, ERR_STATE, "data/%s is empty: put back a good copy", files[db].name);
     if (application != files[db].application)
         return err_set(err, ERR_STATE, "data/%s is not a database of Caisson's: move it away or put back the right one",
                        files[db].name);
@@ -86,12 +88,13 @@ static bool check_schema(struct store *store, enum store_db db, struct err *err)
     return true;
 }
 
-static bool open_one(struct store *store, enum store_db db, struct err *err)
+static bool open_one(struct store *store, enum store_db db, bool fresh, struct err *err)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    if (fresh) flags |= SQLITE_OPEN_CREATE;
     if (sqlite3_open_v2(files[db].path, &store->db[db], flags, "unix") != SQLITE_OK)
         return store_failed(store, db, err);
-    return configure(store, db, err) && check_schema(store, db, err);
+    return configure(store, db, err) && check_schema(store, db, fresh, err);
 }
 
 /* A log without the rest, or the rest without a log, is a file that somebody lost: never start afresh beside it. */
@@ -112,13 +115,14 @@ static bool check_together(struct store *store, struct err *err)
     return true;
 }
 
-bool store_open(int folder, struct store **out, struct err *err)
+bool store_open(int folder, bool fresh, struct store **out, struct err *err)
 {
     struct store *store = calloc(1, sizeof *store);
     if (!store) return err_set(err, ERR_BUSY, "there is no memory for the databases");
     bool ok = store_files_use(folder, err);
-    for (int db = 0; ok && db < STORE_DBS; db++) ok = open_one(store, (enum store_db)db, err);
-    if (!ok || !check_together(store, err)) {
+    for (int db = 0; ok && db < STORE_DBS; db++) ok = open_one(store, (enum store_db)db, fresh, err);
+    if (!ok || !check_together(store, err) || !store_look(store, err)) {
+        store_break(store, err);
         store_close(store);
         return false;
     }
@@ -126,9 +130,12 @@ bool store_open(int folder, struct store **out, struct err *err)
     return true;
 }
 
+/* One that is broken is left as it is: closing would write into the database what cannot be trusted. */
 void store_close(struct store *store)
 {
     if (!store) return;
+    for (int db = 0; store->broken.kind != ERR_NONE && db < STORE_DBS; db++)
+        if (store->db[db]) sqlite3_db_config(store->db[db], SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     for (int i = 0; i < STORE_STATEMENTS; i++) sqlite3_finalize(store->prepared[i]);
     for (int db = 0; db < STORE_DBS; db++) sqlite3_close(store->db[db]);
     free(store);
@@ -139,10 +146,12 @@ void store_idle(struct store *store)
     for (int db = 0; db < STORE_DBS; db++) {
         if (store->wal_pages[db] < WAL_QUIET) continue;
         int how = store->wal_pages[db] > WAL_LONG ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+        struct err err = {0};
         sqlite3_busy_timeout(store->db[db], 0);
-        sqlite3_wal_checkpoint_v2(store->db[db], NULL, how, NULL, NULL);
+        int code = sqlite3_wal_checkpoint_v2(store->db[db], NULL, how, NULL, NULL);
         sqlite3_busy_timeout(store->db[db], BUSY_MS);
         store->wal_pages[db] = 0;
+        if (store_breaks(code)) store_failed(store, (enum store_db)db, &err);
     }
 }
 
@@ -156,19 +165,22 @@ static bool simple(struct store *store, struct query *query, struct err *err)
 bool store_begin(struct store *store, struct err *err)
 {
     static struct query query = {STORE_AUDIT, "BEGIN IMMEDIATE", 0};
-    return simple(store, &query, err);
+    return store_look_log(store, err) && simple(store, &query, err);
 }
 
 bool store_commit(struct store *store, struct err *err)
 {
     static struct query query = {STORE_AUDIT, "COMMIT", 0};
-    return simple(store, &query, err);
+    if (simple(store, &query, err)) return store_look_log(store, err);
+    store_break(store, err); /* it may be there and it may not */
+    return false;
 }
 
 void store_rollback(struct store *store)
 {
     static struct query query = {STORE_AUDIT, "ROLLBACK", 0};
     struct err ignored;
+    if (store_broken(store, &ignored)) return; /* closing it undoes it */
     if (!sqlite3_get_autocommit(store->db[STORE_AUDIT])) simple(store, &query, &ignored);
 }
 

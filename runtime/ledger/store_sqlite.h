@@ -3,15 +3,26 @@
 #pragma once
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "store.h"
 
 enum { STORE_STATEMENTS = 160, STORE_CACHE = 64 };
 
+/* A file as it was when it was looked at last. inode 0: not yet. */
+struct seen_file {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+};
+
 struct store {
     sqlite3 *db[STORE_DBS];
     sqlite3_stmt *prepared[STORE_STATEMENTS];
-    int wal_pages[STORE_DBS];
+    int wal_pages[STORE_DBS], wal_now[STORE_DBS]; /* since the last checkpoint was tried; as the last commit left it */
+    unsigned cuts; /* store_files_cut() when wal_now was known to hold */
+    struct seen_file seen[STORE_DBS], seen_wal[STORE_DBS];
+    struct err broken; /* kind ERR_NONE: usable */
     /* Workspaces and their keys are asked for at every call, and nobody else writes them. */
     struct store_workspace workspaces[STORE_CACHE];
     struct {
@@ -47,6 +58,10 @@ bool column_buf(sqlite3_stmt *row, int column, struct buf *buf, struct err *err)
 /* Sets err from the connection's state; always false. */
 bool store_failed(struct store *store, enum store_db db, struct err *err);
 bool store_exec(struct store *store, enum store_db db, const char *sql, struct err *err);
+/* Does this result code of SQLite's break the store? */
+bool store_breaks(int code);
+/* Is the log's database still the file that was opened, and no shorter? Breaks the store when it is not. */
+bool store_look_log(struct store *store, struct err *err);
 
 /* A transaction of vault.db. ok: did everything in it work? What did not is rolled back. */
 bool vault_begin(struct store *store, struct err *err);
@@ -56,3 +71,7 @@ bool vault_commit(struct store *store, bool ok, struct err *err);
  * STORE_PREFIX mean that folder, for this process. */
 #define STORE_PREFIX "/caisson-data"
 bool store_files_use(int folder, struct err *err);
+/* How often SQLite itself has made a file shorter. */
+unsigned store_files_cut(void);
+/* fstatat(2) of a name in it. */
+int store_file_stat(const char *name, struct stat *found);

@@ -57,6 +57,24 @@ static int led_unlink(const char *path)
     return unlinkat(folder, rest, 0);
 }
 
+static unsigned cuts;
+
+static int led_truncate(int fd, off_t size)
+{
+    cuts++;
+    return ftruncate(fd, size);
+}
+
+unsigned store_files_cut(void)
+{
+    return cuts;
+}
+
+int store_file_stat(const char *name, struct stat *found)
+{
+    return fstatat(data_folder, name, found, AT_SYMLINK_NOFOLLOW);
+}
+
 static ssize_t led_readlink(const char *path, char *text, size_t size)
 {
     const char *rest;
@@ -86,6 +104,7 @@ bool store_files_use(int folder, struct err *err)
         {"lstat", (sqlite3_syscall_ptr)led_lstat},
         {"unlink", (sqlite3_syscall_ptr)led_unlink},
         {"readlink", (sqlite3_syscall_ptr)led_readlink},
+        {"ftruncate", (sqlite3_syscall_ptr)led_truncate},
         {"openDirectory", (sqlite3_syscall_ptr)led_directory},
     };
     sqlite3_vfs *vfs = sqlite3_vfs_find("unix");

@@ -8,9 +8,9 @@
 
 static const char *const file_names[STORE_DBS] = {"audit.db", "state.db", "vault.db"};
 
-bool store_failed(struct store *store, enum store_db db, struct err *err)
+static bool describe(struct store *store, enum store_db db, int code, struct err *err)
 {
-    int code = sqlite3_extended_errcode(store->db[db]), plain = code & 0xff;
+    int plain = code & 0xff;
     enum err_kind kind = db == STORE_AUDIT ? ERR_AUDIT : ERR_IO;
     if (plain == SQLITE_CORRUPT || plain == SQLITE_NOTADB)
         return err_set(err, kind,
@@ -20,6 +20,14 @@ bool store_failed(struct store *store, enum store_db db, struct err *err)
     if (plain == SQLITE_FULL || (plain == SQLITE_IOERR && (cause == ENOSPC || cause == EDQUOT)))
         return err_set(err, kind, "data/%s cannot be written, the disk is full: make room", file_names[db]);
     return err_set(err, kind, "data/%s cannot be used now (%s)", file_names[db], sqlite3_errstr(code));
+}
+
+bool store_failed(struct store *store, enum store_db db, struct err *err)
+{
+    int code = sqlite3_extended_errcode(store->db[db]);
+    describe(store, db, code, err);
+    if (store_breaks(code)) store_break(store, err);
+    return false;
 }
 
 bool store_exec(struct store *store, enum store_db db, const char *sql, struct err *err)
@@ -32,6 +40,7 @@ bool store_exec(struct store *store, enum store_db db, const char *sql, struct e
 static sqlite3_stmt *prepared(struct store *store, struct query *query, struct err *err)
 {
     static unsigned slots;
+    if (store_broken(store, err)) return NULL;
     if (!query->slot) {
         if (slots + 1 == STORE_STATEMENTS) return err_set(err, ERR_INTERNAL, "too many statements"), NULL;
         query->slot = ++slots;

@@ -196,6 +196,7 @@ bool caller_resolve(struct ledger *ledger, const struct who *who, enum role_id o
         if (!caller->peer) return nobody(err);
         snprintf(caller->name, sizeof caller->name, "uid:%u", caller->peer->uid);
     } else if (who->kind == WHO_TOKEN) {
+        if (!ledger->store) return err_set(err, ERR_AUDIT, "the databases cannot be used now");
         if (!store_token_hashed(ledger->store, who->token, &caller->token, &found, err)) return false;
         uint64_t now = clock_wall();
         if (!found || caller->token.revoked || (caller->token.expires && caller->token.expires <= now))

@@ -31,6 +31,7 @@ typedef void play_worker(const struct worker_ends *);
 struct play_script {
     uint32_t begin_kind; /* 0: begun */
     char begin_text[128];
+    bool silent;       /* BEGIN and HEALTH get no answer */
     bool echo_refusal; /* answer a refusing BEGIN with its own kind */
     bool replay;
     uint32_t replay_class, replay_sent, replay_status;

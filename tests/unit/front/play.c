@@ -77,6 +77,7 @@ static void on_begin(const struct asked *asked)
     size_t length = 0;
     memcpy(&play->begin, asked->body, sizeof play->begin);
     play->begins++;
+    if (script->silent) return;
     fill_call(&begun.call);
     memcpy(begun.workspace_key, play->workspace_public, 32);
     begun.status.kind = script->begin_kind;
@@ -128,6 +129,7 @@ static void on_query(const struct asked *asked)
     memcpy(play->query_text, asked->body + sizeof play->query, play->query.length);
     play->query_text[play->query.length] = '\0';
     play->query_type = asked->head.type;
+    if (play->script.silent) return;
     body.status.kind = play->script.query_kind;
     answer(asked, MSG_JSON_ANSWER, &body, sizeof body, text, strlen(text));
 }

@@ -226,6 +226,27 @@ static void test_unrecorded(void **state)
     http_got_clear(&got);
 }
 
+/* It waits for its disk: that is said for it, and it is told until when its answer counts. */
+static void test_ledger_stalls(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        play_script(&play, &(struct play_script){.silent = true});
+        struct http_got got = post(GOOD);
+        expect_problem(&got, 503, "audit-unavailable");
+        assert_non_null(strstr(got.headers, "Retry-After: "));
+        http_got_clear(&got);
+        assert_int_not_equal(play.begin.answer_by, 0);
+    }
+    struct http_got got = play_http(&play, &(struct http_ask){.path = "/v1/health"});
+    assert_int_equal(got.status, 503);
+    assert_string_equal(json_text(got.json, "status"), "sealed");
+    http_got_clear(&got);
+    play_script(&play, &(struct play_script){0});
+    got = post(GOOD);
+    assert_int_equal(got.status, 200);
+    http_got_clear(&got);
+}
+
 static void test_ledger_away(void **state)
 {
     play_script(&play, &(struct play_script){0});
@@ -270,7 +291,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_end_is_repeated),
         cmocka_unit_test(test_ledger_has_the_last_word),
         cmocka_unit_test(test_unrecorded),
-        cmocka_unit_test(test_ledger_away),
+        cmocka_unit_test(test_ledger_stalls), cmocka_unit_test(test_ledger_away),
     };
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) return 2;

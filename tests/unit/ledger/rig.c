@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ledger as a process, and everyone around it played by the test. */
 #include "rig.h"
+#include "shim.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -275,9 +276,11 @@ static void spawn(struct rig *rig)
     int ends[2];
     struct err err;
     assert_true(wire_pair(ends, &err));
+    if (rig->shim) shim_before(rig->shim);
     rig->pid = fork();
     assert_true(rig->pid >= 0);
     if (rig->pid == 0) {
+        if (rig->shim) shim_inside(rig->shim);
         if (ends[1] == 3)
             fcntl(3, F_SETFD, 0);
         else
@@ -289,6 +292,7 @@ static void spawn(struct rig *rig)
     }
     close(ends[1]);
     rig->control = ends[0];
+    if (rig->shim) shim_outside(rig->shim, rig->pid);
 }
 
 void rig_replace(struct rig *rig, enum role_id peer)

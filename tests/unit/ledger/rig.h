@@ -19,6 +19,7 @@
 
 enum { RIG_FRONTS = 32, PATIENCE_S = 20 };
 
+struct shim;
 struct rig {
     pid_t pid;
     char path[64];
@@ -33,6 +34,7 @@ struct rig {
     int peers[2]; /* kept ends of the shown connections */
     int door;     /* listens: what is accepted on it is a caller's connection */
 
+    struct shim *shim;    /* NULL, or what stands between the ledger and its disk */
     bool mute_vault;      /* the vault answers nothing */
     struct key_mark now, next; /* the master keys that the vault holds */
     unsigned rewrapped;   /* keys that it wrapped anew */
