@@ -1,0 +1,88 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The log cannot be written for a while (a limit on the size of files stands for the disk): as root and as an ordinary user,
+nothing runs that is not recorded, what ran is recorded later, and all goes on by itself."""
+import os
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
+from accounts import UNAVAILABLE, Load, accounted  # noqa: E402
+from daemon import BUILD, SOURCE, Daemon, eventually, run  # noqa: E402
+
+BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
+
+
+class Limited(Daemon):
+    def __enter__(self):
+        super().__enter__()
+        self.answers = []
+        self.start()
+        self.enable("hello")
+        self.enable("bad", "--as", "bad", "--egress", "none", files=BAD)
+        return self
+
+    def greet(self):
+        answer = self.call("hello", "greet", {"name": "Ada"})
+        self.answers.append(answer)
+        return answer
+
+    def limit(self, size):
+        """By the ledger's own user: root may lack the capability to do it for others."""
+        ledger = self.role("ledger")
+        with open(f"/proc/{ledger}/status", encoding="ascii") as status:
+            ids = dict(line.split(":", 1) for line in status)
+        uid, gid = ids["Uid"].split()[0], ids["Gid"].split()[0]
+        become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"] if int(uid) != os.getuid() else []
+        subprocess.run([*become, "prlimit", f"--pid={ledger}", f"--fsize={size}:unlimited"], check=True)
+
+    def status_now(self):
+        return self.http("GET", "/v1/health").json["status"]
+
+    def vkey(self):
+        return self.cli("audit", "vkey").stdout.strip()
+
+
+def test_calls_stop_and_go_on():
+    with Limited() as daemon:
+        vkey = daemon.vkey()
+        with Load(daemon) as load:
+            eventually("calls run", lambda: load.count(200) > 20)
+            daemon.limit(8192)
+            eventually("it is sealed", lambda: daemon.status_now() == "sealed")
+            assert daemon.greet().json["type"] == UNAVAILABLE
+            daemon.cli("audit", "verify")
+            daemon.limit("unlimited")
+            before = load.count(200)
+            eventually("calls run again", lambda: load.count(200) > before + 20)
+        daemon.cli("audit", "verify", "--full")
+        daemon.stop()
+        found = accounted(daemon.home, vkey, daemon.answers)
+        assert found.counts["recover"] >= 1, found.counts
+
+
+def test_executed_but_not_recorded():
+    """The call ran, and its caller is told so with its id; the record follows, and only once."""
+    with Limited() as daemon:
+        vkey, ended = daemon.vkey(), []
+        call = threading.Thread(target=lambda: ended.append(daemon.call("bad", "sleep", {}, timeout_ms=1000)))
+        call.start()
+        eventually("the call runs", lambda: daemon.http("GET", "/v1/calls?class=running").json["calls"])
+        daemon.limit(8192)
+        call.join()
+        answer = ended[0]
+        assert answer.status == 500 and answer.json["type"].endswith("executed-unrecorded"), answer
+        daemon.limit("unlimited")
+        eventually("calls run again", lambda: daemon.greet().status == 200)
+        daemon.cli("audit", "verify", "--full")
+        daemon.stop()
+        found = accounted(daemon.home, vkey, daemon.answers)
+        outcome = found.calls[answer.json["call_id"], 1]["outcome"]
+        assert outcome["class"] == "timeout" and outcome["spilled"] == 1 and outcome["duration_us"] < 10_000_000, outcome
+        recovers = [body for body in found.all_bodies() if body["kind"] == "recover"]
+        assert [body["spilled"] for body in recovers] == [1] and recovers[0]["sealed_until"] > recovers[0]["sealed_from"], recovers
+
+
+if __name__ == "__main__":
+    run([case for name, case in list(globals().items()) if name.startswith("test_")])
