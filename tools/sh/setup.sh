@@ -40,6 +40,7 @@ cmd:abidiff abigail-tools
 cmd:promtool prometheus
 cmd:setpriv util-linux
 cmd:git git
+cmd:age age
 cmd:go golang-go
 file:/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go golang-golang-x-mod-dev
 '
