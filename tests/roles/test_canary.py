@@ -59,6 +59,23 @@ def watched():
     return {name: daemon.role(name) for name in ("front", "desk", "ledger", "broker")}
 
 
+def unreadable(pid):
+    """Bytes of a process that not even root may read: secret memory."""
+    count = 0
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            span, rights = line.split()[:2]
+            start, end = (int(number, 16) for number in span.split("-"))
+            if not rights.startswith("r") or "[v" in line:
+                continue
+            try:
+                memory.seek(start)
+                memory.read(1)
+            except OSError:
+                count += end - start
+    return count
+
+
 def process_texts():
     for pid in daemon.family():
         for part in ("cmdline", "environ"):
@@ -109,6 +126,27 @@ def test_nowhere_during_and_after_calls():
         seen += [f"memory of the {name}, afterwards" for name, pid in watched().items() if memory_has_canary(pid)]
     assert not any(shape_in(body) is not None for body in answers), "an answer holds it"
     assert not seen, sorted(set(seen))
+
+
+def test_the_vault_forgets():
+    """Between calls the vault holds no field in the clear. What it cannot hide, its public key, the same search finds: so
+    it does search there; and where the kernel has secret memory, some of the vault is closed even to root."""
+    if os.geteuid() != 0:
+        return  # only root may look
+    vault = daemon.role("vault")
+    with open(os.path.join(daemon.home, "keys/vault.pub"), encoding="ascii") as text:
+        public = bytes.fromhex(dict(line.split() for line in text if " " in line)["submission-key"])
+    for _ in range(5):
+        assert daemon.call("bad", "talk", {"text": "working"}, credential="canary").status == 200
+        assert not memory_has_canary(vault), "a field of a call that is over"
+    SHAPES.append(public)
+    try:
+        assert memory_has_canary(vault), "the search does not search the vault"
+    finally:
+        SHAPES.remove(public)
+    with open(daemon.log, encoding="utf-8") as log:
+        secret = '"memory":"memfd_secret"' in log.read()
+    assert bool(unreadable(vault)) == secret, "the vault's log says otherwise"
 
 
 def test_not_in_administration_answers():
