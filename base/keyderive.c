@@ -7,6 +7,8 @@
 #include <string.h>
 
 static const char file_head[] = "caisson-master-key-1\n";
+static const char half_head[] = "caisson-local-half-1\n"; /* as long as the other */
+_Static_assert(sizeof half_head == sizeof file_head, "both files have one size");
 enum { HEAD_BYTES = sizeof file_head - 1, CHECK_BYTES = 16, VKEY_NAME = 128, VKEY_BINARY = 1 + KEY_BYTES };
 
 /* Contexts of crypto_kdf: eight bytes each, one per purpose; never reuse one. */
@@ -25,15 +27,37 @@ static void derive(const uint8_t master[KEY_BYTES], const char *context, uint32_
     crypto_kdf_derive_from_key(key, length, version, context, master);
 }
 
+/* What hides the one half from who has the other only. The check value makes it another for every master key, so that
+ * one that became known says nothing of the next. Twice is not at all. */
+static void share_join(uint8_t key[KEY_BYTES], const uint8_t share[KEY_BYTES], const uint8_t check[CHECK_BYTES])
+{
+    static const uint8_t label[] = "caisson master half 1";
+    uint8_t pad[KEY_BYTES], text[sizeof label + CHECK_BYTES];
+    memcpy(text, label, sizeof label);
+    memcpy(text + sizeof label, check, CHECK_BYTES);
+    crypto_generichash(pad, KEY_BYTES, text, sizeof text, share, KEY_BYTES);
+    for (int i = 0; i < KEY_BYTES; i++) key[i] ^= pad[i];
+    sodium_memzero(pad, sizeof pad);
+}
+
 void master_text(const uint8_t master[KEY_BYTES], char text[MASTER_FILE_BYTES])
 {
+    master_text_half(master, NULL, text);
+}
+
+void master_text_half(const uint8_t master[KEY_BYTES], const uint8_t *share, char text[MASTER_FILE_BYTES])
+{
     uint8_t check[CHECK_BYTES];
+    uint8_t key[KEY_BYTES];
     char digits[2 * KEY_BYTES + 1];
-    memcpy(text, file_head, HEAD_BYTES);
-    hex_text(master, KEY_BYTES, digits);
+    memcpy(text, share ? half_head : file_head, HEAD_BYTES);
+    derive(master, FOR_CHECK, 1, check, sizeof check);
+    memcpy(key, master, KEY_BYTES);
+    if (share) share_join(key, share, check);
+    hex_text(key, KEY_BYTES, digits);
+    sodium_memzero(key, sizeof key);
     memcpy(text + HEAD_BYTES, digits, 2 * KEY_BYTES);
     text[HEAD_BYTES + 2 * KEY_BYTES] = '\n';
-    derive(master, FOR_CHECK, 1, check, sizeof check);
     hex_text(check, sizeof check, digits);
     memcpy(text + HEAD_BYTES + 2 * KEY_BYTES + 1, digits, 2 * CHECK_BYTES);
     text[MASTER_FILE_BYTES - 1] = '\n';
@@ -52,19 +76,45 @@ static bool digits_parse(const char *text, uint8_t *bytes, size_t count)
 
 bool master_parse(const char *text, size_t length, uint8_t master[KEY_BYTES], struct err *err)
 {
-    uint8_t key[KEY_BYTES], said[CHECK_BYTES], check[CHECK_BYTES];
-    if (length < HEAD_BYTES || memcmp(text, file_head, HEAD_BYTES - 2) != 0)
-        return err_set(err, ERR_MALFORMED, "the master key file is not one that caisson made");
-    if (memcmp(text, file_head, HEAD_BYTES) != 0)
+    return master_parse_half(text, length, NULL, master, err);
+}
+
+/* A half alone, or a whole key beside a share, is not what the configuration says: never used for the other thing. */
+static bool check_head(const char *text, size_t length, bool half, struct err *err)
+{
+    if (length < HEAD_BYTES) return err_set(err, ERR_MALFORMED, "the master key file is not one that caisson made");
+    bool whole = memcmp(text, file_head, HEAD_BYTES - 2) == 0, cut = memcmp(text, half_head, HEAD_BYTES - 2) == 0;
+    if (!whole && !cut) return err_set(err, ERR_MALFORMED, "the master key file is not one that caisson made");
+    if (text[HEAD_BYTES - 2] != '1' || text[HEAD_BYTES - 1] != '\n')
         return err_set(err, ERR_MALFORMED, "the master key file is of another release: it needs a newer caisson");
+    if (cut && !half)
+        return err_set(err, ERR_STATE,
+                       "the master key file holds one half: the other is with the key provider that Provider= must name");
+    if (whole && half)
+        return err_set(err, ERR_STATE,
+                       "the master key file holds the whole key, not a half: write Provider=file, or run caisson key "
+                       "rotate provider");
+    return true;
+}
+
+bool master_parse_half(const char *text, size_t length, const uint8_t *share, uint8_t master[KEY_BYTES],
+                       struct err *err)
+{
+    uint8_t key[KEY_BYTES], said[CHECK_BYTES], check[CHECK_BYTES];
+    if (!check_head(text, length, share, err)) return false;
     bool good = length == MASTER_FILE_BYTES && digits_parse(text + HEAD_BYTES, key, KEY_BYTES) &&
                 digits_parse(text + HEAD_BYTES + 2 * KEY_BYTES + 1, said, CHECK_BYTES);
     if (good) {
+        if (share) share_join(key, share, said);
         derive(key, FOR_CHECK, 1, check, sizeof check);
         good = sodium_memcmp(said, check, sizeof check) == 0;
     }
     if (good) memcpy(master, key, KEY_BYTES);
     sodium_memzero(key, sizeof key);
+    if (!good && share)
+        return err_set(err, ERR_MALFORMED,
+                       "the master key file and the key provider's share do not fit: one of them is damaged, or from "
+                       "another time; restore keys/ from its backup");
     return good || err_set(err, ERR_MALFORMED, "the master key file is damaged: restore it from its backup");
 }
 

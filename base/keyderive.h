@@ -28,6 +28,22 @@ void master_text(const uint8_t master[KEY_BYTES], char text[MASTER_FILE_BYTES]);
 /* Reads that text; says whether it is no key file at all, of another release, or damaged. Never says which digit. */
 bool master_parse(const char *text, size_t length, uint8_t master[KEY_BYTES], struct err *err);
 
+/* With a key provider the file holds one half only: the master key XOR BLAKE2b-256(key = share, "caisson master half
+ * 1\0" and the check value), and the check value is the master key's, so that a wrong share is noticed. The other half, the share, is 32
+ * random bytes that the provider wraps: neither half says anything about the key. share NULL: the file is whole. A file
+ * of the one kind is never taken for one of the other. */
+void master_text_half(const uint8_t master[KEY_BYTES], const uint8_t *share, char text[MASTER_FILE_BYTES]);
+bool master_parse_half(const char *text, size_t length, const uint8_t *share, uint8_t master[KEY_BYTES],
+                       struct err *err);
+
+/* What a provider's helper hands to the vault through a pipe that only those two hold. */
+enum { SHARE_FRAME_BYTES = 48, SHARE_WAIT_S = 55 };
+struct share_frame {
+    char magic[16]; /* "caisson-share-1" and its NUL */
+    uint8_t share[KEY_BYTES];
+};
+_Static_assert(sizeof(struct share_frame) == SHARE_FRAME_BYTES, "a frame has a fixed size");
+
 /* The key that wraps workspace keys. */
 void key_wrapping(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t key[KEY_BYTES]);
 /* The pair that credentials are submitted to (X25519). */

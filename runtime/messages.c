@@ -13,7 +13,8 @@
 #define B MSG_BIT(ROLE_BROKER)
 #define R MSG_BIT(ROLE_RUNNER)
 #define O MSG_BIT(ROLE_LOADER)
-#define ANY (L | F | D | V | B | R | O)
+#define K MSG_BIT(ROLE_PROVIDER)
+#define ANY (L | F | D | V | B | R | O | K)
 
 #define BODY_MAX     (WIRE_MAX - sizeof(struct msg_head))
 #define EXACT(type)  sizeof(type), sizeof(type)
@@ -61,6 +62,7 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_CALLS_CANCEL] = {"calls-cancel", D, L, QUERY},
     [MSG_RELOAD] = {"reload", D, L, QUERY},
     [MSG_FREEZE_RECORD] = {"freeze-record", D, L, QUERY},
+    [MSG_KEY_RECORD] = {"key-record", D, L, QUERY},
     [MSG_AUDIT_TAIL] = {"audit-tail", D, L, QUERY},
     [MSG_AUDIT_CHECKPOINT] = {"audit-checkpoint", D, L, QUERY},
     [MSG_AUDIT_VKEY] = {"audit-vkey", D, L, QUERY},
@@ -119,7 +121,7 @@ bool msg_allowed(unsigned type, enum role_id from, enum role_id to, size_t body,
 }
 
 static const char *const role_names[ROLE_COUNT] = {"none", "parent", "loader", "front", "desk",
-                                                   "ledger", "vault", "broker", "runner"};
+                                                   "ledger", "vault", "broker", "runner", "provider"};
 static const char *const class_names[CLASS_COUNT] = {
     "none", "ok", "rejected", "retryable", "bad_input", "timeout", "crashed", "violation", "refused", "lost"};
 static const char *const sent_names[SENT_COUNT] = {"no", "maybe", "yes"};

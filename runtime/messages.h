@@ -12,7 +12,7 @@
 
 enum role_id {
     ROLE_NONE, ROLE_PARENT, ROLE_LOADER, ROLE_FRONT, ROLE_DESK, ROLE_LEDGER, ROLE_VAULT, ROLE_BROKER, ROLE_RUNNER,
-    ROLE_COUNT
+    ROLE_PROVIDER, ROLE_COUNT
 };
 
 enum msg_type {
@@ -30,6 +30,7 @@ enum msg_type {
     MSG_TOKEN_CREATE, MSG_TOKEN_LIST, MSG_TOKEN_REVOKE,                  /* desk only, from here … */
     MSG_CREDENTIAL_SET, MSG_CREDENTIAL_LIST, MSG_CREDENTIAL_SHOW, MSG_CREDENTIAL_REMOVE,
     MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
+    MSG_KEY_RECORD,
     MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
     MSG_JSON_ANSWER,
     MSG_KEY_STATUS, MSG_KEY_ROTATE, MSG_KEY_MASTER,                      /* desk only */
@@ -80,11 +81,14 @@ enum give_kind {
     GIVE_RESOLV,    /* broker: resolv.conf as it is now */
     GIVE_LOCK,      /* every role: the daemon's lock file, kept open */
     GIVE_PLUGINS_D, /* loader: the folder plugins.d */
-    GIVE_PLUGIN_DIR,/* loader: folder [index] that plugins live in */
-    GIVE_CA,        /* loader: the system's CA bundle; runner: likewise */
+    GIVE_PLUGIN_DIR,/* loader: folder [index] that plugins live in; provider: that its PKCS#11 module may use */
+    GIVE_CA,        /* loader: the system's CA bundle; runner: likewise; provider: that, or CAFile= */
     GIVE_HELPERS,   /* runner: the shared object with the SDK's HTTP and mail helpers */
     GIVE_WITNESS,   /* vault, ledger: the last checkpoint that the parent holds (struct ctl_witness), read once */
     GIVE_PROBE,     /* front, desk, ledger, broker: memfd, JSON {"paths": [...], "vault": pid}: what must be out of reach */
+    GIVE_SHARE,     /* vault: pipe that struct share_frame comes through; provider: keys/provider.share, or a share to wrap */
+    GIVE_OUT,       /* provider: pipe for its only answer; its other end is the vault's, or the command's */
+    GIVE_SECRET,    /* provider: the file that SecretFile= names */
     GIVE_KINDS
 };
 struct ctl_give {

@@ -17,7 +17,8 @@ static const struct {
     [WALL_LOADER] = {LANDLOCK_FILES_READ, false, false}, [WALL_FRONT] = {LANDLOCK_FILES_WRITE, false, false},
     [WALL_DESK] = {LANDLOCK_FILES_WRITE, false, false},  [WALL_LEDGER] = {LANDLOCK_FILES_WRITE, false, false},
     [WALL_VAULT] = {LANDLOCK_FILES_WRITE, false, false}, [WALL_BROKER] = {LANDLOCK_FILES_WRITE, false, true},
-    [WALL_RUNNER] = {LANDLOCK_FILES_OPEN, false, false},
+    [WALL_RUNNER] = {LANDLOCK_FILES_OPEN, false, false}, [WALL_PROVIDER] = {LANDLOCK_FILES_READ, false, true},
+    [WALL_MODULE] = {LANDLOCK_FILES_WRITE, false, false},
 };
 
 static bool no_new_privileges(struct err *err)

@@ -13,6 +13,8 @@ enum wall_role {
     WALL_BROKER,
     WALL_RUNNER,
     WALL_PARENT,
+    WALL_PROVIDER, /* a key provider that is asked over the network */
+    WALL_MODULE,   /* one that is a PKCS#11 module */
     WALL_ROLES
 };
 

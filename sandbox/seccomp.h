@@ -10,7 +10,7 @@
 
 /* Who a row is for: one bit per role (enum wall_role), then the cell's kill list, the worker's list, and that of the
  * child which reads a plugin's headers. */
-enum { LIST_ROLES = 8, LIST_A = LIST_ROLES, LIST_L, LIST_HEADERS, LISTS };
+enum { LIST_ROLES = 10, LIST_A = LIST_ROLES, LIST_L, LIST_HEADERS, LISTS };
 
 enum { ROW_TESTS = 3, BPF_ROOM = 1024, CALL_NUMBERS = 512 };
 

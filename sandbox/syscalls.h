@@ -24,12 +24,16 @@
 #define BROKER (1 << WALL_BROKER)
 #define RUNNER (1 << WALL_RUNNER)
 #define PARENT (1 << WALL_PARENT)
+#define PROVIDER (1 << WALL_PROVIDER)
+#define MODULE (1 << WALL_MODULE)
 #define A      (1 << LIST_A)
 #define L      (1 << LIST_L)
 #define HEADERS (1 << LIST_HEADERS)
 /* Roles with a list of what is allowed; runner and parent, like A, have one of what is forbidden: theirs are inherited by
  * everything they start (docs/decisions). */
-#define LISTED (LOADER | FRONTS | LEDGER | VAULT | BROKER)
+#define LISTED (LOADER | FRONTS | LEDGER | VAULT | BROKER | PROVIDER | MODULE)
+/* Who may connect outward: the broker, and a key provider's helper for as long as it asks for its share. */
+#define OUTWARD (BROKER | PROVIDER)
 #define EVERY  (LISTED | L)
 #define THREADED (FRONTS | LEDGER)
 #define ALL    (A | PARENT | RUNNER | LISTED)
@@ -134,7 +138,7 @@ static const struct call_row call_rows[] = {
     CALL2(getsockopt, L, YES, IS32(1, 1), IS32(2, 4), "SO_ERROR: libcurl asks whether it is connected"),
     CALL(getsockopt, L, NO(ENOPROTOOPT), "above all SO_PEERPIDFD: a descriptor of the process at the other end"),
     CALL1(newfstatat, L, YES, IS32(3, 0x1000), "AT_EMPTY_PATH: fstat by another name"),
-    CALL1(newfstatat, LISTED & ~(LEDGER | LOADER), YES, IS32(3, 0x1000), "likewise"),
+    CALL1(newfstatat, LISTED & ~(LEDGER | LOADER | MODULE), YES, IS32(3, 0x1000), "likewise"),
     CALL2(prlimit64, LISTED, YES, IS(0, 0), IS(2, 0), "reads its own limits"),
     CALL(getrusage, LISTED, YES, "reports its own use"),
     CALL(uname, LISTED, YES, "libraries ask"),
@@ -152,9 +156,9 @@ static const struct call_row call_rows[] = {
     CALL1(fcntl, LISTED, YES, IS32(1, 1030), "F_DUPFD_CLOEXEC: frames that wait keep their descriptors"),
     CALL1(fcntl, LISTED, YES, IS32(1, 1034), "F_GET_SEALS: is this registry sealed?"),
     CALL1(fcntl, LOADER, YES, IS32(1, 1033), "F_ADD_SEALS: seals what it hands out"),
-    CALL1(fcntl, LEDGER, YES, IS32(1, 5), "F_GETLK: SQLite"),
-    CALL1(fcntl, LEDGER, YES, IS32(1, 6), "F_SETLK"),
-    CALL1(fcntl, LEDGER, YES, IS32(1, 7), "F_SETLKW"),
+    CALL1(fcntl, LEDGER | MODULE, YES, IS32(1, 5), "F_GETLK: SQLite"),
+    CALL1(fcntl, LEDGER | MODULE, YES, IS32(1, 6), "F_SETLK"),
+    CALL1(fcntl, LEDGER | MODULE, YES, IS32(1, 7), "F_SETLKW"),
 
     /* ── roles: lines, events, signals ── */
     CALL1(sendmsg, LISTED, YES, WITHIN(2, SEND_FLAGS), "frames with descriptors; FASTOPEN would connect"),
@@ -163,9 +167,9 @@ static const struct call_row call_rows[] = {
     CALL(epoll_pwait, LISTED, YES, "likewise"),
     CALL(epoll_ctl, LISTED, YES, "likewise"),
     CALL(epoll_create1, FRONTS | BROKER | LEDGER, YES, "libmicrohttpd, relays"),
-    CALL(eventfd2, FRONTS | BROKER | LEDGER, YES, "wakes another thread"),
-    CALL(select, FRONTS, YES, "libmicrohttpd"),
-    CALL(pselect6, FRONTS | BROKER, YES, "likewise"),
+    CALL(eventfd2, FRONTS | OUTWARD | LEDGER, YES, "wakes another thread"),
+    CALL(select, FRONTS | PROVIDER, YES, "libmicrohttpd"),
+    CALL(pselect6, FRONTS | OUTWARD, YES, "likewise"),
     CALL(pipe2, FRONTS, YES, "libmicrohttpd's own signal between threads"),
     CALL(dup, LISTED, YES, "of a descriptor it holds"),
     CALL(dup3, LISTED, YES, "likewise"),
@@ -179,60 +183,60 @@ static const struct call_row call_rows[] = {
     /* ── front, desk: sockets that the parent bound ── */
     CALL(accept4, FRONTS, YES, "connections of callers"),
     CALL(accept, FRONTS, YES, "likewise"),
-    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 6), MASKED(2, 0xfffffffd, 1), "TCP: NODELAY, CORK"),
-    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), IS32(2, 9), "SO_KEEPALIVE"),
-    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), IS32(2, 13), "SO_LINGER"),
-    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), MASKED(2, 0xfffffffe, 20), "SO_RCVTIMEO, SO_SNDTIMEO"),
-    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), IS32(2, 7), "SO_SNDBUF"),
-    CALL2(setsockopt, FRONTS | BROKER, YES, IS32(1, 1), IS32(2, 8), "SO_RCVBUF"),
+    CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 6), MASKED(2, 0xfffffffd, 1), "TCP: NODELAY, CORK"),
+    CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 1), IS32(2, 9), "SO_KEEPALIVE"),
+    CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 1), IS32(2, 13), "SO_LINGER"),
+    CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 1), MASKED(2, 0xfffffffe, 20), "SO_RCVTIMEO, SO_SNDTIMEO"),
+    CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 1), IS32(2, 7), "SO_SNDBUF"),
+    CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 1), IS32(2, 8), "SO_RCVBUF"),
 
-    /* ── broker: the only one that makes sockets and connects ── */
-    CALL3(socket, BROKER, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET, STREAM: TCP, never raw or MPTCP"),
-    CALL3(socket, BROKER, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET, DGRAM: name servers"),
-    CALL3(socket, BROKER, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET6, STREAM"),
-    CALL3(socket, BROKER, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET6, DGRAM"),
-    CALL(connect, BROKER, YES, "to the address it has checked"),
-    CALL2(socketpair, BROKER, YES, IS32(0, 1), MASKED(1, SOCKET_TYPE, 1), "a relay's two ends; an end of a DGRAM pair could be connected elsewhere"),
-    CALL2(setsockopt, BROKER, YES, IS32(1, 41), IS32(2, 26), "IPV6_V6ONLY"),
-    CALL1(ioctl, BROKER, YES, IS32(1, 0x5421), "FIONBIO"),
+    /* ── broker, and the provider before the vault opens: the only ones that make sockets and connect ── */
+    CALL3(socket, OUTWARD, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET, STREAM: TCP, never raw or MPTCP"),
+    CALL3(socket, OUTWARD, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET, DGRAM: name servers"),
+    CALL3(socket, OUTWARD, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET6, STREAM"),
+    CALL3(socket, OUTWARD, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET6, DGRAM"),
+    CALL(connect, OUTWARD, YES, "to the address it has checked; the provider: to the one that is configured"),
+    CALL2(socketpair, OUTWARD, YES, IS32(0, 1), MASKED(1, SOCKET_TYPE, 1), "a relay's two ends; an end of a DGRAM pair could be connected elsewhere"),
+    CALL2(setsockopt, OUTWARD, YES, IS32(1, 41), IS32(2, 26), "IPV6_V6ONLY"),
+    CALL1(ioctl, OUTWARD, YES, IS32(1, 0x5421), "FIONBIO"),
     CALL1(ioctl, BROKER | VAULT, YES, IS32(1, 0x541b), "FIONREAD; the vault: is a credential pipe empty?"),
     CALL(splice, BROKER, YES, "relays without copying"),
     CALL(timerfd_settime, BROKER, YES, "timers it made before"),
 
-    /* ── ledger: its database folder, and nothing else (Landlock) ── */
-    CALL(openat, LEDGER | LOADER, YES, "files beneath the folders it was given"),
-    CALL(open, LEDGER | LOADER, YES, "likewise"),
-    CALL(newfstatat, LEDGER | LOADER, YES, "likewise"),
-    CALL(stat, LEDGER | LOADER, YES, "likewise"),
-    CALL(lstat, LEDGER | LOADER, YES, "likewise"),
-    CALL(statx, LEDGER | LOADER, YES, "likewise"),
-    CALL(access, LEDGER | LOADER, YES, "likewise"),
-    CALL(faccessat2, LEDGER | LOADER, YES, "likewise"),
-    CALL(faccessat, LEDGER | LOADER, YES, "likewise"),
-    CALL(readlink, LEDGER | LOADER, YES, "SQLite resolves its own path"),
-    CALL(readlinkat, LEDGER | LOADER, YES, "likewise"),
-    CALL(getcwd, LEDGER | LOADER, YES, "likewise"),
-    CALL(fstatfs, LEDGER | LOADER, YES, "SQLite, free space"),
-    CALL(statfs, LEDGER, YES, "free space"),
-    CALL(pwrite64, LEDGER, YES, "database pages"),
+    /* ── ledger: its database folder, a PKCS#11 module: its folders, and nothing else (Landlock) ── */
+    CALL(openat, LEDGER | LOADER | MODULE, YES, "files beneath the folders it was given"),
+    CALL(open, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(newfstatat, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(stat, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(lstat, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(statx, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(access, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(faccessat2, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(faccessat, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(readlink, LEDGER | LOADER | MODULE, YES, "SQLite resolves its own path"),
+    CALL(readlinkat, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(getcwd, LEDGER | LOADER | MODULE, YES, "likewise"),
+    CALL(fstatfs, LEDGER | LOADER | MODULE, YES, "SQLite, free space"),
+    CALL(statfs, LEDGER | MODULE, YES, "free space"),
+    CALL(pwrite64, LEDGER | MODULE, YES, "database pages"),
     CALL(pwritev, LEDGER, YES, "likewise"),
     CALL(preadv, LEDGER, YES, "likewise"),
-    CALL(fsync, LEDGER, YES, "the durable commit"),
-    CALL(fdatasync, LEDGER, YES, "likewise"),
-    CALL(ftruncate, LEDGER | LOADER, YES, "WAL reset; sizes a memfd"),
+    CALL(fsync, LEDGER | MODULE, YES, "the durable commit"),
+    CALL(fdatasync, LEDGER | MODULE, YES, "likewise"),
+    CALL(ftruncate, LEDGER | LOADER | MODULE, YES, "WAL reset; sizes a memfd"),
     CALL(fallocate, LEDGER, YES, "SQLite's shared memory index"),
-    CALL(unlink, LEDGER, YES, "a journal that is done with"),
-    CALL(unlinkat, LEDGER, YES, "likewise"),
-    CALL(rename, LEDGER, YES, "a file replaced whole"),
-    CALL(renameat, LEDGER, YES, "likewise"),
+    CALL(unlink, LEDGER | MODULE, YES, "a journal that is done with"),
+    CALL(unlinkat, LEDGER | MODULE, YES, "likewise"),
+    CALL(rename, LEDGER | MODULE, YES, "a file replaced whole"),
+    CALL(renameat, LEDGER | MODULE, YES, "likewise"),
     CALL(renameat2, LEDGER, YES, "likewise"),
-    CALL(mkdir, LEDGER, YES, "SQLite's temporary names"),
+    CALL(mkdir, LEDGER | MODULE, YES, "SQLite's temporary names"),
     CALL(rmdir, LEDGER, YES, "likewise"),
-    CALL(fchmod, LEDGER, YES, "journal files get the database's mode"),
+    CALL(fchmod, LEDGER | MODULE, YES, "journal files get the database's mode"),
     CALL(fchown, LEDGER, YES, "likewise"),
-    CALL(umask, LEDGER, YES, "private files"),
-    CALL(getdents64, LEDGER | LOADER, YES, "lists a folder it was given"),
-    CALL(fadvise64, LEDGER | LOADER, YES, "reads ahead"),
+    CALL(umask, LEDGER | MODULE, YES, "private files"),
+    CALL(getdents64, LEDGER | LOADER | MODULE, YES, "lists a folder it was given"),
+    CALL(fadvise64, LEDGER | LOADER | MODULE, YES, "reads ahead"),
 
     /* ── loader: reads, then seals one document ── */
     CALL(memfd_create, LOADER, YES, "the registry it emits"),
@@ -328,8 +332,8 @@ static const struct call_row call_rows[] = {
     CALL(listen, A | RUNNER | LISTED, KILL, "likewise"),
     CALL(accept, A | RUNNER | (LISTED & ~FRONTS), KILL, "likewise"),
     CALL(accept4, A | RUNNER | (LISTED & ~FRONTS), KILL, "likewise"),
-    CALL(connect, A | RUNNER | (LISTED & ~BROKER), KILL, "likewise"),
-    CALL(sendmmsg, A | RUNNER | (LISTED & ~BROKER), KILL, "likewise"),
+    CALL(connect, A | RUNNER | (LISTED & ~OUTWARD), KILL, "likewise"),
+    CALL(sendmmsg, A | RUNNER | (LISTED & ~OUTWARD), KILL, "likewise"),
     CALL(personality, ALL, KILL, "READ_IMPLIES_EXEC"),
     CALL(modify_ldt, ALL, KILL, "segments"),
     CALL(ioperm, ALL, KILL, "devices"),
@@ -348,6 +352,7 @@ static const struct call_row call_rows[] = {
 static const struct policy_list policy_lists[LISTS] = {
     [WALL_LOADER] = {"loader", NO(EPERM)}, [WALL_FRONT] = {"front", NO(EPERM)},   [WALL_DESK] = {"desk", NO(EPERM)},
     [WALL_LEDGER] = {"ledger", NO(EPERM)}, [WALL_VAULT] = {"vault", NO(EPERM)},   [WALL_BROKER] = {"broker", NO(EPERM)},
+    [WALL_PROVIDER] = {"provider", NO(EPERM)}, [WALL_MODULE] = {"module", NO(EPERM)},
     [WALL_RUNNER] = {"runner", YES},       [WALL_PARENT] = {"parent", YES},       [LIST_A] = {"A", YES},
     [LIST_L] = {"L", SECCOMP_RET_USER_NOTIF}, [LIST_HEADERS] = {"headers", KILL},
 };
@@ -356,4 +361,6 @@ static const struct policy_list policy_lists[LISTS] = {
 #undef L
 #undef ALL
 #undef PARENT
+#undef PROVIDER
+#undef MODULE
 #undef HEADERS

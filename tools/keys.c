@@ -88,14 +88,14 @@ static bool public_make(int folder, const uint8_t master[KEY_BYTES], struct err 
     return key_file_put_public(folder, &public, false, err);
 }
 
-bool key_file_read(int folder, const char *name, uint8_t master[KEY_BYTES], struct err *err)
+bool key_file_read(int folder, const char *name, const uint8_t *share, uint8_t master[KEY_BYTES], struct err *err)
 {
     char text[MASTER_FILE_BYTES + 1];
     FD_AUTO fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return err_sys(err, ERR_IO, "cannot read keys/%s", name);
     ssize_t got = read(fd, text, sizeof text);
     bool good = got < 0 ? err_sys(err, ERR_IO, "cannot read keys/%s", name)
-                        : master_parse(text, (size_t)got, master, err);
+                        : master_parse_half(text, (size_t)got, share, master, err);
     sodium_memzero(text, sizeof text);
     return good || err_in(err, "keys/%s", name);
 }
@@ -122,12 +122,16 @@ bool key_file_folder(int home, int *folder, struct err *err)
     return true;
 }
 
-static bool create_master(int home, int folder, uint8_t master[KEY_BYTES], struct err *err)
+/* The provider's half first: a file that names it must never be there without it. */
+static bool create_master(int home, int folder, const struct keys_half *half, uint8_t master[KEY_BYTES],
+                          struct err *err)
 {
     char text[MASTER_FILE_BYTES];
     if (!no_data_yet(home, err)) return false;
     crypto_kdf_keygen(master);
-    master_text(master, text);
+    master_text_half(master, half ? half->share : NULL, text);
+    if (half) unlinkat(folder, "provider.share", 0); /* of an attempt that came to nothing: it had no key */
+    if (half && !key_file_put(folder, "provider.share", 0600, half->row, half->row_length, false, err)) return false;
     bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, false, err);
     sodium_memzero(text, sizeof text);
     return good;
@@ -140,17 +144,68 @@ bool key_file_exists(int folder, const char *name)
 
 bool keys_create(int home_dirfd, struct err *err)
 {
+    return keys_create_half(home_dirfd, NULL, err);
+}
+
+bool keys_create_half(int home_dirfd, const struct keys_half *half, struct err *err)
+{
     uint8_t master[KEY_BYTES];
     FD_AUTO folder = -1;
     if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
     bool had_key = key_file_exists(folder, "master.key"), had_public = key_file_exists(folder, "vault.pub");
-    bool good = had_key ? key_file_read(folder, "master.key", master, err)
-                        : create_master(home_dirfd, folder, master, err);
+    bool good = had_key ? key_file_read(folder, "master.key", half ? half->share : NULL, master, err)
+                        : create_master(home_dirfd, folder, half, master, err);
     if (good && !had_key && had_public && unlinkat(folder, "vault.pub", 0) < 0) /* of a key that is gone */
         good = err_sys(err, ERR_IO, "cannot replace keys/vault.pub");
     if (good && (!had_key || !had_public)) good = public_make(folder, master, err);
     sodium_memzero(master, sizeof master);
     if (good && had_key) return err_set(err, ERR_EXISTS, "there is a master key already; it was left as it is");
+    return good;
+}
+
+/* ── replacing ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+bool keys_replace_row(int home_dirfd, const char *row, size_t length, struct err *err)
+{
+    FD_AUTO folder = -1;
+    if (!key_file_folder(home_dirfd, &folder, err)) return false;
+    if (row) return key_file_put(folder, "provider.share", 0600, row, length, true, err);
+    return unlinkat(folder, "provider.share", 0) == 0 || errno == ENOENT ||
+           err_sys(err, ERR_IO, "cannot take keys/provider.share away");
+}
+
+bool keys_replace_master(int home_dirfd, const uint8_t master[KEY_BYTES], const uint8_t *share, struct err *err)
+{
+    char text[MASTER_FILE_BYTES];
+    FD_AUTO folder = -1;
+    if (!key_file_folder(home_dirfd, &folder, err)) return false;
+    master_text_half(master, share, text);
+    bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, true, err);
+    sodium_memzero(text, sizeof text);
+    return good;
+}
+
+bool keys_put_recovery(int home_dirfd, const char *text, size_t length, struct err *err)
+{
+    FD_AUTO folder = -1;
+    return key_file_folder(home_dirfd, &folder, err) && key_file_put(folder, "recovery.age", 0600, text, length, true, err);
+}
+
+bool keys_master(int home_dirfd, const uint8_t *share, uint8_t master[KEY_BYTES], struct err *err)
+{
+    FD_AUTO folder = openat(home_dirfd, "keys", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0) return err_sys(err, ERR_NOT_FOUND, "there is no folder keys here: run caisson init first");
+    return key_library(err) && key_file_read(folder, "master.key", share, master, err);
+}
+
+bool keys_restore(int home_dirfd, const uint8_t master[KEY_BYTES], struct err *err)
+{
+    char text[MASTER_FILE_BYTES];
+    FD_AUTO folder = -1;
+    if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
+    master_text(master, text);
+    bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, false, err) && public_make(folder, master, err);
+    sodium_memzero(text, sizeof text);
     return good;
 }
 

@@ -25,11 +25,30 @@ struct keys_public {
 bool keys_create(int home_dirfd, struct err *err);
 
 /* The next master key: looks at keys/master.key.next (0600), where an earlier try left it; else makes it, or, where
- * something may be under it already, says that it is missing. */
-bool keys_make_next(int home_dirfd, bool may_make, struct err *err);
+ * something may be under it already, says that it is missing. share: a key provider's half,
+ * NULL where the files are whole. */
+bool keys_make_next(int home_dirfd, const uint8_t *share, bool may_make, struct err *err);
 /* Puts it in the place of keys/master.key, whose bytes are overwritten, and its public half into keys/vault.pub, which
  * keeps the log's key. Where there is no next one, that was done before. */
-bool keys_replace(int home_dirfd, struct err *err);
+bool keys_replace(int home_dirfd, const uint8_t *share, struct err *err);
+
+/* With a key provider: the other half, and the text of keys/provider.share that the provider made of it. row NULL: there
+ * is one already, and only a missing vault.pub may be made. */
+struct keys_half {
+    uint8_t share[KEY_BYTES];
+    const char *row;
+    size_t row_length;
+};
+bool keys_create_half(int home_dirfd, const struct keys_half *half, struct err *err);
+
+/* The master key itself: for the verbs that make its files anew. Wipe it at once. share: NULL where the file is whole. */
+bool keys_master(int home_dirfd, const uint8_t *share, uint8_t master[KEY_BYTES], struct err *err);
+/* Each whole or not at all, and on the disk when it returns. row NULL: there is no provider any more. */
+bool keys_replace_row(int home_dirfd, const char *row, size_t length, struct err *err);
+bool keys_replace_master(int home_dirfd, const uint8_t master[KEY_BYTES], const uint8_t *share, struct err *err);
+bool keys_put_recovery(int home_dirfd, const char *text, size_t length, struct err *err);
+/* Makes keys/master.key and keys/vault.pub of a master key that came from elsewhere; never over another. */
+bool keys_restore(int home_dirfd, const uint8_t master[KEY_BYTES], struct err *err);
 
 /* Reads keys/vault.pub below the home folder and checks it. */
 bool keys_read_public(int home_dirfd, struct keys_public *public, struct err *err);

@@ -13,25 +13,25 @@
 
 #define NEXT "master.key.next"
 
-static bool make_next(int folder, uint8_t master[KEY_BYTES], struct err *err)
+static bool make_next(int folder, const uint8_t *share, uint8_t master[KEY_BYTES], struct err *err)
 {
     char text[MASTER_FILE_BYTES];
     crypto_kdf_keygen(master);
-    master_text(master, text);
+    master_text_half(master, share, text);
     bool good = key_file_put(folder, NEXT, 0600, text, sizeof text, false, err);
     sodium_memzero(text, sizeof text);
     return good;
 }
 
-bool keys_make_next(int home_dirfd, bool may_make, struct err *err)
+bool keys_make_next(int home_dirfd, const uint8_t *share, bool may_make, struct err *err)
 {
     uint8_t master[KEY_BYTES];
     FD_AUTO folder = -1;
     if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
-    bool there = key_file_exists(folder, NEXT), good = key_file_read(folder, "master.key", master, err);
+    bool there = key_file_exists(folder, NEXT), good = key_file_read(folder, "master.key", share, master, err);
     if (good && !there && !may_make)
         good = err_set(err, ERR_STATE, "keys/" NEXT " is missing, and keys are under it already: put that file back");
-    if (good) good = there ? key_file_read(folder, NEXT, master, err) : make_next(folder, master, err);
+    if (good) good = there ? key_file_read(folder, NEXT, share, master, err) : make_next(folder, share, master, err);
     sodium_memzero(master, sizeof master);
     return good;
 }
@@ -68,13 +68,13 @@ static bool put_public(int home_dirfd, int folder, const uint8_t master[KEY_BYTE
     return key_file_put_public(folder, &fresh, true, err);
 }
 
-bool keys_replace(int home_dirfd, struct err *err)
+bool keys_replace(int home_dirfd, const uint8_t *share, struct err *err)
 {
     uint8_t master[KEY_BYTES];
     FD_AUTO folder = -1;
     if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
     bool next = key_file_exists(folder, NEXT);
-    bool good = key_file_read(folder, next ? NEXT : "master.key", master, err) &&
+    bool good = key_file_read(folder, next ? NEXT : "master.key", share, master, err) &&
                 put_public(home_dirfd, folder, master, err) && (!next || rename_next(folder, err));
     sodium_memzero(master, sizeof master);
     return good;

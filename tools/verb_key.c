@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "keys.h"
 #include "print.h"
+#include "provider.h"
 #include "verbs.h"
 
 enum { POLL_MS = 50, NOTICE_S = 15 };
@@ -178,25 +179,35 @@ static bool wait_begun(struct cli *cli, long long version, struct err *err)
     return err_set(err, ERR_STATE, "the vault did not take keys/master.key.next: the daemon's log says why");
 }
 
-static bool begin_master(struct cli *cli, int home, const json_t *status, struct err *err)
+static bool begin_master(struct cli *cli, int home, const uint8_t *share, const json_t *status, struct err *err)
 {
     const json_t *master = json_object_get(status, "master");
     const json_t *rotation = json_object_get(master, "rotation");
     bool wrapped = strcmp(text(rotation, "step"), "wrapped") == 0;
     if (wrapped) return true; /* the next file may have its place already */
-    return keys_make_next(home, !rotation || number(rotation, "done") == 0, err) && post_master(cli, false, err) &&
+    return keys_make_next(home, share, !rotation || number(rotation, "done") == 0, err) && post_master(cli, false, err) &&
            wait_begun(cli, number(master, "version"), err);
 }
 
-static bool rotate_master(struct cli *cli, json_t **status, struct err *err)
+/* share: a key provider's half, NULL where the key is whole. */
+static bool rotate_with(struct cli *cli, const uint8_t *share, json_t **status, struct err *err)
 {
     FD_AUTO home = -1;
     JSON_AUTO *before = NULL, *wrapped = NULL;
     if (!home_open(&cli->home, &home, err) || !get_status(cli, &before, err)) return false;
     if (*text(before, "trouble")) return err_set(err, ERR_STATE, "%s", text(before, "trouble"));
-    return begin_master(cli, home, before, err) && wait_for(cli, NULL, "wrapped", 0, &wrapped, err) &&
-           keys_replace(home, err) && post_master(cli, true, err) &&
+    return begin_master(cli, home, share, before, err) && wait_for(cli, NULL, "wrapped", 0, &wrapped, err) &&
+           keys_replace(home, share, err) && post_master(cli, true, err) &&
            wait_for(cli, NULL, NULL, clock_now() + NOTICE_S * CLOCK_S, status, err);
+}
+
+static bool rotate_master(struct cli *cli, json_t **status, struct err *err)
+{
+    uint8_t share[KEY_BYTES];
+    bool has = false;
+    bool good = provider_share(&cli->home, share, &has, err) && rotate_with(cli, has ? share : NULL, status, err);
+    explicit_bzero(share, sizeof share);
+    return good;
 }
 
 /* ── the verb ──────────────────────────────────────────────────────────────────────────────────────── */
@@ -235,6 +246,7 @@ bool verb_key_rotate(struct cli *cli, struct err *err)
     JSON_AUTO *answer = NULL;
     const char *what = cli->arguments[0], *name = cli->argument_count > 1 ? cli->arguments[1] : NULL;
     bool good;
+    if (strcmp(what, "provider") == 0 && !name) return verb_key_rotate_provider(cli, err);
     if (strcmp(what, "master") == 0 && !name)
         good = rotate_master(cli, &answer, err);
     else if (strcmp(what, "workspace") == 0)
@@ -242,7 +254,7 @@ bool verb_key_rotate(struct cli *cli, struct err *err)
     else if (strcmp(what, "credential") == 0 && name)
         good = post_rotate(cli, what, cli_value(cli, "workspace"), name, &answer, err);
     else
-        return err_set(err, ERR_USAGE, "caisson key rotate master, workspace [NAME] or credential NAME");
+        return err_set(err, ERR_USAGE, "caisson key rotate master, provider, workspace [NAME] or credential NAME");
     if (good) report(cli, answer);
     return good || err_in(err, "rotating the key of %s%s%.63s", what, name ? " " : "", name ? name : "");
 }

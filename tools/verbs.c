@@ -9,6 +9,36 @@
 
 static const struct cli_option workspace[] = {{"workspace", "NAME", "The workspace; default when absent", false}, END};
 
+static const struct cli_option init[] = {
+    {"provider", "NAME",
+     "Who keeps the other half of the master key: passphrase, systemd, transit, aws-kms or pkcs11; file, for the whole key "
+     "in one file, when absent",
+     false},
+    {"keys", "KEY=VALUE", "A setting of [Keys] for a new caisson.conf", true},
+    END};
+
+static const struct cli_option rotate_key[] = {
+    {"workspace", "NAME", "The workspace; default when absent", false},
+    {"from", "FILE",
+     "For provider: a caisson.conf whose [Keys] opens the half that is stored, where caisson.conf says another one now",
+     false},
+    END};
+
+static const struct cli_option recovery[] = {
+    {"recipient", "AGE1", "Who may open it: the public half of a key of age that is kept offline", true},
+    {"from", "FILE", "As for key rotate provider", false},
+    END};
+
+static const struct cli_option backup[] = {
+    {"to", "FILE", "FILE.audit.age and FILE.vault.age are made", false},
+    {"recipient", "AGE1", "Who may open it: the public half of a key of age", true},
+    END};
+
+static const struct cli_option restore[] = {
+    {"identity", "FILE", "The key of age that opens the backup", false},
+    {"recovery", "FILE", "The key of age that opens the master key in it; without it keys/master.key must be there", false},
+    END};
+
 static const struct cli_option freeze[] = {
     {"now", NULL, "End running calls too, instead of letting them finish", false}, END};
 
@@ -106,7 +136,7 @@ static const struct cli_option token[] = {
 
 const struct cli_verb cli_verbs[] = {
     {"init", NULL, "", 0, 0, verb_init,
-     "Makes the home folder, its configuration and its keys. What is there already is left as it is.", NULL},
+     "Makes the home folder, its configuration and its keys. What is there already is left as it is.", init},
     {"status", NULL, "", 0, 0, verb_status, "Says whether the daemon runs and how its parts are.", NULL},
     {"doctor", NULL, "", 0, 0, verb_doctor,
      "Tries every wall on this machine, for the user who asks, and says what to do about those that do not hold. The "
@@ -148,9 +178,19 @@ const struct cli_verb cli_verbs[] = {
     {"key", "status", "", 0, 0, verb_key_status,
      "Shows the versions of the master key and of the workspaces' keys, and what a rotation has left to do.", NULL},
     {"key", "rotate", "WHAT [NAME]", 1, 2, verb_key_rotate,
-     "Replaces a key while calls run. WHAT is master, workspace (NAME; default when absent) or credential (NAME). A "
+     "Replaces a key while calls run. WHAT is master, workspace (NAME; default when absent), credential "
+     "(NAME) or provider (its half of the master key is wrapped anew, by the provider that caisson.conf names now). A "
      "rotation that was cut off goes on by itself; the same command waits for its end.",
-     workspace},
+     rotate_key},
+    {"key", "check", "", 0, 0, verb_key_check,
+     "Asks the key provider whether it still opens its half of the master key, and whether its own key has a newer version.",
+     NULL},
+    {"key", "recovery", "", 0, 0, verb_key_recovery,
+     "Keeps a copy of the master key that only an offline key of age opens. Backups carry it. This is recorded.", recovery},
+    {"backup", NULL, "", 0, 0, verb_backup,
+     "Copies the databases of a running daemon into two encrypted files, the log apart from the credentials.", backup},
+    {"restore", NULL, "FILE", 1, 1, verb_restore,
+     "Puts FILE.audit.age and FILE.vault.age into a home folder that has no data.", restore},
     {"call", NULL, "CONNECTOR ACTION", 2, 2, verb_call,
      "Calls a connector and prints its answer. The exit status tells the outcome.", call},
     {"calls", "list", "", 0, 0, verb_calls_list, "Lists calls, the newest first.", calls_list},

@@ -57,6 +57,18 @@ bool verb_token_revoke(struct cli *cli, struct err *err);
 bool verb_workspace_create(struct cli *cli, struct err *err);
 bool verb_workspace_list(struct cli *cli, struct err *err);
 
+/* verb_provider.c */
+bool verb_key_rotate_provider(struct cli *cli, struct err *err);
+bool verb_key_check(struct cli *cli, struct err *err);
+bool verb_key_recovery(struct cli *cli, struct err *err);
+/* verb_backup.c */
+bool verb_backup(struct cli *cli, struct err *err);
+bool verb_restore(struct cli *cli, struct err *err);
+
+/* Has a running daemon write down what was done with the keys, or to all of the files; says so where none does. */
+bool verb_key_record(struct cli *cli, const char *act, const char *text);
+/* The folders and the configuration of a home folder, without keys. */
+bool verb_init_home(struct cli *cli, struct err *err);
 /* Prints the answer: JSON where it was asked for, else rows of its list. */
 struct print_field;
 struct json_t;

@@ -49,6 +49,7 @@ const struct route api_routes[] = {
     {"POST", "/v1/workspaces", DESK, BODY, MSG_WORKSPACE_CREATE, NO_QUERY, false, api_forward},
     {"POST", "/v1/reload", DESK, BODY, MSG_RELOAD, NO_QUERY, false, api_forward},
     {"POST", "/v1/freeze-record", DESK, BODY, MSG_FREEZE_RECORD, NO_QUERY, false, api_forward},
+    {"POST", "/v1/key-record", DESK, BODY, MSG_KEY_RECORD, NO_QUERY, false, api_forward},
     {"GET", "/v1/audit/entries", DESK, 0, MSG_AUDIT_TAIL, {"#from", "#limit"}, false, api_forward},
     {"GET", "/v1/audit/checkpoint", DESK, 0, MSG_AUDIT_CHECKPOINT, NO_QUERY, false, api_forward},
     {"GET", "/v1/audit/vkey", DESK, 0, MSG_AUDIT_VKEY, NO_QUERY, false, api_forward},

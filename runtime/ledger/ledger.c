@@ -260,6 +260,7 @@ static const struct role_handler handlers[] = {
     {MSG_CALLS_CANCEL, on_query},
     {MSG_RELOAD, on_query},
     {MSG_FREEZE_RECORD, on_query},
+    {MSG_KEY_RECORD, on_query},
     {MSG_AUDIT_TAIL, on_query},
     {MSG_AUDIT_CHECKPOINT, on_query},
     {MSG_AUDIT_VKEY, on_query},

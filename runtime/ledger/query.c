@@ -42,6 +42,7 @@ static query_handler *handler_of(unsigned type)
         {MSG_PLUGIN_RECORD, query_plugin_record},
         {MSG_RELOAD, query_reload},
         {MSG_FREEZE_RECORD, query_freeze_record},
+        {MSG_KEY_RECORD, query_key_record},
         {MSG_AUDIT_TAIL, query_audit_tail},
         {MSG_AUDIT_CHECKPOINT, query_audit_checkpoint},
         {MSG_AUDIT_VKEY, query_audit_vkey},

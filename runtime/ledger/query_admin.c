@@ -36,6 +36,25 @@ bool query_freeze_record(struct query *query, json_t **out, struct err *err)
     return true;
 }
 
+/* What the CLI did with the master key's files, or took of all of them: {"act", "text"?}. */
+bool query_key_record(struct query *query, json_t **out, struct err *err)
+{
+    static const char *const acts[][2] = {
+        {"provider", "key.provider"}, {"recovery", "key.recovery"}, {"backup", "backup"}};
+    RECORD_AUTO record;
+    char act[NAME_BYTES], text[256];
+    const char *name = NULL;
+    record_init(&record);
+    if (!in_name(query, "act", act, true, err) || !in_text(query, "text", text, sizeof text, err)) return false;
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
+        if (strcmp(acts[i][0], act) == 0) name = acts[i][1];
+    if (!name) return err_set(err, ERR_BAD_INPUT, "\"act\" must be provider, recovery or backup");
+    record_text(&record, "text", text);
+    if (!admin_record(query, name, &record, err)) return false;
+    *out = json_pack("{s:b}", "recorded", 1);
+    return true;
+}
+
 static void reloaded(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length)
 {
     const struct ctl_reloaded *done = answer;

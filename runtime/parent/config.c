@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One table of keys, one taker per kind of value; nothing is done here but to understand the file. */
-#include "config.h"
+#include "config_row.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -12,34 +12,6 @@
 #include "base/text.h"
 #include "words.h"
 
-struct row {
-    const char *section, *key;
-    bool (*take)(const struct row *, const char *value, struct config *config, struct err *err);
-    size_t at; /* of the member that is set, where there is one */
-    uint32_t least, most;
-    enum role_id role; /* whose object gets the value, under name */
-    const char *name;
-    bool many;
-    bool (*word)(const char *); /* of a list: what each value must be, and how to say that */
-    const char *shape;
-};
-
-static bool refuse(struct err *err, const struct row *row, const char *why)
-{
-    return err_set(err, ERR_BAD_INPUT, "%s= %s", row->key, why);
-}
-
-static bool no_memory(struct err *err)
-{
-    return err_set(err, ERR_BUSY, "there is no memory");
-}
-
-/* Keeps a value that may not have come about; always takes the reference. */
-static bool keep(json_t *object, const char *name, json_t *value, struct err *err)
-{
-    return json_object_set_new(object, name, value) == 0 || no_memory(err);
-}
-
 /* ── plain values ──────────────────────────────────────────────────────────────────────────────────── */
 
 static bool take_number(const struct row *row, const char *value, struct config *config, struct err *err)
@@ -47,7 +19,7 @@ static bool take_number(const struct row *row, const char *value, struct config 
     uint32_t number;
     if (!word_number(value, 10, &number) || number < row->least || number > row->most)
         return err_set(err, ERR_BAD_INPUT, "%s= must be a number from %u to %u", row->key, row->least, row->most);
-    if (row->name) return keep(config->parts[row->role], row->name, json_integer(number), err);
+    if (row->name) return config_keep_in(config->parts[row->role], row->name, json_integer(number), err);
     memcpy((char *)config + row->at, &number, sizeof number);
     return true;
 }
@@ -55,38 +27,38 @@ static bool take_number(const struct row *row, const char *value, struct config 
 static bool take_mode(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     uint32_t mode;
-    if (!word_number(value, 8, &mode) || (mode & ~0666u)) return refuse(err, row, "must be an octal mode like 0660");
+    if (!word_number(value, 8, &mode) || (mode & ~0666u)) return config_refuse(err, row, "must be an octal mode like 0660");
     memcpy((char *)config + row->at, &mode, sizeof mode);
     return true;
 }
 
-static bool take_path(const struct row *row, const char *value, struct config *config, struct err *err)
+bool config_take_path(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    return text_copy((char *)config + row->at, CONFIG_PATH, value) || refuse(err, row, "is too long");
+    return text_copy((char *)config + row->at, CONFIG_PATH, value) || config_refuse(err, row, "is too long");
 }
 
 static bool take_text(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    if (strlen(value) > row->most) return refuse(err, row, "is too long");
-    return keep(config->parts[row->role], row->name, json_string(value), err);
+    if (strlen(value) > row->most) return config_refuse(err, row, "is too long");
+    return config_keep_in(config->parts[row->role], row->name, json_string(value), err);
 }
 
 static bool take_isolation(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     config->lowered = strcmp(value, "lowered") == 0;
-    return config->lowered || strcmp(value, "full") == 0 || refuse(err, row, "must be full or lowered");
+    return config->lowered || strcmp(value, "full") == 0 || config_refuse(err, row, "must be full or lowered");
 }
 
 static bool take_level(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    return log_level_parse(value, &config->log_level) || refuse(err, row, "must be error, warning, info or debug");
+    return log_level_parse(value, &config->log_level) || config_refuse(err, row, "must be error, warning, info or debug");
 }
 
 static bool take_directory(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    if (config->dir_count == CONFIG_DIRS) return refuse(err, row, "is given more than four times");
+    if (config->dir_count == CONFIG_DIRS) return config_refuse(err, row, "is given more than four times");
     char *directory = config->dirs[config->dir_count++];
-    return text_copy(directory, CONFIG_PATH, value) || refuse(err, row, "is too long");
+    return text_copy(directory, CONFIG_PATH, value) || config_refuse(err, row, "is too long");
 }
 
 /* ── addresses ─────────────────────────────────────────────────────────────────────────────────────── */
@@ -103,39 +75,24 @@ bool config_loopback(const struct sockaddr_storage *address)
 
 static bool take_tcp(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    if (config->tcp_count == CONFIG_TCP) return refuse(err, row, "is given more than four times");
+    if (config->tcp_count == CONFIG_TCP) return config_refuse(err, row, "is given more than four times");
     struct config_tcp *tcp = &config->tcp[config->tcp_count++];
     return (TEXT_COPY(tcp->text, value) && word_endpoint(value, &tcp->address, &tcp->length)) ||
-           refuse(err, row, "must be ADDRESS:PORT, e.g. 127.0.0.1:8321 or [::1]:8321");
+           config_refuse(err, row, "must be ADDRESS:PORT, e.g. 127.0.0.1:8321 or [::1]:8321");
 }
 
 /* ── lists for roles ───────────────────────────────────────────────────────────────────────────────── */
 
-/* The member, made as fresh when it is not there yet (else fresh is dropped). NULL: there is no memory. */
-static json_t *member(json_t *object, const char *name, json_t *fresh)
-{
-    if (!fresh || json_object_get(object, name))
-        json_decref(fresh);
-    else if (json_object_set_new(object, name, fresh) < 0)
-        return NULL;
-    return json_object_get(object, name);
-}
-
-static json_t *list_of(struct config *config, const struct row *row)
-{
-    return member(config->parts[row->role], row->name, json_array());
-}
-
 static bool take_list(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     char text[4096 + 1], *rest = text;
-    json_t *list = list_of(config, row);
-    if (!TEXT_COPY(text, value)) return refuse(err, row, "is too long");
+    json_t *list = config_list(config, row);
+    if (!TEXT_COPY(text, value)) return config_refuse(err, row, "is too long");
     for (char *word; (word = strsep(&rest, " \t"));) {
         if (!*word) continue;
         if (!row->word(word)) return err_set(err, ERR_BAD_INPUT, "%s=%s: %s", row->key, word, row->shape);
-        if (json_array_size(list) >= row->most) return refuse(err, row, "has too many values");
-        if (json_array_append_new(list, json_string(word)) < 0) return no_memory(err);
+        if (json_array_size(list) >= row->most) return config_refuse(err, row, "has too many values");
+        if (json_array_append_new(list, json_string(word)) < 0) return config_no_memory(err);
     }
     return true;
 }
@@ -145,10 +102,10 @@ static bool take_host(const struct row *row, const char *value, struct config *c
 {
     size_t name = strcspn(value, " \t"), gap = strspn(value + name, " \t");
     const char *text = value + name + gap;
-    json_t *list = list_of(config, row);
-    if (!word_host(value, name) || !gap || !word_address(text)) return refuse(err, row, "must be NAME ADDRESS");
-    if (json_array_size(list) >= row->most) return refuse(err, row, "is given too often");
-    return json_array_append_new(list, json_pack("[s%, s]", value, name, text)) == 0 || no_memory(err);
+    json_t *list = config_list(config, row);
+    if (!word_host(value, name) || !gap || !word_address(text)) return config_refuse(err, row, "must be NAME ADDRESS");
+    if (json_array_size(list) >= row->most) return config_refuse(err, row, "is given too often");
+    return json_array_append_new(list, json_pack("[s%, s]", value, name, text)) == 0 || config_no_memory(err);
 }
 
 /* ── access ────────────────────────────────────────────────────────────────────────────────────────── */
@@ -163,8 +120,8 @@ static bool who_ok(const char *who)
 static bool add_who(struct config *config, const char *workspace, const char *role, const char *who)
 {
     json_t *access = json_object_get(config->parts[ROLE_LEDGER], "access");
-    json_t *roles = member(access, workspace, json_object());
-    json_t *list = roles ? member(roles, role, json_array()) : NULL;
+    json_t *roles = config_member(access, workspace, json_object());
+    json_t *list = roles ? config_member(roles, role, json_array()) : NULL;
     return list && json_array_append_new(list, json_string(who)) == 0;
 }
 
@@ -174,22 +131,22 @@ static bool take_access(const struct row *row, const char *value, struct config 
     char text[1024], *rest = text;
     const char *workspace = NULL;
     unsigned given = 0;
-    if (!TEXT_COPY(text, value)) return refuse(err, row, "is too long");
+    if (!TEXT_COPY(text, value)) return config_refuse(err, row, "is too long");
     for (char *word; (word = strsep(&rest, " \t"));) {
         if (!*word) continue;
         if (!workspace) {
             workspace = word;
             if (strcmp(workspace, "*") != 0 && !name_valid(workspace))
-                return refuse(err, row, "must begin with a workspace's name, or *");
+                return config_refuse(err, row, "must begin with a workspace's name, or *");
             continue;
         }
-        if (!who_ok(word)) return refuse(err, row, "must name people as uid:NUMBER, gid:NUMBER or any");
+        if (!who_ok(word)) return config_refuse(err, row, "must name people as uid:NUMBER, gid:NUMBER or any");
         if (strcmp(word, "any") == 0 && strcmp(row->name, "admin") == 0)
-            return refuse(err, row, "cannot be any: everybody would administer");
-        if (!add_who(config, workspace, row->name, word)) return no_memory(err);
+            return config_refuse(err, row, "cannot be any: everybody would administer");
+        if (!add_who(config, workspace, row->name, word)) return config_no_memory(err);
         given++;
     }
-    return given || refuse(err, row, "must be WORKSPACE WHO, e.g. default uid:1000");
+    return given || config_refuse(err, row, "must be WORKSPACE WHO, e.g. default uid:1000");
 }
 
 /* ── the table ─────────────────────────────────────────────────────────────────────────────────────── */
@@ -208,14 +165,14 @@ static const struct row rows[] = {
     {"Daemon", "ControlGroup", take_list, .most = 4, .role = ROLE_RUNNER, .name = "control_groups", .many = true,
      .word = word_group, .shape = "write none, or the absolute path of a control group that is the daemon's own"},
     {"Daemon", "LogLevel", take_level},
-    {"Listen", "Unix", take_path, AT(api_socket)},
+    {"Listen", "Unix", config_take_path, AT(api_socket)},
     {"Listen", "UnixMode", take_mode, AT(api_mode)},
-    {"Listen", "Desk", take_path, AT(desk_socket)},
+    {"Listen", "Desk", config_take_path, AT(desk_socket)},
     {"Listen", "DeskMode", take_mode, AT(desk_mode)},
     {"Listen", "DeskGroup", take_number, AT(desk_gid), .least = 0, .most = 4000000000},
     {"Listen", "Tcp", take_tcp, .many = true},
-    {"Listen", "TlsCertificate", take_path, AT(certificate)},
-    {"Listen", "TlsKey", take_path, AT(key)},
+    {"Listen", "TlsCertificate", config_take_path, AT(certificate)},
+    {"Listen", "TlsKey", config_take_path, AT(key)},
     {"Listen", "CorsOrigin", take_list, .most = 16, .role = ROLE_FRONT, .name = "cors", .many = true,
      .word = word_origin, .shape = "write a whole origin, like https://console.example.com"},
     {"Access", "Admin", take_access, .name = "admin", .many = true},
@@ -250,6 +207,22 @@ static const struct row rows[] = {
     NUMBER("Audit", "AnswerHours", ROLE_LEDGER, "answer_hours", 1, 8760),
     NUMBER("Audit", "KeyHours", ROLE_LEDGER, "key_hours", 1, 87600),
     NUMBER("Audit", "ReserveMegabytes", ROLE_LEDGER, "reserve_mb", 1, 1 << 20),
+    {"Keys", "Provider", config_take_provider},
+    {"Keys", "SecretFile", config_take_key_file, AT(secret_file)},
+    {"Keys", "CAFile", config_take_key_file, AT(keys_ca)},
+    NUMBER("Keys", "ArgonMegabytes", ROLE_PROVIDER, "ArgonMegabytes", 19, 1024),
+    {"Keys", "Url", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Url"},
+    {"Keys", "Key", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Key"},
+    {"Keys", "Mount", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Mount"},
+    {"Keys", "Region", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Region"},
+    {"Keys", "Address", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Address"},
+    {"Keys", "Module", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Module"},
+    {"Keys", "Token", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Token"},
+    {"Keys", "Mechanism", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Mechanism"},
+    {"Keys", "ModuleFolder", config_take_module_folder, .most = CONFIG_DIRS, .role = ROLE_PROVIDER, .name = "ModuleFolder",
+     .many = true},
+    {"Keys", "ModuleEnvironment", config_take_line, .most = 16, .role = ROLE_PROVIDER, .name = "ModuleEnvironment",
+     .many = true},
     {"Plugins", "Directory", take_directory, .many = true},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -274,7 +247,7 @@ static bool take_item(const struct ini_item *item, bool seen[ROWS], struct confi
     if (!row) return err_set(err, ERR_BAD_INPUT, "[%s] has no key %s=", item->section, item->key);
     bool again = seen[row - rows];
     seen[row - rows] = true;
-    if (again && !row->many) return refuse(err, row, "is given twice");
+    if (again && !row->many) return config_refuse(err, row, "is given twice");
     return row->take(row, item->value, config, err);
 }
 
@@ -293,11 +266,11 @@ static bool set_defaults(struct config *config, uint32_t owner, struct err *err)
                               .desk_mode = 0600,
                               .desk_gid = UINT32_MAX};
     for (int i = 0; i < ROLE_COUNT; i++)
-        if (!(config->parts[i] = json_object())) return no_memory(err);
+        if (!(config->parts[i] = json_object())) return config_no_memory(err);
     snprintf(who, sizeof who, "uid:%u", owner);
     return (json_object_set_new(config->parts[ROLE_LEDGER], "access", json_object()) == 0 &&
             (owner == 0 || add_who(config, "*", "admin", "uid:0")) && add_who(config, "*", "admin", who)) ||
-           no_memory(err);
+           config_no_memory(err);
 }
 
 /* What only the whole file can tell. */
@@ -323,7 +296,7 @@ static bool share_parts(struct config *config, struct err *err)
     json_t *runner = config->parts[ROLE_RUNNER];
     return (desk && json_object_set_new(runner, "plugin_uid", json_integer(config->uid_base + CONFIG_ROLE_UIDS)) == 0 &&
             json_object_set_new(runner, "plugin_uids", json_integer(config->uid_range)) == 0) ||
-           no_memory(err);
+           config_no_memory(err);
 }
 
 bool config_read(const char *bytes, size_t length, const char *label, uint32_t owner, struct config *config,

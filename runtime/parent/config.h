@@ -32,6 +32,10 @@ struct config {
     uint32_t api_mode, desk_mode, desk_gid; /* desk_gid UINT32_MAX: the daemon's own */
     unsigned tcp_count;
     struct config_tcp tcp[CONFIG_TCP];
+    /* [Keys]; "" where nothing is said. What only the provider's helper reads stands in its part. */
+    char secret_file[CONFIG_PATH], keys_ca[CONFIG_PATH];
+    unsigned module_dir_count;
+    char module_dirs[CONFIG_DIRS][CONFIG_PATH];
     /* [Plugins] */
     unsigned dir_count;
     char dirs[CONFIG_DIRS][CONFIG_PATH];
@@ -42,6 +46,8 @@ struct config {
 /* bytes: the file; none = the defaults. label: how errors name it. owner: the uid that the daemon runs as. */
 bool config_read(const char *bytes, size_t length, const char *label, uint32_t owner, struct config *config,
                  struct err *err);
+/* The provider of [Keys], NULL where the whole key stands in its file. */
+const char *config_provider(const struct config *config);
 /* Puts what cannot change while the daemon runs from one that is in force into a fresh one; true: it had changed. */
 bool config_keep(const struct config *old, struct config *fresh);
 /* Can only this machine reach it? */

@@ -15,6 +15,7 @@
 
 #include "base/auto.h"
 #include "base/clock.h"
+#include "base/ids.h"
 #include "base/text.h"
 
 enum { FOLDER = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW };
@@ -169,6 +170,53 @@ bool home_key_next(struct home *home, int *fd, struct err *err)
     if (!open_key_file(home, "master.key.next", &key, &status, err)) return err->kind == ERR_NOT_FOUND;
     home->next_inode = status.st_ino;
     *fd = take_fd(&key);
+    return true;
+}
+
+bool home_share(const struct home *home, int *fd, struct err *err)
+{
+    *fd = openat(home->keys, "provider.share", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    return *fd >= 0 || errno == ENOENT || err_sys(err, ERR_IO, "keys/provider.share cannot be opened");
+}
+
+/* systemd puts credentials into a folder of this service alone. */
+static bool credential_path(const char *name, char path[PATH_MAX], struct err *err)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    if (!name_valid(name)) return err_set(err, ERR_BAD_INPUT, "SecretFile=credential:%.80s is not a credential's name", name);
+    if (!folder || folder[0] != '/')
+        return err_set(err, ERR_NOT_FOUND,
+                       "there are no credentials: start the daemon by systemd with LoadCredential= or "
+                       "LoadCredentialEncrypted=%s",
+                       name);
+    int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    return length < PATH_MAX || err_set(err, ERR_USAGE, "the folder of the credentials has too long a path");
+}
+
+static bool secret_sound(int fd, struct err *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) return err_sys(err, ERR_IO, "SecretFile= cannot be looked at");
+    if (S_ISFIFO(status.st_mode)) return true;
+    if (!S_ISREG(status.st_mode)) return err_set(err, ERR_DENIED, "SecretFile= is neither a file nor a pipe");
+    if (status.st_uid != geteuid() && status.st_uid != 0)
+        return err_set(err, ERR_DENIED, "SecretFile= belongs to user %u, not to the user who starts the daemon",
+                       status.st_uid);
+    return !(status.st_mode & 077) ||
+           err_set(err, ERR_DENIED, "SecretFile= can be read by others (mode %04o): chmod 600", status.st_mode & 07777);
+}
+
+bool home_secret(const struct home *home, const char *name, int *fd, struct err *err)
+{
+    static const char prefix[] = "credential:";
+    char path[PATH_MAX];
+    bool credential = strncmp(name, prefix, sizeof prefix - 1) == 0;
+    if (credential && !credential_path(name + sizeof prefix - 1, path, err)) return false;
+    FD_AUTO file = openat(home->folder, credential ? path : name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (file < 0) return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "SecretFile=%.200s cannot be opened", name);
+    if (!secret_sound(file, err)) return false;
+    fcntl(file, F_SETFL, 0); /* whoever reads it may wait for a pipe's end */
+    *fd = take_fd(&file);
     return true;
 }
 

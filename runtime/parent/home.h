@@ -28,6 +28,11 @@ void home_close(struct home *home);
 bool home_key(struct home *home, int *fd, struct err *err);
 /* Of keys/master.key.next; *fd is -1 when there is none. */
 bool home_key_next(struct home *home, int *fd, struct err *err);
+/* keys/provider.share; *fd is -1 when there is none. */
+bool home_share(const struct home *home, int *fd, struct err *err);
+/* A file that the administrator names, absolute or below the home folder; "credential:NAME" is one of systemd's. Only
+ * the owner, who must be root or this user, may read it, unless it is a pipe. */
+bool home_secret(const struct home *home, const char *name, int *fd, struct err *err);
 /* The last checkpoint that was written down; *fd is -1 when there is none yet. */
 bool home_witness(const struct home *home, int *fd, struct err *err);
 /* Writes it so that it survives a power cut before this returns. */

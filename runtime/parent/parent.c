@@ -44,7 +44,7 @@ bool parent_fail(struct parent *parent, const struct err *err)
 static void init(struct parent *parent)
 {
     memset(parent, 0, sizeof *parent);
-    parent->registry = parent->reload.registry = parent->epoll = parent->signals = parent->watch = -1;
+    parent->share_out = parent->registry = parent->reload.registry = parent->epoll = parent->signals = parent->watch = -1;
     for (int i = 0; i < PLUGINS_MOST; i++) parent->plugins[i] = parent->reload.plugins[i] = -1;
     for (int i = 0; i < ROLE_COUNT; i++)
         parent->children[i] = (struct child){.role = (enum role_id)i, .pidfd = -1, .control = -1};

@@ -62,6 +62,7 @@ struct parent {
     struct child children[ROLE_COUNT];
     struct ctl_start start;
     uint32_t generation;
+    int share_out; /* write end of the pipe to the vault, until the provider has it; -1 */
     int registry, plugins[PLUGINS_MOST]; /* in force */
     uint32_t number;
     struct reload reload;
@@ -110,12 +111,23 @@ bool roles_spawn(struct parent *parent, enum role_id role, struct err *err);
 
 /* Makes all of this child's lines to living peers anew, both ends. */
 bool wiring_lines(struct parent *parent, struct child *child, struct err *err);
+/* Hands an object over as JSON text in sealed memory. */
+bool wiring_give_json(struct parent *parent, struct child *child, enum give_kind kind, const json_t *object,
+                      struct err *err);
 /* Gives that role its part of the configuration once more. */
 bool wiring_give_config(struct parent *parent, struct child *child);
 /* Gives the vault the key files as they are now. */
 bool wiring_give_keys(struct parent *parent, struct err *err);
 /* Gives a starting child everything its role needs. */
 bool wiring_give(struct parent *parent, struct child *child, struct err *err);
+
+/* ── provider.c: the half of the master key that is not in its file ────────────────────────────────────── */
+
+/* The vault's end of a new pipe, and a helper that has the other. */
+bool provider_give_vault(struct parent *parent, struct child *child, struct err *err);
+bool provider_give_helper(struct parent *parent, struct child *child, struct err *err);
+/* What the helper said of its failure; NULL: it did not fail. */
+const char *provider_words(struct parent *parent);
 
 /* ── reload.c: the loader and the round after it ───────────────────────────────────────────────────── */
 
@@ -138,4 +150,6 @@ void watch_look(struct parent *parent);
 /* Something moved in the home folder. */
 void watch_event(struct parent *parent);
 bool watch_give_resolv(struct parent *parent, struct child *child);
+/* The system's CA bundle, -1 when none is found. */
+int watch_open_bundle(void);
 bool watch_give_bundle(struct parent *parent, struct child *child);

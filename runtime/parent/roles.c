@@ -33,7 +33,7 @@ static const struct {
 enum { ROLES = sizeof start_order / sizeof *start_order };
 
 /* Who brings calls in goes first; who writes their outcome goes after everybody who reports to it. */
-static const uint32_t stop_order[] = {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) | MSG_BIT(ROLE_LOADER),
+static const uint32_t stop_order[] = {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) | MSG_BIT(ROLE_LOADER) | MSG_BIT(ROLE_PROVIDER),
                                       MSG_BIT(ROLE_RUNNER), MSG_BIT(ROLE_BROKER), MSG_BIT(ROLE_LEDGER),
                                       MSG_BIT(ROLE_VAULT)};
 enum { STOPS = sizeof stop_order / sizeof *stop_order };
@@ -88,9 +88,17 @@ bool roles_spawn(struct parent *parent, enum role_id role, struct err *err)
     return true; /* its end is seen by its pidfd */
 }
 
-static void give_up(struct parent *parent, const struct child *child)
+/* They do their work once, and nobody waits for their next life. */
+static bool one_shot(enum role_id role)
+{
+    return role == ROLE_LOADER || role == ROLE_PROVIDER;
+}
+
+static void give_up(struct parent *parent, struct child *child)
 {
     struct err err = {0};
+    const char *words = child->role == ROLE_VAULT ? provider_words(parent) : NULL;
+    if (words) snprintf(child->last_words, sizeof child->last_words, "%s", words);
     err_set(&err, ERR_UNAVAILABLE, "the %s does not start: %s", role_name(child->role),
             child->last_words[0] ? child->last_words : "it ended without a word (see the log above)");
     parent_fail(parent, &err);
@@ -138,9 +146,9 @@ void roles_ready(struct parent *parent, struct child *child)
     struct ctl_freeze freeze = {.on = parent->frozen, .now = parent->frozen_now};
     if (child->state != CHILD_STARTING) return;
     child->failures = 0;
-    child->due = 0;
-    if (child->role != ROLE_LOADER) child->state = CHILD_READY;
-    if (child->role == ROLE_LOADER) return;
+    if (child->role != ROLE_PROVIDER) child->due = 0; /* one that hangs is killed */
+    if (one_shot(child->role)) return;
+    child->state = CHILD_READY;
     log_event(LOG_LEVEL_INFO, "role-ready", log_text("of", role_name(child->role)), log_number("pid", child->pid));
     if (parent->start.frozen != parent->frozen || parent->frozen_now)
         control_send(parent, child, CTL_FREEZE, 0, &freeze, sizeof freeze, -1);
@@ -173,6 +181,14 @@ static uint64_t pause_after(unsigned deaths)
 static void plan_restart(struct parent *parent, struct child *child, enum child_state was)
 {
     uint64_t now = clock_now();
+    /* A vault that waits for its provider is no reason to end the daemon: calls are refused until it is back. */
+    bool waits = child->role == ROLE_VAULT && parent->announced && provider_words(parent);
+    if (waits) {
+        log_event(LOG_LEVEL_ERROR, "provider-away", log_text("said", provider_words(parent)));
+        child->failures = FAILURES_MOST - 1;
+        child->due = now + 5 * CLOCK_S;
+        return;
+    }
     if (was == CHILD_STARTING)
         child->failures++;
     else
@@ -189,7 +205,7 @@ void roles_ended(struct parent *parent, struct child *child)
     enum child_state was = child->state;
     if (child->pidfd < 0 || waitid(P_PIDFD, (id_t)child->pidfd, &how, WEXITED | WNOHANG) < 0 || how.si_pid == 0) return;
     if (child->control >= 0) control_read(parent, child); /* its last words */
-    bool orderly = was == CHILD_ENDING || child->role == ROLE_LOADER;
+    bool orderly = was == CHILD_ENDING || one_shot(child->role);
     if (!orderly) log_end(child, &how);
     close_fd(&child->pidfd);
     close_fd(&child->control);
@@ -200,6 +216,7 @@ void roles_ended(struct parent *parent, struct child *child)
         reload_loader_gone(parent, child);
         return;
     }
+    if (child->role == ROLE_PROVIDER) return; /* the vault has its share, or says that it has not */
     if (!parent->stopping) plan_restart(parent, child, was);
     reload_step(parent);
     roles_advance(parent);

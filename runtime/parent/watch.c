@@ -32,7 +32,7 @@ static bool same(struct seen a, struct seen b)
     return a.inode == b.inode && a.size == b.size && a.changed == b.changed;
 }
 
-static int open_bundle(void)
+int watch_open_bundle(void)
 {
     for (size_t i = 0; i < sizeof bundles / sizeof *bundles; i++) {
         int fd = open(bundles[i], O_RDONLY | O_CLOEXEC);
@@ -50,7 +50,7 @@ bool watch_give_resolv(struct parent *parent, struct child *child)
 
 bool watch_give_bundle(struct parent *parent, struct child *child)
 {
-    FD_AUTO file = open_bundle();
+    FD_AUTO file = watch_open_bundle();
     parent->bundle = look_at(file);
     return control_give(parent, child, GIVE_CA, 0, file);
 }
@@ -59,7 +59,7 @@ static void look_at_system(struct parent *parent)
 {
     struct child *broker = parent_child(parent, ROLE_BROKER), *runner = parent_child(parent, ROLE_RUNNER);
     FD_AUTO resolv = open(resolv_conf, O_RDONLY | O_CLOEXEC);
-    FD_AUTO bundle = open_bundle();
+    FD_AUTO bundle = watch_open_bundle();
     if (broker->state == CHILD_READY && !same(look_at(resolv), parent->resolv)) watch_give_resolv(parent, broker);
     if (runner->state == CHILD_READY && !same(look_at(bundle), parent->bundle)) watch_give_bundle(parent, runner);
 }

@@ -73,7 +73,7 @@ static bool memory_of(const char *bytes, size_t length, int *fd, struct err *err
     return true;
 }
 
-static bool give_json(struct parent *parent, struct child *child, enum give_kind kind, const json_t *object,
+bool wiring_give_json(struct parent *parent, struct child *child, enum give_kind kind, const json_t *object,
                       struct err *err)
 {
     FD_AUTO memory = -1;
@@ -108,7 +108,7 @@ static bool give_config(struct parent *parent, struct child *child, struct err *
     JSON_AUTO *whole = child->role == ROLE_LEDGER   ? with_doors(&parent->listeners, config)
                        : child->role == ROLE_RUNNER ? with_group(parent, config)
                                                     : json_incref((json_t *)config);
-    return give_json(parent, child, GIVE_CONFIG, whole, err);
+    return wiring_give_json(parent, child, GIVE_CONFIG, whole, err);
 }
 
 bool wiring_give_config(struct parent *parent, struct child *child)
@@ -125,7 +125,7 @@ static bool give_loader_config(struct parent *parent, struct child *child, struc
     for (unsigned i = 0; i < config->dir_count; i++) json_array_append_new(paths, json_string(config->dirs[i]));
     JSON_AUTO *object = json_pack("{s:I, s:I, s:O}", "registry", (json_int_t)parent->reload.number, "owner",
                                   (json_int_t)geteuid(), "directories", paths);
-    return give_json(parent, child, GIVE_CONFIG, object, err);
+    return wiring_give_json(parent, child, GIVE_CONFIG, object, err);
 }
 
 static bool give_registry(struct parent *parent, struct child *child, struct err *err)
@@ -234,7 +234,7 @@ static bool give_probe(struct parent *parent, struct child *child, struct err *e
         json_array_append_new(paths, json_sprintf("%s/%s", parent->home.path, forbidden[i]));
     JSON_AUTO *object = json_pack("{s:O, s:I}", "paths", paths, "vault",
                                   (json_int_t)parent_child(parent, ROLE_VAULT)->pid);
-    return give_json(parent, child, GIVE_PROBE, object, err);
+    return wiring_give_json(parent, child, GIVE_PROBE, object, err);
 }
 
 static const struct {
@@ -250,6 +250,8 @@ static const struct {
     {MSG_BIT(ROLE_LEDGER), give_data},
     {MSG_BIT(ROLE_VAULT), give_key},
     {MSG_BIT(ROLE_VAULT), give_key_next},
+    {MSG_BIT(ROLE_VAULT), provider_give_vault},
+    {MSG_BIT(ROLE_PROVIDER), provider_give_helper},
     {MSG_BIT(ROLE_VAULT) | MSG_BIT(ROLE_LEDGER), give_witness},
     {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK), give_sockets},
     {MSG_BIT(ROLE_BROKER), give_resolv},

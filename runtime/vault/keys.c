@@ -3,10 +3,13 @@
 #include "keys.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 /* ── the master key ────────────────────────────────────────────────────────────────────────────────── */
 
@@ -29,24 +32,56 @@ static bool check_file(int fd, struct err *err)
 
 enum { FORMER_S = 600 }; /* as old as a submission may be (submit.h) */
 
-static bool read_master(int fd, uint8_t master[KEY_BYTES], struct err *err)
+/* The provider's half, through a pipe whose other end only the provider's helper has. Its end without a frame is a
+ * failure: what was wrong stands in the helper's own last words. */
+static bool read_share(int fd, struct share_frame *frame, struct err *err)
+{
+    static const char magic[sizeof frame->magic] = "caisson-share-1";
+    uint64_t deadline = clock_now() + SHARE_WAIT_S * CLOCK_S;
+    size_t got = 0;
+    while (got < sizeof *frame) {
+        struct pollfd one = {.fd = fd, .events = POLLIN};
+        int ready = poll(&one, 1, clock_left_ms(deadline));
+        if (ready < 0 && errno == EINTR) continue;
+        ssize_t more = ready > 0 ? read(fd, (char *)frame + got, sizeof *frame - got) : 0;
+        if (more < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (more <= 0) return err_set(err, ERR_UNAVAILABLE, "the key provider did not hand over its share");
+        got += (size_t)more;
+    }
+    return memcmp(frame->magic, magic, sizeof magic) == 0 ||
+           err_set(err, ERR_PROTOCOL, "the key provider's share is not one");
+}
+
+static bool read_master(const struct keys *keys, int fd, uint8_t master[KEY_BYTES], struct err *err)
 {
     char text[MASTER_FILE_BYTES + 1];
     if (!check_file(fd, err)) return false;
     sodium_mlock(text, sizeof text); /* a moment only; sodium_munlock() wipes */
     ssize_t got = pread(fd, text, sizeof text, 0);
     bool good = got < 0 ? err_sys(err, ERR_IO, "cannot read the master key file")
-                        : master_parse(text, (size_t)got, master, err);
+                        : master_parse_half(text, (size_t)got, keys->has_share ? keys->store->share : NULL, master, err);
     sodium_munlock(text, sizeof text);
     return good;
 }
 
-bool keys_open(struct keys *keys, int master_fd, struct err *err)
+/* Kept for the next master key, whose file will hold a half too. */
+static bool take_share(struct keys *keys, int fd, struct err *err)
+{
+    struct share_frame frame;
+    if (fd < 0) return true;
+    sodium_mlock(&frame, sizeof frame); /* a moment only; sodium_munlock() wipes */
+    keys->has_share = read_share(fd, &frame, err);
+    if (keys->has_share) memcpy(keys->store->share, frame.share, KEY_BYTES);
+    sodium_munlock(&frame, sizeof frame);
+    return keys->has_share;
+}
+
+bool keys_open(struct keys *keys, int master_fd, int share_fd, struct err *err)
 {
     if (!key_library(err) || !memory_open(&keys->memory, sizeof *keys->store, err)) return false;
     keys->store = keys->memory.bytes;
     uint8_t *master = keys->store->work.opened;
-    bool good = read_master(master_fd, master, err);
+    bool good = take_share(keys, share_fd, err) && read_master(keys, master_fd, master, err);
     if (good) {
         key_wrapping(master, KEY_VERSION, keys->store->wrapping);
         key_submission(master, KEY_VERSION, keys->submission_public, keys->store->submission);
@@ -69,7 +104,7 @@ bool keys_open_next(struct keys *keys, int master_fd, struct err *err)
     uint8_t *master = keys->store->work.opened;
     struct key_next *next = &keys->store->next;
     uint8_t *wrapping = keys->store->work.workspace;
-    bool good = read_master(master_fd, master, err);
+    bool good = read_master(keys, master_fd, master, err);
     if (good) key_wrapping(master, KEY_VERSION, wrapping);
     if (good && same_key(wrapping, keys->store->wrapping))
         good = err_set(err, ERR_STATE, "it is the same key as the one in use");
@@ -87,7 +122,7 @@ bool keys_open_next(struct keys *keys, int master_fd, struct err *err)
 bool keys_is_next(struct keys *keys, int master_fd, bool *next, struct err *err)
 {
     struct key_work *work = &keys->store->work;
-    bool good = read_master(master_fd, work->opened, err);
+    bool good = read_master(keys, master_fd, work->opened, err);
     if (good) {
         key_wrapping(work->opened, KEY_VERSION, work->workspace);
         *next = keys->has_next && same_key(work->workspace, keys->store->next.wrapping);

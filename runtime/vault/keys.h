@@ -15,6 +15,7 @@ struct key_store {
         uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES];
     } next;                               /* of the next master key, while it is being rotated */
     uint8_t former_submission[KEY_BYTES]; /* of the one before, for what was sealed when it was replaced */
+    uint8_t share[KEY_BYTES]; /* a key provider's, where there is one */
 
     struct key_work {
         uint8_t workspace[KEY_BYTES], credential[KEY_BYTES], answer[KEY_BYTES], opened[KEY_BYTES];
@@ -30,6 +31,7 @@ struct key_store {
 struct keys {
     struct memory memory;
     struct key_store *store;
+    bool has_share;
     uint8_t submission_public[KEY_BYTES], signing_public[KEY_BYTES];
     bool has_next;
     uint8_t next_public[KEY_BYTES], former_public[KEY_BYTES]; /* for submissions */
@@ -51,8 +53,9 @@ struct key_context {
 #define FOR_ANSWER_SECRET "answer-secret"
 #define FOR_FIELD "field"
 
-/* Reads the master key once from the descriptor, checks file and content, keeps its children only. */
-bool keys_open(struct keys *keys, int master_fd, struct err *err);
+/* Reads the master key once from the descriptor, checks file and content, keeps its children only. share_fd: the pipe
+ * that a key provider's half comes through, -1 where there is none. */
+bool keys_open(struct keys *keys, int master_fd, int share_fd, struct err *err);
 /* Keeps the children of the next master key beside those of the one in use; one that is kept is never replaced. */
 bool keys_open_next(struct keys *keys, int master_fd, struct err *err);
 /* Is the key in that file the next one? false without an error: it is the one in use. */

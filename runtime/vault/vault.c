@@ -51,8 +51,10 @@ static bool vault_open(struct role *role, struct err *err)
     struct vault *vault = role->state;
     log_role("vault");
     make_room();
-    if (!hide_memory(err) || !keys_open(&vault->keys, role->given[GIVE_KEY], err)) return false;
+    if (!hide_memory(err) || !keys_open(&vault->keys, role->given[GIVE_KEY], role->given[GIVE_SHARE], err))
+        return false;
     close_fd(&role->given[GIVE_KEY]);
+    close_fd(&role->given[GIVE_SHARE]);
     if (role->given[GIVE_KEY_NEXT] >= 0) vault_given(role, GIVE_KEY_NEXT, 0);
     if (!signer_open(&vault->signer, role->given[GIVE_WITNESS], vault->keys.signing_public, err)) return false;
     close_fd(&role->given[GIVE_WITNESS]);

@@ -7,7 +7,7 @@ import sys
 
 SOURCE = os.environ.get("CAISSON_SOURCE") or sys.exit("CAISSON_SOURCE names no source folder")
 BUILD = os.environ.get("CAISSON_BUILD") or sys.exit("CAISSON_BUILD names no build folder")
-ROLES = ("parent", "loader", "front", "ledger", "vault", "broker", "runner")
+ROLES = ("parent", "loader", "front", "ledger", "vault", "broker", "runner", "provider")
 
 
 def find_files():

@@ -20,6 +20,7 @@ LINKED = {  # program: what it may need beside libc
     "ledger/caisson-ledger": {"libjansson", "libsodium", "libsqlite3", "libcrypto"},
     "vault/caisson-vault": {"libsodium"},
     "broker/caisson-broker": {"libjansson", "libcares"},
+    "provider/caisson-provider": {"libjansson", "libsodium", "libcurl", "libcares"},
     "runner/caisson-runner": {"libjansson"},
     "runner/caisson-cell": {"libjansson"},
 }

@@ -59,7 +59,7 @@ static void open_vault(void)
     MUST(key_library(&err));
     master_text(master, text);
     MUST(fchmod(fd, 0600) == 0 && write(fd, text, sizeof text) == sizeof text);
-    MUST(keys_open(&vault.keys, fd, &err));
+    MUST(keys_open(&vault.keys, fd, -1, &err));
     close(fd);
     role.state = &vault;
     role.part = &(const struct role_part){.self = ROLE_VAULT};

@@ -117,7 +117,7 @@ def now():
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
-ROLES = ("parent", "loader", "front", "ledger", "vault", "broker", "runner")
+ROLES = ("parent", "loader", "front", "ledger", "vault", "broker", "runner", "provider")
 TAKEN = os.path.join(lib.BUILD, "tests", "roles", "taken-role")
 
 

@@ -435,7 +435,8 @@ static bool open_role(struct role *self, struct err *err)
 
 static const enum wall_role walls_of[ROLE_COUNT] = {
     [ROLE_LOADER] = WALL_LOADER, [ROLE_FRONT] = WALL_FRONT,   [ROLE_DESK] = WALL_DESK,    [ROLE_LEDGER] = WALL_LEDGER,
-    [ROLE_VAULT] = WALL_VAULT,   [ROLE_BROKER] = WALL_BROKER, [ROLE_RUNNER] = WALL_RUNNER};
+    [ROLE_VAULT] = WALL_VAULT,   [ROLE_BROKER] = WALL_BROKER, [ROLE_RUNNER] = WALL_RUNNER,
+    [ROLE_PROVIDER] = WALL_PROVIDER};
 
 /* Behind the walls that this role, taken over, would be behind: with the same folders, and the runner's privileges. */
 static bool confine(struct role *self, struct err *err)

@@ -17,6 +17,7 @@ pc:jansson libjansson-dev
 pc:sqlite3 libsqlite3-dev
 pc:libmicrohttpd libmicrohttpd-dev
 pc:libcares libc-ares-dev
+pc:p11-kit-1 libp11-kit-dev
 file:/usr/include/linux/landlock.h linux-libc-dev
 '
 need_demo='
@@ -40,9 +41,10 @@ cmd:abidiff abigail-tools
 cmd:promtool prometheus
 cmd:setpriv util-linux
 cmd:git git
-cmd:age age
 cmd:go golang-go
 file:/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go golang-golang-x-mod-dev
+cmd:age age
+cmd:softhsm2-util softhsm2
 '
 
 need_lint='

@@ -153,7 +153,8 @@ static void test_rights(void **state)
     struct who invoker = token_of(rig, json_pack("{s:s}", "name", "robot"), NULL);
     static const unsigned admin[] = {MSG_TOKEN_CREATE,  MSG_TOKEN_LIST,       MSG_CREDENTIAL_LIST,
                                      MSG_AUDIT_TAIL,    MSG_RELOAD,           MSG_FREEZE_RECORD,
-                                     MSG_PLUGIN_RECORD, MSG_WORKSPACE_CREATE, MSG_AUDIT_VKEY};
+                                     MSG_PLUGIN_RECORD, MSG_WORKSPACE_CREATE, MSG_AUDIT_VKEY,
+                                     MSG_KEY_RECORD};
     for (size_t i = 0; i < sizeof admin / sizeof *admin; i++) {
         json_decref(rig_query_as(rig, true, &invoker, admin[i], json_object(), &kind));
         if (kind != ERR_DENIED) fail_msg("%s: %u", msg_row(admin[i])->name, kind);

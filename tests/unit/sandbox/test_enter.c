@@ -126,18 +126,20 @@ static int only_read(void)
 
 static void every_listed_role(void **state)
 {
-    static const enum wall_role roles[] = {WALL_FRONT, WALL_DESK, WALL_LEDGER, WALL_VAULT, WALL_BROKER, WALL_LOADER};
+    static const enum wall_role roles[] = {WALL_FRONT, WALL_DESK, WALL_LEDGER, WALL_VAULT,
+                                           WALL_BROKER, WALL_LOADER, WALL_PROVIDER, WALL_MODULE};
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         enum wall_role role = roles[i];
         assert_int_equal(run(role, NULL, 0, no_files), 0);
         assert_int_equal(run(role, NULL, 0, no_code), 0);
-        if (role != WALL_BROKER) assert_int_equal(run(role, NULL, 0, no_socket), 0);
+        bool outward = role == WALL_BROKER || role == WALL_PROVIDER;
+        if (!outward) assert_int_equal(run(role, NULL, 0, no_socket), 0);
         assert_int_equal(run(role, NULL, 0, kill_parent), -SIGSYS);
         assert_int_equal(run(role, NULL, 0, trace), -SIGSYS);
         assert_int_equal(run(role, NULL, 0, read_memory), -SIGSYS);
         assert_int_equal(run(role, NULL, 0, execute), -SIGSYS);
         assert_int_equal(run(role, NULL, 0, ring), -SIGSYS);
-        if (role != WALL_BROKER) assert_int_equal(run(role, NULL, 0, connect_somewhere), -SIGSYS);
+        if (!outward) assert_int_equal(run(role, NULL, 0, connect_somewhere), -SIGSYS);
     }
 }
 
@@ -145,6 +147,8 @@ static void broker(void **state)
 {
     assert_int_equal(run(WALL_BROKER, NULL, 0, broker_sockets), 0);
     assert_int_equal(run(WALL_BROKER, NULL, 0, broker_cannot_bind), -SIGSYS);
+    assert_int_equal(run(WALL_PROVIDER, NULL, 0, broker_sockets), 0);
+    assert_int_equal(run(WALL_PROVIDER, NULL, 0, broker_cannot_bind), -SIGSYS);
 }
 
 static int listener(struct sockaddr_in *at)
@@ -183,6 +187,7 @@ static void folders(void **state)
     close(openat(folder, "readable", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     assert_int_equal(fchdir(folder), 0);
     assert_int_equal(run(WALL_LEDGER, &folder, 1, write_here), 0);
+    assert_int_equal(run(WALL_MODULE, &folder, 1, write_here), 0);
     assert_int_equal(run(WALL_LOADER, &folder, 1, only_read), 0);
     unlink("readable");
     assert_int_equal(fchdir(before), 0);

@@ -164,7 +164,7 @@ static void derived(void **state)
     struct err err = {0};
     struct keys keys = {0};
     FD_AUTO fd = harness_key(h);
-    assert_true(keys_open(&keys, fd, &err));
+    assert_true(keys_open(&keys, fd, -1, &err));
     assert_memory_equal(keys.submission_public, h->public.submission, KEY_BYTES);
     assert_memory_equal(keys.signing_public, h->public.signing, KEY_BYTES);
     assert_memory_not_equal(keys.store->wrapping, keys.store->submission, KEY_BYTES);
@@ -339,6 +339,49 @@ static void wycheproof_x25519(void **state)
 
 #define WITH_HOME(name) cmocka_unit_test_setup_teardown(name, home_setup, harness_teardown)
 
+/* Half a key opens nothing, and neither file is ever taken for the other kind. */
+static void halves_alone(void **state)
+{
+    uint8_t master[KEY_BYTES], share[KEY_BYTES], out[KEY_BYTES], other[KEY_BYTES];
+    char whole[MASTER_FILE_BYTES], half[MASTER_FILE_BYTES];
+    struct err err;
+    randombytes_buf(master, sizeof master);
+    randombytes_buf(share, sizeof share);
+    memcpy(other, share, sizeof other);
+    other[31] ^= 1;
+    master_text(master, whole);
+    master_text_half(master, share, half);
+    assert_true(master_parse_half(half, sizeof half, share, out, &err));
+    assert_memory_equal(out, master, KEY_BYTES);
+    assert_false(master_parse_half(half, sizeof half, other, out, &err));
+    assert_false(master_parse_half(half, sizeof half, NULL, out, &err));
+    assert_int_equal(err.kind, ERR_STATE);
+    assert_false(master_parse_half(whole, sizeof whole, share, out, &err));
+    assert_int_equal(err.kind, ERR_STATE);
+    assert_true(master_parse(whole, sizeof whole, out, &err));
+    half[30] = half[30] == '0' ? '1' : '0';
+    assert_false(master_parse_half(half, sizeof half, share, out, &err));
+}
+
+/* Under one share, two keys have unrelated halves: whoever knows the one key learns nothing of the other. */
+static void halves_unrelated(void **state)
+{
+    uint8_t master[KEY_BYTES], share[KEY_BYTES], a[KEY_BYTES], b[KEY_BYTES];
+    char half[MASTER_FILE_BYTES], digits[2 * KEY_BYTES + 1] = "";
+    unsigned same = 0;
+    randombytes_buf(master, sizeof master);
+    randombytes_buf(share, sizeof share);
+    master_text_half(master, share, half);
+    memcpy(digits, half + 21, sizeof digits - 1);
+    assert_true(hex_parse(digits, a, KEY_BYTES));
+    master[0] ^= 1;
+    master_text_half(master, share, half);
+    memcpy(digits, half + 21, sizeof digits - 1);
+    assert_true(hex_parse(digits, b, KEY_BYTES));
+    for (int i = 0; i < KEY_BYTES; i++) same += a[i] == b[i];
+    assert_true(same < KEY_BYTES / 2);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +391,8 @@ int main(int argc, char **argv)
         WITH_HOME(master_damaged),
         WITH_HOME(vault_refuses_key),
         WITH_HOME(derived),
+        cmocka_unit_test(halves_alone),
+        cmocka_unit_test(halves_unrelated),
         cmocka_unit_test(wrapped_keys),
         cmocka_unit_test(fields),
         cmocka_unit_test(wycheproof_aead),

@@ -25,7 +25,7 @@ static void give(struct harness *h, enum give_kind kind, int fd)
 static void give_next(struct harness *h)
 {
     struct err err = {0};
-    if (!keys_make_next(h->home, true, &err)) fail_msg("%s", err.text);
+    if (!keys_make_next(h->home, NULL, true, &err)) fail_msg("%s", err.text);
     give(h, GIVE_KEY_NEXT, openat(h->home, "keys/master.key.next", O_RDONLY | O_CLOEXEC));
 }
 
@@ -149,7 +149,7 @@ static void master_rotates(void **state)
     send_order(h, &waiting);
     harness_barrier(h);
     struct err err = {0};
-    if (!keys_replace(h->home, &err)) fail_msg("%s", err.text);
+    if (!keys_replace(h->home, NULL, &err)) fail_msg("%s", err.text);
     give(h, GIVE_KEY, harness_key(h));
     struct msg_keys_answer after = marks(h);
     for (uint64_t until = clock_now() + PATIENCE_S * CLOCK_S; !none(&after.next) && clock_now() < until;)
@@ -174,7 +174,7 @@ static void submissions_meanwhile(void **state)
     give_next(h);
     marks_with_next(h);
     struct keys_public before = h->public;
-    if (!keys_replace(h->home, &err) || !keys_read_public(h->home, &h->public, &err)) fail_msg("%s", err.text);
+    if (!keys_replace(h->home, NULL, &err) || !keys_read_public(h->home, &h->public, &err)) fail_msg("%s", err.text);
     assert_memory_not_equal(before.submission, h->public.submission, KEY_BYTES);
     assert_memory_equal(before.signing, h->public.signing, KEY_BYTES);
     harness_store(h, &stored, "");
