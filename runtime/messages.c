@@ -66,6 +66,8 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_AUDIT_TAIL] = {"audit-tail", D, L, QUERY},
     [MSG_AUDIT_CHECKPOINT] = {"audit-checkpoint", D, L, QUERY},
     [MSG_AUDIT_VKEY] = {"audit-vkey", D, L, QUERY},
+    [MSG_AUDIT_ROLL] = {"audit-roll", D, L, QUERY},
+    [MSG_AUDIT_EPOCH] = {"audit-epoch", D, L, QUERY},
     [MSG_WORKSPACE_CREATE] = {"workspace-create", D, L, QUERY},
     [MSG_WORKSPACE_LIST] = {"workspace-list", D, L, QUERY},
     [MSG_KEY_STATUS] = {"key-status", D, L, QUERY},
@@ -85,6 +87,8 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_SEAL_ANSWER] = {"seal-answer", V, L, EXACT(struct msg_seal_answer), 0, 0},
     [MSG_OPEN_KEY] = {"open-key", L, V, EXACT(struct msg_open_key), 0, 0},
     [MSG_OPEN_KEY_ANSWER] = {"open-key-answer", V, L, EXACT(struct msg_open_key_answer), 0, 0},
+    [MSG_SIGNER_NEW] = {"signer-new", L, V, EXACT(struct msg_signer_new), 0, 0},
+    [MSG_SIGNER_NEW_ANSWER] = {"signer-new-answer", V, L, EXACT(struct msg_signer_new_answer), 0, 0},
     [MSG_SIGN] = {"sign", L, V, EXACT(struct msg_sign), 0, 0},
     [MSG_SIGN_ANSWER] = {"sign-answer", V, L, EXACT(struct msg_sign_answer), 0, 0},
 

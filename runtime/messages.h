@@ -31,7 +31,7 @@ enum msg_type {
     MSG_CREDENTIAL_SET, MSG_CREDENTIAL_LIST, MSG_CREDENTIAL_SHOW, MSG_CREDENTIAL_REMOVE,
     MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
     MSG_KEY_RECORD,
-    MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
+    MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_AUDIT_ROLL, MSG_AUDIT_EPOCH, MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
     MSG_JSON_ANSWER,
     MSG_KEY_STATUS, MSG_KEY_ROTATE, MSG_KEY_MASTER,                      /* desk only */
     /* front ↔ runner */
@@ -39,7 +39,7 @@ enum msg_type {
     /* ledger → vault and back */
     MSG_ORDER, MSG_ORDER_CANCEL,
     MSG_WORKSPACE_KEY, MSG_WORKSPACE_KEY_ANSWER, MSG_SEAL, MSG_SEAL_ANSWER, MSG_OPEN_KEY, MSG_OPEN_KEY_ANSWER,
-    MSG_SIGN, MSG_SIGN_ANSWER,
+    MSG_SIGNER_NEW, MSG_SIGNER_NEW_ANSWER, MSG_SIGN, MSG_SIGN_ANSWER,
     MSG_KEYS, MSG_KEYS_ANSWER, MSG_REWRAP, MSG_REWRAP_ANSWER, MSG_RENEW,
     /* ledger ↔ broker */
     MSG_GATE_OPEN, MSG_GATE_CLOSE, MSG_GATE_CLOSED,
@@ -142,7 +142,9 @@ struct ctl_witness {
     char origin[128];
     uint64_t size;
     uint8_t root[HASH_BYTES];
-    uint8_t key[HASH_BYTES]; /* Ed25519 public key that signs */
+    uint8_t key[HASH_BYTES];       /* Ed25519 public key that may sign what is larger */
+    uint8_t signed_by[HASH_BYTES]; /* that signs this; differs from key when the log's key rolled here */
+    char first_vkey[256];          /* the log's first verifier key (base/keyderive.h), where verifiers begin */
 };
 struct ctl_witnessed {
     struct msg_status status;
@@ -362,6 +364,7 @@ enum rewrap_kind {
     REWRAP_WORKSPACE_KEY,  /* under the master key; id: the workspace */
     REWRAP_CREDENTIAL_KEY, /* of a workspace; id and version: the credential's */
     REWRAP_ANSWER_SECRET,  /* of a workspace; id: zeroed */
+    REWRAP_SIGNER,         /* under the master key; binding: the signing key's */
     REWRAP_KINDS
 };
 enum { REWRAPS = 16 };
@@ -369,6 +372,7 @@ struct rewrap_item {
     uint8_t id[ID_BYTES];
     uint32_t version, reserved;
     struct wrapped key;
+    uint8_t binding[HASH_BYTES];
 };
 struct msg_rewrap {
     uint32_t kind, count;
@@ -396,15 +400,43 @@ struct msg_renew {
     uint8_t bytes[SEALED_MAX];
 };
 
-/* The vault signs only what it is shown to extend what it signed last (RFC 6962 §2.1.2). origin names the log;
- * proof: consistency of the vault's last size with this one, empty for the first. A wrong old_size is answered
- * ERR_STATE with the vault's own last size and root, so that the ledger can try again or stop. */
+/* A key that signs the log, as the vault made and wrapped it: it opens only together with the log's name, its own public
+ * half and the key that it follows. */
+struct signer_key {
+    struct wrapped secret;
+    uint8_t public[32], after[32]; /* Ed25519; after: zeros for the first key of a log */
+    uint8_t binding[HASH_BYTES];   /* what it is bound to, for MSG_REWRAP */
+};
+/* Makes a key that follows the one in use in that log (old zeroed: its first). It signs nothing before a MSG_SIGN has let
+ * it take over. */
+struct msg_signer_new {
+    char origin[128];
+    struct signer_key old;
+    uint32_t under_next; /* 1: wrapped under the next master key */
+};
+struct msg_signer_new_answer {
+    struct msg_status status;
+    struct signer_key key;
+    uint8_t sign[64]; /* by the old key: that this one, and no other's, follows it (docs/audit-format.md) */
+};
+
+/* The vault signs only what it is shown to extend what it signed last (RFC 6962 §2.1.2), and only with the key that the
+ * parent has written down. origin names the log; proof: consistency of the vault's last size with this one, empty for
+ * the first. A wrong old_size is answered ERR_STATE with the vault's own last size and root, so that the ledger can try
+ * again or stop. next zeroed: no roll; else the last entry must be the key_roll that names both keys, and next signs
+ * what is larger. The same size again is signed by the key that signed it before. Another origin is accepted only as the
+ * next epoch, of size 1, whose entry names what was signed last. */
+enum { LAST_ENTRY = 2048 };
 struct msg_sign {
     char origin[128];
     uint64_t old_size, size;
     uint8_t root[HASH_BYTES];
-    uint32_t proof_count, reserved;
+    uint32_t proof_count, path_count;
     uint8_t proof[PROOF_HASHES][HASH_BYTES];
+    struct signer_key signer, next;
+    uint8_t path[PROOF_HASHES][HASH_BYTES]; /* inclusion of the last entry; roll and epoch only */
+    uint32_t entry_length, reserved;
+    char entry[LAST_ENTRY];                 /* its bytes */
 };
 struct msg_sign_answer {
     struct msg_status status;

@@ -45,4 +45,5 @@ void api_query(char path[API_PATH], const char *name, const char *value);
  *   POST /v1/calls/ID/retry   {"reason"?}           POST /v1/calls/ID/cancel  {"reason"?}
  *   POST /v1/plugins/record   {"connector", "act": "enable" | "disable", "digest", "manifest_digest"}
  *   POST /v1/key-record       {"act": "provider" | "recovery" | "backup", "text"}
+ *   POST /v1/audit/epoch      {"reason"}             POST /v1/audit/roll       {}
  *   POST /v1/reload           {}                    POST /v1/freeze-record    {"on": bool, "now": bool} */

@@ -129,17 +129,29 @@ static const struct fact {
     enum body_fact bit;
     enum fact_form form;
     size_t offset, size;
+    const char *kind; /* of this kind of record only, whose name comes first */
 } facts[] = {
-#define FACT(name, bit, form)                                                                                          \
+#define FACT(name, bit, form, ...)                                                                                     \
     {                                                                                                                  \
-#name, bit, form, offsetof(struct body, name), sizeof((struct body *)0)->name                                  \
+#name, bit, form, offsetof(struct body, name), sizeof((struct body *)0)->name, __VA_ARGS__                     \
     }
-    FACT(act, BODY_ACT, FACT_TEXT),           FACT(at, BODY_AT, FACT_NUMBER),
-    FACT(attempt, BODY_ATTEMPT, FACT_NUMBER), FACT(call, BODY_CALL, FACT_ID),
-    FACT(class, BODY_CLASS, FACT_TEXT),       FACT(from, BODY_FROM, FACT_NUMBER),
-    FACT(intent, BODY_INTENT, FACT_NUMBER),   FACT(kind, BODY_KIND, FACT_TEXT),
-    FACT(personal, BODY_PERSONAL, FACT_HASH), FACT(sent, BODY_SENT, FACT_TEXT),
-    FACT(to, BODY_TO, FACT_NUMBER),           FACT(v, BODY_V, FACT_NUMBER),
+    FACT(act, BODY_ACT, FACT_TEXT),
+    FACT(at, BODY_AT, FACT_NUMBER),
+    FACT(attempt, BODY_ATTEMPT, FACT_NUMBER),
+    FACT(call, BODY_CALL, FACT_ID),
+    FACT(class, BODY_CLASS, FACT_TEXT),
+    FACT(from, BODY_FROM, FACT_NUMBER),
+    FACT(intent, BODY_INTENT, FACT_NUMBER),
+    FACT(kind, BODY_KIND, FACT_TEXT),
+    FACT(personal, BODY_PERSONAL, FACT_HASH),
+    FACT(sent, BODY_SENT, FACT_TEXT),
+    FACT(to, BODY_TO, FACT_NUMBER),
+    FACT(v, BODY_V, FACT_NUMBER),
+    FACT(new, BODY_NEW, FACT_TEXT, "key_roll"),
+    FACT(old, BODY_OLD, FACT_TEXT, "key_roll"),
+    FACT(sign, BODY_SIGN, FACT_TEXT, "key_roll"),
+    FACT(target, BODY_TARGET, FACT_TEXT, "epoch"),
+    FACT(old_origin, BODY_OLD_ORIGIN, FACT_TEXT, "epoch"),
 #undef FACT
 };
 
@@ -154,10 +166,10 @@ static const struct fact *find_fact(const struct text *key)
 
 static bool keep_text(struct cursor *cursor, const struct fact *fact, unsigned char *slot)
 {
-    char copy[HASH_TEXT];
+    char copy[256];
     struct text text;
     if (!take_string(cursor, &text) || text.escaped) return false;
-    if (text.length >= (fact->form == FACT_TEXT ? fact->size : sizeof copy)) return false;
+    if (text.length >= (fact->form == FACT_TEXT ? fact->size : HASH_TEXT)) return false;
     memcpy(copy, text.bytes, text.length);
     copy[text.length] = '\0';
     if (fact->form == FACT_ID) return id_parse(copy, slot);
@@ -169,7 +181,7 @@ static bool keep_text(struct cursor *cursor, const struct fact *fact, unsigned c
 static bool take_member(struct cursor *cursor, const struct text *key, struct body *body)
 {
     const struct fact *fact = find_fact(key);
-    if (!fact) return skip_value(cursor, 1);
+    if (!fact || (fact->kind && strcmp(fact->kind, body->kind) != 0)) return skip_value(cursor, 1);
     unsigned char *slot = (unsigned char *)body + fact->offset;
     body->seen |= (uint32_t)fact->bit;
     if (fact->form != FACT_NUMBER) return keep_text(cursor, fact, slot);
@@ -211,8 +223,8 @@ bool body_read(const unsigned char *bytes, size_t length, struct body *body, str
     return true;
 }
 
-static const char *const kinds[] = {"?",     "intent",   "outcome", "refused", "incident", "admin", "erase",
-                                    "prune", "key_roll", "gap",     "recover", "lease",    "opened"};
+static const char *const kinds[] = {"?",     "intent",   "outcome", "refused", "incident", "admin",  "erase",
+                                    "prune", "key_roll", "gap",     "recover", "lease",    "opened", "epoch"};
 
 int64_t body_kind_number(const char *name)
 {

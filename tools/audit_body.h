@@ -21,7 +21,12 @@ enum body_fact {
     BODY_PERSONAL = 1 << 8,
     BODY_SENT = 1 << 9,
     BODY_TO = 1 << 10,
-    BODY_V = 1 << 11
+    BODY_V = 1 << 11,
+    BODY_NEW = 1 << 12,
+    BODY_OLD = 1 << 13,
+    BODY_OLD_ORIGIN = 1 << 14,
+    BODY_TARGET = 1 << 15,
+    BODY_SIGN = 1 << 16
 };
 
 /* What stood in a body; seen has a bit per fact. Texts are cut nowhere: one that does not fit is a fault. */
@@ -30,6 +35,8 @@ struct body {
     int64_t at, attempt, from, intent, to, v;
     char act[32], class[16], kind[24], sent[8];
     uint8_t call[ID_BYTES], personal[HASH_BYTES];
+    char new[256], old[256], sign[129]; /* of key_roll: verifier keys, and the old one's word for the new one */
+    char old_origin[128], target[128];  /* of epoch: names of logs */
 };
 
 /* Strict: one object, no white space, keys sorted and once, integers only, UTF-8. err says what is wrong. */

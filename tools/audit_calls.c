@@ -78,7 +78,8 @@ bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], i
     if (!attempt_sound(attempt, err) || !grow(calls, err)) return false;
     struct audit_call *call = place_of(calls, id, (uint32_t)attempt);
     if (call->attempt) return err_set(err, ERR_DAMAGED, "the call has a second intent for the same attempt");
-    if (attempt > 1 && !place_of(calls, id, (uint32_t)attempt - 1)->outcome)
+    const struct audit_call *before = attempt > 1 ? place_of(calls, id, (uint32_t)attempt - 1) : NULL;
+    if (before && !before->outcome && (before->attempt || !calls->continued))
         return err_set(err, ERR_DAMAGED, "attempt %lld begins before the one before it had its outcome",
                        (long long)attempt);
     memcpy(call->id, id, ID_BYTES);

@@ -17,6 +17,7 @@ struct audit_calls {
     uint8_t key[16];
     uint64_t count, open, room; /* room: a power of two */
     struct audit_call *places;
+    bool continued; /* the log follows another: attempts before the first that is seen may stand there */
 };
 
 /* expected: how many there may be, so that the table need not grow; a hint only. */

@@ -77,13 +77,14 @@ static void harden(sqlite3 *db)
     sqlite3_busy_timeout(db, 5000);
 }
 
-bool audit_db_open(const char *folder, sqlite3 **db, struct err *err)
+bool audit_db_open(const char *folder, uint64_t epoch, sqlite3 **db, struct err *err)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/data/audit.db", folder);
+    char path[4096], name[40] = "audit.db";
+    if (epoch) snprintf(name, sizeof name, "audit-epoch-%llu.db", (unsigned long long)epoch);
+    snprintf(path, sizeof path, "%s/data/%s", folder, name);
     if (access(path, R_OK) < 0)
-        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no log here yet (data/audit.db)")
-                               : err_sys(err, ERR_DENIED, "this user may not read the log (data/audit.db)");
+        return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no such log here (data/%s)", name)
+                               : err_sys(err, ERR_DENIED, "this user may not read the log (data/%s)", name);
     if (sqlite3_open_v2(path, db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         return fault(*db, err);
     harden(*db);

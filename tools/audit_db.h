@@ -8,8 +8,9 @@
 
 #include "base/err.h"
 
-/* data/audit.db below the folder. On failure *db may still be set: sqlite3_close() it in any case. */
-bool audit_db_open(const char *folder, sqlite3 **db, struct err *err);
+/* data/audit.db below the folder, or data/audit-epoch-EPOCH.db (epoch 0: the one in use). On failure *db may still be
+ * set: sqlite3_close() it in any case. */
+bool audit_db_open(const char *folder, uint64_t epoch, sqlite3 **db, struct err *err);
 bool audit_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement, struct err *err);
 /* 1: a row; 0: no more; -1: err is set. */
 int audit_db_step(sqlite3 *db, sqlite3_stmt *statement, struct err *err);

@@ -13,7 +13,7 @@ enum { KEY_ROLL = 8 };
 bool audit_log_open(const char *folder, struct audit_log *log, struct err *err)
 {
     int64_t entries, signed_size;
-    if (!audit_db_open(folder, &log->db, err) ||
+    if (!audit_db_open(folder, 0, &log->db, err) ||
         !audit_db_prepare(log->db, "SELECT leaf FROM entry WHERE idx >= ?1 ORDER BY idx LIMIT ?2", &log->leaves, err) ||
         !audit_db_prepare(log->db, "SELECT hashes FROM tile WHERE level = ?1 AND n = ?2", &log->tile, err) ||
         !audit_db_prepare(log->db, "SELECT kind, leaf, body FROM entry WHERE idx = ?1", &log->body, err) ||

@@ -37,6 +37,7 @@ static void print_json(const struct audit_report *report, const struct err *err,
     json_number(out, "pruned", report->pruned);
     json_number(out, "checkpoints", report->checkpoints);
     json_number(out, "signatures", report->signatures);
+    json_number(out, "rolls", report->rolls);
     json_number(out, "tiles", report->tiles);
     json_number(out, "details", report->details);
     json_number(out, "remembered", report->remembered);
@@ -68,6 +69,8 @@ static void print_text(const struct audit_report *report, FILE *out)
     fprintf(out, "Signed up to entry %llu (%llu checkpoints, %llu signatures checked); root %s.\n",
             (unsigned long long)report->signed_size, (unsigned long long)report->checkpoints,
             (unsigned long long)report->signatures, root);
+    if (report->rolls)
+        fprintf(out, "The signing key was followed over %llu rolls.\n", (unsigned long long)report->rolls);
     if (report->pruned)
         fprintf(out, "%llu entries are pruned: proven, but no longer readable.\n", (unsigned long long)report->pruned);
     if (report->remembered)

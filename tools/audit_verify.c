@@ -3,22 +3,21 @@
  * The database is read as hostile: read-only, nothing in its schema trusted or run. */
 #include "audit_verify.h"
 
-#include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "audit_body.h"
 #include "audit_calls.h"
 #include "audit_db.h"
 #include "audit_extra.h"
 #include "audit_note.h"
+#include "audit_pin.h"
 #include "audit_ranges.h"
-#include "audit_state.h"
+#include "audit_signers.h"
 #include "audit_tree.h"
-#include "base/auto.h"
 #include "base/clock.h"
-#include "keys.h"
+#include "base/origin.h"
 
 enum { SIGNATURES_SHORT = 64 }; /* how many signatures of the newest checkpoints are always checked */
 
@@ -28,10 +27,8 @@ struct check {
     struct err *err; /* for the tree, which knows no errors */
     sqlite3 *db;
     sqlite3_stmt *entries, *tiles, *checkpoints;
-    uint8_t key[KEY_BYTES];
-    char origin[128];
-    struct audit_mark witness, state;
-    bool witness_hidden;
+    struct audit_pin pin;
+    struct audit_signers signers;
     struct audit_tree tree;
     struct audit_calls calls;
     struct audit_ranges nulls, pruned;
@@ -47,54 +44,6 @@ static bool prepare_all(struct check *check, struct err *err)
            audit_db_prepare(check->db, "SELECT hashes FROM tile WHERE level=?1 AND n=?2", &check->tiles, err) &&
            audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint ORDER BY size", &check->checkpoints,
                             err);
-}
-
-/* ── what is pinned ────────────────────────────────────────────────────────────────────────────────── */
-
-static bool pin(struct check *check, struct err *err)
-{
-    struct keys_public public;
-    if (!key_library(err)) return false;
-    if (check->how->vkey) return vkey_parse(check->how->vkey, check->origin, check->key, err);
-    FD_AUTO home = open(check->how->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (home < 0) return err_sys(err, ERR_NOT_FOUND, "there is no such folder");
-    if (!keys_read_public(home, &public, err)) return false;
-    memcpy(check->key, public.signing, KEY_BYTES);
-    return true;
-}
-
-/* Read before the database, which then can only be newer. Who pins no name by hand gets the one that the parent, or
- * else the last verification, knows. */
-static bool recall(struct check *check, struct err *err)
-{
-    if (!audit_witness_read(check->how->folder, &check->witness, &check->witness_hidden, err) ||
-        !audit_state_read(check->how->folder, check->how->state, &check->state, err))
-        return false;
-    if (check->witness.known && memcmp(check->witness.key, check->key, KEY_BYTES) != 0)
-        return err_set(err, ERR_DAMAGED,
-                       "the daemon's parent wrote down checkpoints of another key than the pinned one");
-    const char *known = check->witness.known ? check->witness.origin : check->state.known ? check->state.origin : "";
-    if (!check->how->vkey) snprintf(check->origin, sizeof check->origin, "%s", known);
-    if (check->witness.known && strcmp(check->witness.origin, check->origin) != 0)
-        return err_set(err, ERR_DAMAGED, "the daemon's parent wrote down checkpoints of the log %s, not of %s",
-                       check->witness.origin, check->origin);
-    if (check->state.known &&
-        (memcmp(check->state.key, check->key, KEY_BYTES) != 0 || strcmp(check->state.origin, check->origin) != 0))
-        return err_set(err, ERR_DAMAGED, "the last verification was of another log (%s) or under another key",
-                       check->state.origin);
-    check->report->witnessed = check->witness.size;
-    check->report->remembered = check->state.size;
-    return true;
-}
-
-/* Nobody outside knows the log's name yet: its own word is taken this once, under the pinned key, and remembered. */
-static bool own_name(struct check *check, struct err *err)
-{
-    if (!*check->origin &&
-        !audit_db_text(check->db, "SELECT v FROM meta WHERE k = 'origin'", check->origin, sizeof check->origin, err))
-        return false;
-    memcpy(check->report->origin, check->origin, sizeof check->origin);
-    return *check->origin || err_set(err, ERR_DAMAGED, "the log does not say its name");
 }
 
 /* ── marks on the way ──────────────────────────────────────────────────────────────────────────────── */
@@ -136,13 +85,13 @@ static bool checkpoint_read(struct check *check, struct err *err)
     int stored_length = sqlite3_column_bytes(check->checkpoints, 1);
     const char *bytes = sqlite3_column_blob(check->checkpoints, 2);
     size_t length = (size_t)sqlite3_column_bytes(check->checkpoints, 2);
-    bool newest = check->checkpoint_count - check->report->checkpoints <= SIGNATURES_SHORT;
-    if (!note_read(bytes ? bytes : "", length, check->origin, &note, err)) return false;
+    bool looked, newest = check->checkpoint_count - check->report->checkpoints <= SIGNATURES_SHORT;
+    if (!note_read(bytes ? bytes : "", length, check->pin.origin, &note, err)) return false;
     if (note.size != check->tree.size || stored_length != HASH_BYTES || memcmp(note.root, stored, HASH_BYTES) != 0)
         return err_set(err, ERR_DAMAGED, "its row and its text differ");
-    if ((newest || check->how->full) && !note_signed(bytes, length, &note, check->origin, check->key, err))
+    if (!audit_signers_note(&check->signers, bytes, length, &note, newest || check->how->full, &looked, err))
         return false;
-    check->report->signatures += newest || check->how->full;
+    check->report->signatures += looked;
     audit_tree_root(&check->tree, root);
     if (memcmp(root, note.root, HASH_BYTES) == 0) return true;
     err_set(err, ERR_DAMAGED, "the entries are not those that were signed: from entry %llu on",
@@ -150,11 +99,24 @@ static bool checkpoint_read(struct check *check, struct err *err)
     return blame_range(check, check->proven, note.size - 1);
 }
 
+/* Signed by whoever's turn it was then: a key of today cannot have made it. */
+static bool kept_check(struct check *check, struct err *err)
+{
+    const struct audit_pin *pin = &check->pin;
+    struct audit_note note;
+    if (!pin->kept.known || pin->kept.size != check->tree.size) return true;
+    if (!note_read(pin->note, pin->note_length, pin->origin, &note, err) ||
+        !note_signed(pin->note, pin->note_length, &note, pin->origin, check->signers.key, err))
+        return err_in(err, "the checkpoint that was kept");
+    return mark_check(check, &pin->kept, "the checkpoint that was kept says", err);
+}
+
 /* All that speaks of a tree of exactly this size. */
 static bool marks(struct check *check, struct err *err)
 {
-    if (!mark_check(check, &check->witness, "the daemon's parent saw signed", err) ||
-        !mark_check(check, &check->state, "the last verification saw", err))
+    if (!kept_check(check, err)) return false;
+    if (!mark_check(check, &check->pin.witness, "the daemon's parent saw signed", err) ||
+        !mark_check(check, &check->pin.state, "the last verification saw", err))
         return false;
     while (check->next_size == check->tree.size) {
         if (!checkpoint_read(check, err))
@@ -198,6 +160,17 @@ static bool columns_agree(struct check *check, const struct body *body, struct e
     return same || err_set(err, ERR_DAMAGED, "its columns say something else than its bytes");
 }
 
+/* The first entry of a log that follows another. */
+static bool begins_epoch(struct check *check, const struct body *body, uint64_t index, struct err *err)
+{
+    const char *before = check->pin.before;
+    check->calls.continued = true;
+    if (index || strcmp(body->target, check->pin.origin) != 0 || !origin_continues(body->old_origin, body->target))
+        return err_set(err, ERR_DAMAGED, "it begins another log than this one");
+    return !*before || origin_continues(before, body->old_origin) ||
+           err_set(err, ERR_DAMAGED, "it does not follow the log %s that was verified before", before);
+}
+
 static bool body_rules(struct check *check, const struct body *body, struct err *err)
 {
     uint64_t index = check->tree.size;
@@ -206,8 +179,8 @@ static bool body_rules(struct check *check, const struct body *body, struct err 
     if (body_kind_number(body->kind) == 0) return err_set(err, ERR_STATE, "its kind is new: a newer caisson is needed");
     if (body->at < check->last_at) return err_set(err, ERR_DAMAGED, "its time lies before that of the entry before");
     check->last_at = body->at;
-    if (strcmp(body->kind, "key_roll") == 0)
-        return err_set(err, ERR_STATE, "the log changes its signing key here: a newer caisson is needed");
+    if (strcmp(body->kind, "key_roll") == 0) return audit_signers_entry(&check->signers, body, index, err);
+    if (strcmp(body->kind, "epoch") == 0) return begins_epoch(check, body, index, err);
     if (strcmp(body->kind, "prune") == 0 && body->from >= 0 && body->to >= body->from && body->to < (int64_t)index)
         return audit_range_add(&check->pruned, (uint64_t)body->from, (uint64_t)body->to, err);
     if (!intent && !outcome) return true;
@@ -225,6 +198,8 @@ static bool pruned_entry(struct check *check, struct err *err)
     const uint8_t *call = sqlite3_column_blob(check->entries, 3);
     check->report->pruned++;
     if (!audit_range_add(&check->nulls, index, index, err)) return false;
+    if (kind == body_kind_number("key_roll") || kind == body_kind_number("epoch"))
+        return err_set(err, ERR_DAMAGED, "its bytes are gone, and without them no key can be followed");
     if (kind != 1 && kind != 2) return true;
     if (!call || sqlite3_column_bytes(check->entries, 3) != ID_BYTES)
         return err_set(err, ERR_DAMAGED, "it does not name its call");
@@ -285,25 +260,43 @@ static bool all_entries(struct check *check, struct err *err)
 
 /* ── the end ───────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool not_shorter(const struct check *check, struct err *err)
+static void notice(struct audit_report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void notice(struct audit_report *report, const char *format, ...)
 {
-    unsigned long long size = check->tree.size;
-    if (check->state.known && check->state.size > size)
-        return err_set(
-            err, ERR_DAMAGED,
-            "the log was cut or replaced by an older one: it has %llu entries, the last verification saw %llu", size,
-            (unsigned long long)check->state.size);
+    va_list args;
+    va_start(args, format);
+    if (!*report->notice) vsnprintf(report->notice, sizeof report->notice, format, args);
+    va_end(args);
+}
+
+/* A log that was ended because it lacked entries lacks them: that is said, and is no fault of this file. */
+static bool shorter(struct check *check, const struct audit_mark *mark, const char *who, const char *what,
+                    struct err *err)
+{
+    unsigned long long size = check->tree.size, more = mark->size;
+    if (!mark->known || more <= size) return true;
+    if (!check->how->epoch)
+        return err_set(err, ERR_DAMAGED, "the log was cut or replaced by an older one: it has %llu entries, %s %llu%s",
+                       size, who, more, what);
+    notice(check->report, "this log was ended: it has %llu entries, %s %llu%s", size, who, more, what);
+    return true;
+}
+
+static bool not_shorter(struct check *check, struct err *err)
+{
+    uint64_t size = check->tree.size;
+    if (!shorter(check, &check->pin.state, "the last verification saw", "", err) ||
+        !shorter(check, &check->pin.kept, "the checkpoint that was kept says", "", err))
+        return false;
     if (check->next_size != UINT64_MAX)
-        return err_set(err, ERR_DAMAGED, "the log was cut: it has %llu entries, and %llu were signed", size,
-                       (unsigned long long)check->next_size);
-    if (check->witness.known && check->witness.size > size)
-        return err_set(err, ERR_DAMAGED,
-                       "the log was cut or replaced by an older one: it has %llu entries, and the daemon's parent saw "
-                       "%llu signed",
-                       size, (unsigned long long)check->witness.size);
+        return err_set(err, ERR_DAMAGED, "the log was cut: it has %llu entries, and %llu were signed",
+                       (unsigned long long)size, (unsigned long long)check->next_size);
+    if (!shorter(check, &check->pin.witness, "and the daemon's parent saw", " signed", err)) return false;
     if (size && !check->report->checkpoints)
         return err_set(err, ERR_DAMAGED, "nothing in this log is signed (a new one is within a second of its start)");
-    return true;
+    bool same = !check->pin.witness.known || check->pin.witness.size > size || check->how->epoch ||
+                audit_signers_may(&check->signers, check->pin.witness.key);
+    return same || err_set(err, ERR_DAMAGED, "the daemon's parent knows another signing key than the log leads to");
 }
 
 static bool pruned_by_record(struct check *check, struct err *err)
@@ -325,13 +318,23 @@ static bool tiles_counted(struct check *check, struct err *err)
            err_set(err, ERR_DAMAGED, "there are tiles that no entry belongs to");
 }
 
+static bool begin(struct check *check, struct err *err)
+{
+    if (!audit_pin_read(check->how, &check->pin, err)) return false;
+    memcpy(check->report->origin, check->pin.origin, sizeof check->report->origin);
+    memcpy(check->signers.origin, check->pin.origin, sizeof check->signers.origin);
+    memcpy(check->signers.key, check->pin.key, KEY_BYTES);
+    check->report->witnessed = check->pin.witness.size;
+    check->report->remembered = check->pin.state.known ? check->pin.state.size : 0;
+    return true;
+}
+
 static bool verify(struct check *check, struct err *err)
 {
     int64_t count, last;
-    if (!pin(check, err) || !recall(check, err) || !audit_db_open(check->how->folder, &check->db, err) ||
-        !prepare_all(check, err) || !own_name(check, err) ||
-        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err) ||
-        !audit_db_number(check->db, "SELECT max(idx) FROM entry", &last, err) ||
+    if (!begin(check, err) || !audit_db_open(check->how->folder, check->how->epoch, &check->db, err) ||
+        !prepare_all(check, err) || !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) ||
+        !next_checkpoint(check, err) || !audit_db_number(check->db, "SELECT max(idx) FROM entry", &last, err) ||
         !audit_calls_init(&check->calls, last > 0 ? (uint64_t)last / 2 : 0, err))
         return false;
     check->checkpoint_count = (uint64_t)count;
@@ -339,24 +342,16 @@ static bool verify(struct check *check, struct err *err)
            tiles_counted(check, err) && (!check->how->full || audit_extra(check->db, &check->report->details, err));
 }
 
-static void notice(struct audit_report *report, const char *text)
-{
-    if (!*report->notice) snprintf(report->notice, sizeof report->notice, "%s", text);
-}
-
 static void remember(struct check *check)
 {
     struct err err = {0};
-    struct audit_mark mark = {.known = true, .size = check->tree.size};
-    memcpy(mark.root, check->report->root, HASH_BYTES);
-    memcpy(mark.key, check->key, KEY_BYTES);
-    memcpy(mark.origin, check->origin, sizeof mark.origin);
-    check->report->remembers = audit_state_write(check->how->folder, check->how->state, &mark, &err);
-    if (check->witness_hidden)
-        notice(check->report, "this user may not read what the daemon's parent wrote down");
-    else if (!check->witness.known)
-        notice(check->report, "the daemon's parent has written nothing down (witness/checkpoint)");
-    if (!check->report->remembers) notice(check->report, err.text);
+    struct audit_report *report = check->report;
+    report->remembers = audit_pin_write(check->how, &check->pin, check->tree.size, report->root, &err);
+    if (check->pin.witness_hidden)
+        notice(report, "this user may not read what the daemon's parent wrote down");
+    else if (!check->pin.witness.known)
+        notice(report, "the daemon's parent has written nothing down (witness/checkpoint)");
+    if (!report->remembers) notice(report, "%s", err.text);
 }
 
 bool audit_verify(const struct audit_how *how, struct audit_report *report, struct err *err)
@@ -375,6 +370,7 @@ bool audit_verify(const struct audit_how *how, struct audit_report *report, stru
     check->tree.context = check;
     report->good = verify(check, err);
     report->entries = check->tree.size;
+    report->rolls = check->signers.rolls;
     report->calls = check->calls.count;
     report->open_calls = check->calls.open;
     audit_tree_root(&check->tree, report->root);

@@ -12,16 +12,19 @@
 #include "base/ids.h"
 
 struct audit_how {
-    const char *folder; /* the state folder: below it data/audit.db, keys/vault.pub, witness/ */
-    const char *vkey;   /* NAME+HASH+KEY to pin in place of keys/vault.pub's; NULL: that one */
+    const char *folder; /* the state folder: below it data/audit.db, keys/log.pub, witness/ */
+    const char *vkey;   /* the log's first key, NAME+HASH+KEY; NULL: the one that the daemon's parent published */
     const char *state;  /* where the last verified size is remembered; NULL: witness/verified */
+    uint64_t epoch;     /* of an ended log, kept as data/audit-epoch-N.db; 0: the one in use */
+    const char *kept;   /* a file with a checkpoint that was kept elsewhere, which this log must continue; NULL: none */
+    bool new_epoch;     /* a log that follows the one that was verified last is accepted */
     bool full;          /* every old signature, every personal value, every row of the call table as well */
 };
 
 /* What was seen, also when something is wrong. */
 struct audit_report {
     uint64_t entries, body_bytes, calls, open_calls, pruned;
-    uint64_t checkpoints, signatures, tiles, details;
+    uint64_t checkpoints, signatures, tiles, details, rolls;
     uint64_t signed_size; /* entries that the newest checkpoint covers; those after it are not signed yet */
     uint64_t remembered;  /* size that the last verification saw, 0 = none */
     uint64_t witnessed;   /* size that the parent wrote down, 0 = none */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log: what it says, and whether it is whole. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api.h"
@@ -35,14 +37,26 @@ void verb_have_signed(struct cli *cli)
     api_get(&cli->home, API_DESK, "/v1/audit/checkpoint", &ignored, &silent);
 }
 
+static bool epoch_wanted(struct cli *cli, uint64_t *epoch, struct err *err)
+{
+    const char *text = cli_value(cli, "epoch");
+    char *end = NULL;
+    *epoch = text ? strtoull(text, &end, 10) : 0;
+    return !text || (*text >= '1' && *text <= '9' && !*end) ||
+           err_set(err, ERR_USAGE, "--epoch wants the number of an epoch, from 1");
+}
+
 bool verb_audit_verify(struct cli *cli, struct err *err)
 {
-    verb_have_signed(cli);
     struct audit_how how = {.folder = cli->home.path,
                             .vkey = cli_value(cli, "vkey"),
                             .state = cli_value(cli, "state"),
+                            .kept = cli_value(cli, "checkpoint"),
+                            .new_epoch = cli_value(cli, "new-epoch"),
                             .full = cli_value(cli, "full")};
     struct audit_report report = {0};
+    if (!epoch_wanted(cli, &how.epoch, err)) return false;
+    verb_have_signed(cli);
     bool good = audit_verify(&how, &report, err);
     audit_report_print(&report, err, cli->json, stdout);
     return good;
@@ -68,7 +82,43 @@ bool verb_audit_checkpoint(struct cli *cli, struct err *err)
     return print_text(cli, "/v1/audit/checkpoint", "checkpoint", err);
 }
 
+static void print_keys(const struct cli *cli, const json_t *answer)
+{
+    const char *first = json_string_value(json_object_get(answer, "vkey"));
+    const char *current = json_string_value(json_object_get(answer, "current"));
+    if (cli->json || !first) {
+        print_json(answer);
+        return;
+    }
+    puts(first);
+    if (current && strcmp(current, first) != 0) fprintf(stderr, "signing now: %s\n", current);
+}
+
 bool verb_audit_vkey(struct cli *cli, struct err *err)
 {
-    return print_text(cli, "/v1/audit/vkey", "vkey", err);
+    JSON_AUTO *answer = NULL;
+    if (!api_get(&cli->home, API_DESK, "/v1/audit/vkey", &answer, err)) return false;
+    print_keys(cli, answer);
+    return true;
+}
+
+bool verb_audit_roll(struct cli *cli, struct err *err)
+{
+    JSON_AUTO *answer = NULL;
+    if (!api_post(&cli->home, "/v1/audit/roll", NULL, &answer, err)) return false;
+    print_keys(cli, answer);
+    return true;
+}
+
+bool verb_audit_epoch(struct cli *cli, struct err *err)
+{
+    const char *reason = cli_value(cli, "reason");
+    if (!reason) return err_set(err, ERR_USAGE, "say why calls may run again: --reason WHY");
+    JSON_AUTO *answer = NULL, *body = json_pack("{s:s}", "reason", reason);
+    if (!body || !api_post(&cli->home, "/v1/audit/epoch", body, &answer, err)) return false;
+    if (cli->json)
+        print_json(answer);
+    else
+        printf("Calls run again. The log goes on as %s.\n", json_string_value(json_object_get(answer, "origin")));
+    return true;
 }

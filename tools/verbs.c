@@ -103,8 +103,11 @@ static const struct cli_option tail[] = {
     {"limit", "COUNT", "So many entries; 20 when absent", false}, {"from", "INDEX", "From this entry on", false}, END};
 
 static const struct cli_option verify[] = {
-    {"vkey", "KEY", "Trust this verifier key in place of keys/vault.pub", false},
+    {"vkey", "KEY", "Begin with this verifier key, the log's first, in place of the one in keys/log.pub", false},
     {"state", "FILE", "Remember there how far the log was verified", false},
+    {"checkpoint", "FILE", "A checkpoint that was kept elsewhere: the log must continue it", false},
+    {"epoch", "NUMBER", "Verify the log of an earlier epoch, which was put aside when another followed it", false},
+    {"new-epoch", NULL, "Accept that another log follows the one that was verified last", false},
     {"full", NULL, "Check every old signature, personal value and row of the call table as well", false},
     END};
 
@@ -218,7 +221,14 @@ const struct cli_verb cli_verbs[] = {
      "or "
      "file must not lie among connectors or the daemon's own files.",
      export},
-    {"audit", "vkey", "", 0, 0, verb_audit_vkey, "Prints the key that verifies checkpoints.", NULL},
+    {"audit", "vkey", "", 0, 0, verb_audit_vkey,
+     "Prints the key with which verifying the log begins; after it, on standard error, the one that signs now.", NULL},
+    {"audit", "roll", "", 0, 0, verb_audit_roll,
+     "Replaces the key that signs the log by a new one, and destroys the old one. The daemon does this by itself every "
+     "RollHours=.",
+     NULL},
+    {"audit", "epoch", "", 0, 0, verb_audit_epoch,
+     "Lets calls run again after a new epoch of the log has begun. This is recorded.", reason},
     {"token", "create", "NAME", 1, 1, verb_token_create, "Makes a token for callers over TCP. It is shown once.",
      token},
     {"token", "list", "", 0, 0, verb_token_list, "Lists tokens; never their text.", workspace},

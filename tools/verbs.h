@@ -50,6 +50,8 @@ void verb_have_signed(struct cli *cli);
 bool verb_audit_prove(struct cli *cli, struct err *err);
 bool verb_audit_consistency(struct cli *cli, struct err *err);
 bool verb_audit_export(struct cli *cli, struct err *err);
+bool verb_audit_roll(struct cli *cli, struct err *err);
+bool verb_audit_epoch(struct cli *cli, struct err *err);
 /* verb_access.c */
 bool verb_token_create(struct cli *cli, struct err *err);
 bool verb_token_list(struct cli *cli, struct err *err);

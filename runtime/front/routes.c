@@ -53,6 +53,8 @@ const struct route api_routes[] = {
     {"GET", "/v1/audit/entries", DESK, 0, MSG_AUDIT_TAIL, {"#from", "#limit"}, false, api_forward},
     {"GET", "/v1/audit/checkpoint", DESK, 0, MSG_AUDIT_CHECKPOINT, NO_QUERY, false, api_forward},
     {"GET", "/v1/audit/vkey", DESK, 0, MSG_AUDIT_VKEY, NO_QUERY, false, api_forward},
+    {"POST", "/v1/audit/roll", DESK, BODY, MSG_AUDIT_ROLL, NO_QUERY, false, api_forward},
+    {"POST", "/v1/audit/epoch", DESK, BODY, MSG_AUDIT_EPOCH, NO_QUERY, false, api_forward},
     {0},
 };
 

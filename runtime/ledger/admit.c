@@ -98,6 +98,16 @@ static bool check_frozen(struct ledger *ledger, struct begin *begin, struct err 
     return err_set(err, ERR_FROZEN, "an administrator has frozen all calls; `caisson thaw` ends that");
 }
 
+/* What came after the copy that was put back is not known here: keys, revocations, outcomes. */
+static bool check_held(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (!ledger->held) return true;
+    return err_set(
+        err, ERR_FROZEN,
+        "the log was found older or other than it was, and a new epoch of it has begun: calls run again once "
+        "an administrator has looked (`caisson audit epoch`)");
+}
+
 static bool open_to_workspace(const struct entry *entry, const char *workspace)
 {
     for (unsigned i = 0; i < entry->workspace_count; i++)
@@ -227,9 +237,9 @@ static bool check_deadline(struct ledger *ledger, struct begin *begin, struct er
 bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
-        check_shape, find_caller,     find_workspace, check_scope,  check_rate,
-        check_stale, check_refusal,   find_keys,      find_earlier, check_frozen,
-        find_entry,  find_credential, check_others,   check_room,   check_deadline,
+        check_shape,     find_caller,  find_workspace, check_scope,    check_rate, check_stale,
+        check_refusal,   find_keys,    find_earlier,   check_frozen,   check_held, find_entry,
+        find_credential, check_others, check_room,     check_deadline,
     };
     struct err why = {0};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {

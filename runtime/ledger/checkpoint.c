@@ -2,6 +2,7 @@
 /* Signed checkpoints: shown to the vault with a proof that they extend what it signed last, kept as C2SP notes. */
 #include "checkpoint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,8 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/origin.h"
+#include "signer.h"
 
 enum { SIGN_ENTRIES = 256, SIGN_SOON_MS = 100, SIGN_LATE_MS = 1000, SIGN_RETRY_MS = 1000, SIGN_TRIES = 3 };
 
@@ -19,28 +22,45 @@ static bool holds(struct ledger *ledger, uint64_t size, const uint8_t signed_roo
     return journal_holds(&ledger->journal, size, signed_root);
 }
 
+void checkpoint_forked(struct ledger *ledger, const struct err *why)
+{
+    ledger->forked = true;
+    ledger_seal(ledger, why);
+}
+
 static void fork_found(struct ledger *ledger, uint64_t signed_size)
 {
     struct err err = {0};
-    ledger->forked = true;
     err_set(&err, ERR_AUDIT,
             "this log is not the one that was signed last: it has %llu entries, and %llu were signed with another "
-            "content. data/audit.db is older than it was, or changed: put back the newest copy of it",
+            "content. data/audit.db is older than it was, or changed. Keep a copy of it; at the next start it is put "
+            "aside and a new epoch of the log begins",
             (unsigned long long)ledger->journal.tree.size, (unsigned long long)signed_size);
-    ledger_seal(ledger, &err);
+    checkpoint_forked(ledger, &err);
 }
 
-bool checkpoint_continues(struct ledger *ledger)
+void checkpoint_recall(struct ledger *ledger)
 {
     struct ctl_witness last;
     int fd = ledger->role->given[GIVE_WITNESS];
-    if (fd < 0) return true;
+    if (fd < 0) return;
     ssize_t got = pread(fd, &last, sizeof last, 0);
     close_fd(&ledger->role->given[GIVE_WITNESS]);
-    if (got != (ssize_t)sizeof last || last.size == 0)
-        return true; /* empty or damaged: the vault says so, and signs nothing */
-    if (holds(ledger, last.size, last.root)) return true;
-    fork_found(ledger, last.size);
+    /* Empty or damaged: the vault says so, and signs nothing. */
+    if (got == (ssize_t)sizeof last && origin_valid(last.origin, sizeof last.origin)) ledger->witness = last;
+}
+
+bool checkpoint_continues(struct ledger *ledger, char why[ERR_TEXT])
+{
+    const struct ctl_witness *last = &ledger->witness;
+    uint64_t size = ledger->journal.tree.size;
+    if (last->size == 0 || holds(ledger, last->size, last->root)) return true;
+    snprintf(
+        why, ERR_TEXT,
+        size < last->size
+            ? "the log that was found has %llu entries, and %llu were signed: an older copy of it was put back"
+            : "the log that was found has %llu entries, and of those the first %llu are not those that were signed",
+        (unsigned long long)size, (unsigned long long)last->size);
     return false;
 }
 
@@ -61,20 +81,53 @@ void checkpoint_forget(struct ledger *ledger)
     ledger->sign.retries = 0;
 }
 
+struct last_entry {
+    struct msg_sign *ask;
+    bool fits;
+};
+
+static bool take_entry(void *context, const struct store_entry *entry)
+{
+    struct last_entry *last = context;
+    last->fits = entry->body && entry->length <= LAST_ENTRY;
+    if (last->fits) memcpy(last->ask->entry, entry->body, entry->length);
+    last->ask->entry_length = last->fits ? (uint32_t)entry->length : 0;
+    return false;
+}
+
+/* Rolls and epochs: the vault wants to see the entry that says so, and that it is the last. */
+static bool show_entry(struct ledger *ledger, struct msg_sign *ask)
+{
+    struct journal *journal = &ledger->journal;
+    struct last_entry last = {.ask = ask};
+    struct err ignored;
+    unsigned count = 0;
+    tree_hash path[TREE_PROOF];
+    if (!store_entries(ledger->store, ask->size - 1, 1, take_entry, &last, &ignored) || !last.fits ||
+        !tree_inclusion(&journal->tree, ask->size - 1, ask->size, journal_tiles, journal, path, &count))
+        return false;
+    ask->path_count = count;
+    memcpy(ask->path, path, count * sizeof *path);
+    return true;
+}
+
+/* All there is; of a roll, what ends with its entry; of a new epoch, its first entry. */
 static bool build(struct ledger *ledger, struct msg_sign *ask)
 {
     struct journal *journal = &ledger->journal;
     tree_hash proof[TREE_PROOF];
     unsigned count = 0;
+    bool first = ledger->epoch && ledger->sign.vault_size == 0;
     memcpy(ask->origin, ledger->origin, sizeof ask->origin);
-    ask->size = journal->tree.size;
+    ask->size = first ? 1 : journal->tree.size;
     ask->old_size = ledger->sign.vault_size;
-    tree_root(&journal->tree, ask->root);
-    if (!tree_consistency(&journal->tree, ask->old_size, ask->size, journal_tiles, journal, proof, &count))
+    if (!signer_turn(ledger, &ask->signer, &ask->next, &ask->size) ||
+        !tree_root_at(&journal->tree, ask->size, journal_tiles, journal, ask->root) ||
+        !tree_consistency(&journal->tree, ask->old_size, ask->size, journal_tiles, journal, proof, &count))
         return false;
     ask->proof_count = count;
     memcpy(ask->proof, proof, count * sizeof *proof);
-    return true;
+    return (!first && !ledger->keys.rolling) || show_entry(ledger, ask);
 }
 
 static void signed_answer(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length);
@@ -99,10 +152,10 @@ static void ask_vault(struct ledger *ledger)
 static uint64_t due_at(struct ledger *ledger)
 {
     uint64_t new = ledger->journal.tree.size - ledger->sign.signed_size;
-    if (new == 0 || ledger->forked || ledger->sealed || ledger->sign.seq) return 0;
+    if (new == 0 || ledger->forked || ledger->sealed || ledger->sign.seq || !ledger->keys.has) return 0;
     if (!ledger->sign.first_new) ledger->sign.first_new = clock_now();
     uint64_t retry = ledger->sign.asked_at + (ledger->sign.retries ? SIGN_RETRY_MS : SIGN_SOON_MS) * CLOCK_MS;
-    if (ledger->sign.urgent && !ledger->sign.retries) return clock_now();
+    if ((ledger->sign.urgent || ledger->keys.rolling) && !ledger->sign.retries) return clock_now();
     uint64_t due = new >= SIGN_ENTRIES ? ledger->sign.first_new : ledger->sign.first_new + SIGN_LATE_MS *CLOCK_MS;
     return due > retry ? due : retry;
 }
@@ -117,32 +170,6 @@ uint64_t checkpoint_tick(struct ledger *ledger)
 
 /* ── the answer ────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool roll_signer(struct ledger *ledger, const char *old, const char *new, uint64_t size, struct err *err)
-{
-    RECORD_AUTO record;
-    uint64_t index;
-    if (*old) {
-        record_init(&record);
-        record_text(&record, "old", old);
-        record_text(&record, "new", new);
-        if (!journal_add(&ledger->journal, &(struct journal_about){.kind = RECORD_KEY_ROLL}, &record, &index, err))
-            return false;
-    } else {
-        record_init(&record);
-    }
-    return store_signer_add(ledger->store, *old ? size : 0, new, err);
-}
-
-/* A first key may sign from size 0 on; a key that changed is written into the log. */
-static bool note_signer(struct ledger *ledger, const uint8_t key[32], uint64_t size, struct err *err)
-{
-    BUF_AUTO old = {.max = 512};
-    BUF_AUTO new = {.max = 512};
-    if (!store_signer(ledger->store, &old, err)) return false;
-    if (!note_vkey(ledger->origin, key, &new)) return err_set(err, ERR_INTERNAL, "the verifier key cannot be written");
-    return strcmp(old.bytes, new.bytes) == 0 || roll_signer(ledger, old.bytes, new.bytes, size, err);
-}
-
 static bool keep_note(struct ledger *ledger, const struct msg_sign_answer *answer, uint64_t size, struct err *err)
 {
     BUF_AUTO note = {.max = NOTE_MAX};
@@ -150,7 +177,7 @@ static bool keep_note(struct ledger *ledger, const struct msg_sign_answer *answe
     if (!tree_root_at(&ledger->journal.tree, size, journal_tiles, &ledger->journal, root) ||
         !note_sign(ledger->origin, size, root, answer->key, answer->signature, &note))
         return err_set(err, ERR_INTERNAL, "a checkpoint cannot be written");
-    if (journal_begin(&ledger->journal, err) && note_signer(ledger, answer->key, size, err) &&
+    if (journal_begin(&ledger->journal, err) &&
         store_checkpoint_add(ledger->store, size, root, &note, clock_wall(), err) &&
         journal_commit(&ledger->journal, err))
         return true;
@@ -176,6 +203,7 @@ static void signed_now(struct ledger *ledger, uint64_t size)
     ledger->sign.first_new = 0;
     ledger->sign.retries = 0;
     ledger->sign.urgent = false;
+    signer_stored(ledger, size);
 }
 
 static void signed_answer(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length)
@@ -211,7 +239,7 @@ void checkpoint_last(struct ledger *ledger)
     struct role_line *vault = role_line_to(ledger->role, ROLE_VAULT);
     uint64_t until = clock_now() + CLOCK_S / 2;
     if (!vault || ledger->sealed || ledger->forked || ledger->journal.tree.size == ledger->sign.signed_size) return;
-    if (!ledger->sign.seq) ask_vault(ledger);
+    if (!ledger->sign.seq && ledger->keys.has) ask_vault(ledger);
     while (ledger->sign.seq && wire_wait(vault->fd, until)) {
         enum wire_got got = wire_take(vault->fd, &frame);
         if (got == WIRE_GONE) return;

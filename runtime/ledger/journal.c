@@ -51,8 +51,9 @@ static bool check_entry(void *context, const struct store_entry *entry)
     return !checking->wrong;
 }
 
-static bool damaged(struct err *err, const char *what, uint64_t number)
+static bool damaged(struct journal *journal, struct err *err, const char *what, uint64_t number)
 {
+    journal->untrue = true;
     return err_set(err, ERR_AUDIT,
                    "the log is damaged: %s %llu is not what it was. Stop the daemon, keep a copy of data/audit.db, run "
                    "`caisson audit verify` on it and put back the newest good copy",
@@ -65,17 +66,18 @@ static bool check_tail(struct journal *journal, struct err *err)
     uint64_t size = 0;
     tree_hash signed_root, root;
     if (!store_checkpoint_last(journal->store, &size, signed_root, NULL, err)) return false;
-    if (size > journal->tree.size)
+    journal->untrue = size > journal->tree.size;
+    if (journal->untrue)
         return err_set(err, ERR_AUDIT,
                        "the log was cut: it has %llu entries, but its own checkpoint was signed over %llu. Put back "
                        "the newest copy of data/audit.db",
                        (unsigned long long)journal->tree.size, (unsigned long long)size);
     if (size && (!tree_root_at(&journal->tree, size, journal_tiles, journal, root) ||
                  memcmp(root, signed_root, HASH_BYTES) != 0))
-        return damaged(err, "the tree at its checkpoint of size", size);
+        return damaged(journal, err, "the tree at its checkpoint of size", size);
     struct checking checking = {.next = size};
     if (!store_entries(journal->store, size, journal->tree.size - size, check_entry, &checking, err)) return false;
-    return checking.next == journal->tree.size || damaged(err, "entry", checking.next);
+    return checking.next == journal->tree.size || damaged(journal, err, "entry", checking.next);
 }
 
 bool journal_open(struct journal *journal, struct store *store, bool lowered, struct err *err)

@@ -11,6 +11,7 @@ struct journal {
     struct tree tree;     /* of what is durable */
     struct tree next;     /* of the transaction being committed */
     uint64_t at, next_at; /* the newest entry's time: never goes back */
+    bool untrue;          /* opening found entries that are not those that were signed */
     bool lowered;         /* MinimumIsolation lowered the plugin walls: every record says so */
     tree_hash *leaves;    /* of the transaction */
     unsigned leaf_count, leaf_room;

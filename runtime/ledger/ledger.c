@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "checkpoint.h"
+#include "epoch.h"
 #include "runtime/reach.h"
 #include "sandbox/enter.h"
 
@@ -22,6 +23,29 @@ struct ledger *ledger_of(struct role *role)
 
 /* ── open and confine ──────────────────────────────────────────────────────────────────────────────── */
 
+/* The log as it is on disk; or, where that is not what was signed last, the next epoch of it. */
+static bool open_log(struct ledger *ledger, struct err *err)
+{
+    char why[ERR_TEXT] = "";
+    struct err failed = {0};
+    bool loaded = ledger_load_first(ledger, err);
+    if (loaded && checkpoint_continues(ledger, why)) return true;
+    if (!loaded && (!ledger->journal.untrue || !ledger->witness.size)) return false;
+    if (epoch_begin(ledger, loaded ? why : err->text, &failed)) return true;
+    if (!ledger->store) return (*err = failed), false;
+    checkpoint_forked(ledger, &failed);
+    return true;
+}
+
+/* A signing key that vault.db has lost cannot be replaced: nobody could tell that from another's key. */
+static bool open_signer(struct ledger *ledger, struct err *err)
+{
+    if (!signer_open(ledger, err)) return false;
+    if (!ledger->keys.missing) return true;
+    return epoch_begin(ledger, "data/vault.db does not hold the key whose turn it is to sign the log", err) &&
+           setup_first_start(ledger, err) && signer_open(ledger, err);
+}
+
 static bool ledger_open(struct role *role, struct err *err)
 {
     struct ledger *ledger = ledger_of(role);
@@ -31,11 +55,12 @@ static bool ledger_open(struct role *role, struct err *err)
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk, not a death */
     if (sodium_init() < 0) return err_set(err, ERR_INTERNAL, "libsodium does not start");
     if (role->given[GIVE_DATA] < 0) return err_set(err, ERR_INTERNAL, "the data folder was not given");
+    checkpoint_recall(ledger);
     if (!principals_open(&ledger->principals, err) || !setup_config(ledger, err) || !setup_registry(ledger, err) ||
-        !ledger_load_first(ledger, err))
+        !open_log(ledger, err))
         return false;
-    if (checkpoint_continues(ledger) &&
-        (!setup_first_start(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)))
+    if (!ledger->forked && (!setup_first_start(ledger, err) || !open_signer(ledger, err) || !epoch_open(ledger, err) ||
+                            !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)))
         return false;
     room_check(ledger);
     ledger->opened = true;
@@ -160,6 +185,7 @@ static uint64_t ledger_tick(struct role *role)
     role_wake_at(role, rotate_tick(ledger));
     role_wake_at(role, principals_tick(role, &ledger->principals, now));
     ledger_batch(role);
+    role_wake_at(role, signer_tick(ledger));
     role_wake_at(role, checkpoint_tick(ledger));
     ledger->ticked_at = clock_now();
     return ledger->keys_until ? now + CLOCK_S / 5 : ledger->second_at;
@@ -238,6 +264,7 @@ static const struct role_handler handlers[] = {
     {MSG_WORKSPACE_KEY_ANSWER, on_answer},
     {MSG_SEAL_ANSWER, on_answer},
     {MSG_OPEN_KEY_ANSWER, on_answer},
+    {MSG_SIGNER_NEW_ANSWER, on_answer},
     {MSG_SIGN_ANSWER, on_answer},
     {MSG_KEYS_ANSWER, on_answer},
     {MSG_REWRAP_ANSWER, on_answer},
@@ -264,6 +291,8 @@ static const struct role_handler handlers[] = {
     {MSG_AUDIT_TAIL, on_query},
     {MSG_AUDIT_CHECKPOINT, on_query},
     {MSG_AUDIT_VKEY, on_query},
+    {MSG_AUDIT_ROLL, on_query},
+    {MSG_AUDIT_EPOCH, on_query},
     {MSG_WORKSPACE_CREATE, on_query},
     {MSG_WORKSPACE_LIST, on_query},
     {MSG_KEY_STATUS, on_query},

@@ -42,6 +42,17 @@ struct ledger_limits {
     uint32_t running;           /* calls at once, all connectors together */
     uint32_t per_second, burst; /* BEGINs of one caller; 0: no limit */
     uint64_t key_life, answer_life, reserve_bytes;
+    uint64_t roll_period; /* after which a signing key is replaced; 0: only by hand */
+};
+
+/* The keys that sign the log (signer.c). */
+struct signing {
+    struct signer_key current, next; /* next: while it rolls */
+    uint64_t roll_size;              /* rolling: the tree that current signs last */
+    uint64_t created, again_at;      /* clock_wall of the newest pair; clock_now: not before */
+    bool has, rolling, wanted;       /* wanted: somebody asked for a roll */
+    bool missing;                    /* vault.db does not hold the key whose turn it is */
+    bool asked, destroy;             /* a question is under way; old keys wait to be destroyed */
 };
 
 struct ledger {
@@ -52,6 +63,7 @@ struct ledger {
     struct access access;
     struct ledger_limits limits;
     char origin[NOTE_ORIGIN];
+    struct ctl_witness witness; /* what was signed last, as the parent knew at the start; size 0: nothing */
 
     struct principals principals;
     struct rates rates, refusals; /* of calls; of refusals that get a record of their own */
@@ -76,6 +88,7 @@ struct ledger {
     uint64_t spilled;           /* outcomes in the spill file */
     bool spill_damaged;         /* some of them cannot be read any more: whose, nobody knows */
     bool short_of_room;         /* less free space than the reserve */
+    bool epoch, held;           /* this log follows another one; calls wait for an administrator's word about that */
     bool forked;                /* the vault signed what this log is not: no way on without an administrator */
 
     struct {
@@ -86,6 +99,8 @@ struct ledger {
         bool urgent;
         unsigned retries;
     } sign;
+
+    struct signing keys;
 
     struct {
         uint64_t from; /* clock_wall of the first, 0: none */
@@ -179,9 +194,16 @@ uint64_t waits_tick(struct ledger *ledger);
 uint64_t checkpoint_tick(struct ledger *ledger);
 void checkpoint_forget(struct ledger *ledger);
 bool checkpoint_open(struct ledger *ledger, struct err *err);
-/* At the start, before anything is added: does this log hold what the parent saw signed last (GIVE_WITNESS)? Where it
- * does not, it is older or another one, and is sealed for good: false. */
-bool checkpoint_continues(struct ledger *ledger);
+/* At the start: takes what the parent saw signed last (GIVE_WITNESS). */
+void checkpoint_recall(struct ledger *ledger);
+/* Before anything is added: does this log hold that? Where it does not, it is older or another one: false, and why. */
+bool checkpoint_continues(struct ledger *ledger, char why[ERR_TEXT]);
+/* No way on without an administrator: sealed for good. */
+void checkpoint_forked(struct ledger *ledger, const struct err *why);
+
+/* signer.c: after checkpoint_open, from the databases. */
+bool signer_open(struct ledger *ledger, struct err *err);
+uint64_t signer_tick(struct ledger *ledger);
 
 /* recover.c */
 /* Databases, journal, spill. fresh: what is missing is made. */

@@ -46,6 +46,8 @@ static query_handler *handler_of(unsigned type)
         {MSG_AUDIT_TAIL, query_audit_tail},
         {MSG_AUDIT_CHECKPOINT, query_audit_checkpoint},
         {MSG_AUDIT_VKEY, query_audit_vkey},
+        {MSG_AUDIT_ROLL, query_audit_roll},
+        {MSG_AUDIT_EPOCH, query_audit_epoch},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].type == type) return table[i].run;

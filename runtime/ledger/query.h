@@ -29,7 +29,7 @@ query_handler query_credential_set, query_credential_list, query_credential_show
 query_handler query_workspace_create, query_workspace_list;
 query_handler query_key_status, query_key_rotate, query_key_master, query_renew;
 query_handler query_plugin_record, query_reload, query_freeze_record, query_key_record;
-query_handler query_audit_tail, query_audit_checkpoint, query_audit_vkey;
+query_handler query_audit_tail, query_audit_checkpoint, query_audit_vkey, query_audit_roll, query_audit_epoch;
 
 /* Does the caller have this right in query->workspace? */
 bool query_may(const struct query *query, unsigned right);

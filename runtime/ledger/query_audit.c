@@ -6,7 +6,9 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "checkpoint.h"
+#include "epoch.h"
 #include "query.h"
+#include "signer.h"
 
 /* ── entries ───────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -92,11 +94,14 @@ static json_t *checkpoint_json(struct ledger *ledger, struct err *err)
     return json_pack("{s:s, s:I}", "checkpoint", note.used ? note.bytes : "", "size", (json_int_t)size);
 }
 
+/* The first key is where verifiers begin; the one in use is only as good as the way from there. */
 static json_t *vkey_json(struct ledger *ledger, struct err *err)
 {
-    BUF_AUTO vkey = {.max = 512};
-    if (!store_signer(ledger->store, &vkey, err)) return NULL;
-    return json_pack("{s:s, s:s}", "vkey", vkey.bytes, "origin", ledger->origin);
+    struct store_signer rows[2] = {0}, first;
+    unsigned count;
+    if (!store_signers(ledger->store, rows, &count, err) || !store_signer_first(ledger->store, &first, err))
+        return NULL;
+    return json_pack("{s:s, s:s, s:s}", "vkey", first.vkey, "current", rows[0].vkey, "origin", ledger->origin);
 }
 
 static void tell(struct ledger *ledger, const struct asker *asker, const struct err *why)
@@ -146,4 +151,51 @@ bool query_audit_vkey(struct query *query, json_t **out, struct err *err)
 {
     if (query->ledger->sign.signed_size == 0) return wait_for_signature(query, 1, true, err);
     return (*out = vkey_json(query->ledger, err)) != NULL;
+}
+
+/* ── rolls and epochs ──────────────────────────────────────────────────────────────────────────────── */
+
+static struct asker roll_asker; /* line NULL: nobody */
+
+void roll_tell(struct ledger *ledger, const struct err *why)
+{
+    struct asker asker = roll_asker;
+    struct err err = {0};
+    roll_asker = (struct asker){0};
+    if (!asker.line) return;
+    JSON_AUTO *out = why ? NULL : vkey_json(ledger, &err);
+    query_answer(ledger, asker.line, asker.generation, asker.seq, out, why ? why : out ? NULL : &err);
+}
+
+bool query_audit_roll(struct query *query, json_t **out, struct err *err)
+{
+    struct ledger *ledger = query->ledger;
+    RECORD_AUTO record;
+    if (ledger->keys.missing)
+        return err_set(err, ERR_STATE, "the key that signs the log is missing from data/vault.db");
+    if (ledger->keys.wanted || ledger->keys.rolling)
+        return err_set(err, ERR_BUSY, "the log's key is being replaced already");
+    record_init(&record);
+    if (!admin_record(query, "audit.roll", &record, err)) return false;
+    ledger->keys.wanted = true;
+    roll_asker = (struct asker){query->line, query->generation, query->seq, 0, true};
+    role_wake_at(ledger->role, clock_now());
+    return query->later = true;
+}
+
+/* The reason is the administrator's; what happened stands in the log's first entry. */
+bool query_audit_epoch(struct query *query, json_t **out, struct err *err)
+{
+    struct ledger *ledger = query->ledger;
+    RECORD_AUTO record;
+    char reason[201];
+    record_init(&record);
+    if (!in_text(query, "reason", reason, sizeof reason, err)) return false;
+    if (!reason[0]) return err_set(err, ERR_BAD_INPUT, "\"reason\" must say why calls may run again");
+    if (!ledger->held) return err_set(err, ERR_STATE, "nothing is held back: the log goes on from where it was");
+    record_text(&record, "text", reason);
+    record_text(&record, "target", ledger->origin);
+    if (!admin_record(query, "audit.epoch", &record, err) || !epoch_released(ledger, err)) return false;
+    *out = json_pack("{s:s}", "origin", ledger->origin);
+    return true;
 }

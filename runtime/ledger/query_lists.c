@@ -203,9 +203,11 @@ bool query_health(struct query *query, json_t **out, struct err *err)
     struct ledger *ledger = query->ledger;
     struct err why = {0};
     bool open = ledger_open_for_business(ledger, &why);
-    *out = json_pack("{s:s}", "status", !open ? "sealed" : ledger->role->frozen ? "frozen" : "ok");
+    *out = json_pack("{s:s}", "status", !open ? "sealed" : ledger->role->frozen || ledger->held ? "frozen" : "ok");
     if (query->caller.kind == WHO_NOBODY) return true;
     if (!open) json_object_set_new(*out, "reason", json_string(why.text));
+    if (open && ledger->held)
+        json_object_set_new(*out, "reason", json_string("a new epoch of the log has begun: caisson audit epoch"));
     if (ledger->role->start.minimum_isolation) json_object_set_new(*out, "walls", json_string("lowered"));
     add_numbers(ledger, *out);
     return true;

@@ -9,7 +9,7 @@
 
 static const char *const kind_names[RECORD_KINDS] = {"none",    "intent", "outcome", "refused",  "incident",
                                                      "admin",   "erase",  "prune",   "key_roll", "gap",
-                                                     "recover", "lease",  "opened"};
+                                                     "recover", "lease",  "opened",  "epoch"};
 
 const char *record_kind_name(enum record_kind kind)
 {

@@ -24,6 +24,7 @@ enum record_kind {
     RECORD_RECOVER,
     RECORD_LEASE,
     RECORD_OPENED,
+    RECORD_EPOCH,
     RECORD_KINDS
 };
 

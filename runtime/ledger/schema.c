@@ -2,6 +2,14 @@
 /* The three databases as SQL text: what docs/audit-format.md describes is created from here and nowhere else. */
 #include "schema.h"
 
+/* Against our own mistakes, not against attackers. */
+#define GUARDS \
+    "CREATE TRIGGER entry_keep BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'entries stay'); END;" \
+    "CREATE TRIGGER entry_fixed BEFORE UPDATE ON entry WHEN NEW.body IS NOT NULL OR NEW.idx <> OLD.idx" \
+    "  OR NEW.ts <> OLD.ts OR NEW.kind <> OLD.kind OR NEW.leaf <> OLD.leaf" \
+    "  BEGIN SELECT RAISE(ABORT, 'entries are not changed'); END;"
+const char schema_audit_guards[] = GUARDS;
+
 /* One transaction, one file: the log, the calls and the idempotency keys stand and fall together. */
 const char schema_audit[] =
     "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"
@@ -14,10 +22,7 @@ const char schema_audit[] =
     "  body BLOB CHECK(length(body) <= 65535)" /* NULL once pruned; the leaf stays */
     ") STRICT;"
     "CREATE UNIQUE INDEX entry_call ON entry(call, attempt, kind) WHERE kind IN (1, 2);"
-    "CREATE TRIGGER entry_keep BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'entries stay'); END;"
-    "CREATE TRIGGER entry_fixed BEFORE UPDATE ON entry WHEN NEW.body IS NOT NULL OR NEW.idx <> OLD.idx"
-    "  OR NEW.ts <> OLD.ts OR NEW.kind <> OLD.kind OR NEW.leaf <> OLD.leaf"
-    "  BEGIN SELECT RAISE(ABORT, 'entries are not changed'); END;"
+    GUARDS
     /* What is personal: the body holds SHA-256(tag, salt, value) only. form 0: value is plain JSON;
      * 1: encrypted under the key of subject. */
     "CREATE TABLE detail("
@@ -97,4 +102,8 @@ const char schema_vault[] =
     "CREATE INDEX credential_version_key ON credential_version(workspace, key_version, credential, version);"
     "CREATE TABLE credential_field("
     "  credential BLOB NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL, sealed BLOB NOT NULL,"
-    "  PRIMARY KEY(credential, version, name)) STRICT, WITHOUT ROWID;";
+    "  PRIMARY KEY(credential, version, name)) STRICT, WITHOUT ROWID;"
+    /* Keys that sign the log, wrapped under the master's key: the one in use, and beside it, while it rolls, the next. */
+    "CREATE TABLE signer_key("
+    "  public BLOB PRIMARY KEY CHECK(length(public) = 32), id BLOB NOT NULL UNIQUE CHECK(length(id) = 16),"
+    "  after BLOB NOT NULL, binding BLOB NOT NULL, origin TEXT NOT NULL, wrapped BLOB NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;";

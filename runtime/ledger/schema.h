@@ -10,3 +10,5 @@ enum {
 };
 
 extern const char schema_audit[], schema_state[], schema_vault[];
+/* The triggers of schema_audit alone. */
+extern const char schema_audit_guards[];

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/origin.h"
 #include "ledger.h"
 
 enum { CONFIG_MAX = 4 * 1024 * 1024 };
@@ -42,8 +43,9 @@ static bool take_origin(struct ledger *ledger, const json_t *config, struct err 
 {
     const char *origin = json_string_value(json_object_get(config, "origin"));
     if (!origin || !*origin) return true;
-    if (!note_origin_valid(origin))
-        return err_set(err, ERR_BAD_INPUT, "[Audit] Origin= must be 1 to %d printable characters without space and +",
+    if (!origin_valid(origin, strlen(origin) + 1))
+        return err_set(err, ERR_BAD_INPUT,
+                       "[Audit] Origin= must be 1 to %d printable characters without space, +, \" and \\",
                        NOTE_ORIGIN - 1);
     snprintf(ledger->origin, sizeof ledger->origin, "%s", origin);
     return true;
@@ -62,6 +64,7 @@ static void take_limits(const json_t *config, struct ledger_limits *limits)
     limits->burst = (uint32_t)number_of(config, "burst", 0, 1000000);
     limits->key_life = number_of(config, "key_hours", 30 * 24, 87600) * HOUR;
     limits->answer_life = number_of(config, "answer_hours", 24, 8760) * HOUR;
+    limits->roll_period = number_of(config, "roll_hours", 24, 8760) * HOUR;
     limits->reserve_bytes = number_of(config, "reserve_mb", 16, 1 << 20) << 20;
 }
 
@@ -119,7 +122,7 @@ static bool settle_origin(struct ledger *ledger, struct err *err)
     uint8_t id[8];
     char hex[2 * sizeof id + 1];
     if (!store_meta(ledger->store, STORE_AUDIT, "origin", &known, err)) return false;
-    if (known.used && ledger->origin[0] && strcmp(known.bytes, ledger->origin) != 0)
+    if (known.used && ledger->origin[0] && !origin_continues(ledger->origin, known.bytes))
         return err_set(err, ERR_STATE, "[Audit] Origin= is %s, but this log began as %s: a log keeps its name",
                        ledger->origin, known.bytes);
     if (known.used) {

@@ -82,9 +82,21 @@ bool store_checkpoint_add(struct store *store, uint64_t size, const tree_hash ro
                           struct err *err);
 /* The newest; *size is 0 when there is none. */
 bool store_checkpoint_last(struct store *store, uint64_t *size, tree_hash root, struct buf *note, struct err *err);
-/* The key in use; empty when there is none. */
-bool store_signer(struct store *store, struct buf *vkey, struct err *err);
-bool store_signer_add(struct store *store, uint64_t first_size, const char *vkey, struct err *err);
+/* Who may sign trees of first_size entries and more, until the next one's first_size. */
+struct store_signer {
+    uint64_t first_size;
+    char vkey[256]; /* "": none */
+};
+/* The newest and the one before it. */
+bool store_signers(struct store *store, struct store_signer signers[2], unsigned *count, struct err *err);
+bool store_signer_first(struct store *store, struct store_signer *signer, struct err *err);
+/* The one in use retires at first_size - 1. */
+bool store_signer_add(struct store *store, const struct store_signer *signer, struct err *err);
+
+/* A log that must not be continued: a whole copy of it is put into the folder as audit-epoch-N.db, once; then, inside a
+ * transaction, everything that belongs to the log is removed. *open: calls that had no outcome, and are closed. */
+bool store_epoch_keep(struct store *store, int folder, uint64_t epoch, struct err *err);
+bool store_epoch_clear(struct store *store, uint64_t *open, struct err *err);
 
 /* ── calls ─────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -283,3 +295,16 @@ struct store_key_use {
 typedef bool store_key_use_visit(void *context, const struct store_key_use *use);
 bool store_key_uses(struct store *store, const uint8_t workspace[ID_BYTES], store_key_use_visit *visit, void *context,
                     struct err *err);
+
+/* The log's signing keys, wrapped: at most STORE_SIGNERS of them. */
+enum { STORE_SIGNERS = 4 };
+struct store_signer_key {
+    struct signer_key key;
+    char origin[128];
+    uint64_t created; /* ns since 1970 */
+};
+bool store_signer_key_add(struct store *store, const struct store_signer_key *key, struct err *err);
+bool store_signer_keys(struct store *store, struct store_signer_key keys[STORE_SIGNERS], unsigned *count,
+                       struct err *err);
+/* Destroys every one but these two (NULL: none), in the file and in its write-ahead log. */
+bool store_signer_keys_keep(struct store *store, const uint8_t *one, const uint8_t *other, struct err *err);

@@ -24,6 +24,15 @@ static struct source {
      {STORE_VAULT,
       "UPDATE workspace_key SET wrapped = ?1 WHERE workspace = ?2 AND version = ?3 AND wrapped = ?4 AND ?5 >= 0", 0},
      {STORE_VAULT, "SELECT count(*) FROM workspace_key WHERE substr(wrapped, 17, 8) <> ?1 AND ?2 >= 0", 0}},
+    {REWRAP_SIGNER,
+     true,
+     {STORE_VAULT,
+      "SELECT id, 0, wrapped, binding FROM signer_key WHERE substr(wrapped, 17, 8) <> ?1 AND ?2 >= 0"
+      " AND (id, 0) > (?3, ?4) ORDER BY id LIMIT ?5",
+      0},
+     {STORE_VAULT,
+      "UPDATE signer_key SET wrapped = ?1 WHERE id = ?2 AND ?3 >= 0 AND wrapped = ?4 AND ?5 >= 0", 0},
+     {STORE_VAULT, "SELECT count(*) FROM signer_key WHERE substr(wrapped, 17, 8) <> ?1 AND ?2 >= 0", 0}},
     {REWRAP_CREDENTIAL_KEY,
      false,
      {STORE_VAULT,
@@ -215,6 +224,7 @@ static bool read_batch(struct store *store, struct source *source, sqlite3_stmt 
         column_bytes(row, 0, item->id, ID_BYTES);
         item->version = column_u32(row, 1);
         column_bytes(row, 2, item->key.bytes, WRAP_BYTES);
+        if (sqlite3_column_count(row) > 3) column_bytes(row, 3, item->binding, HASH_BYTES);
         *at = (struct store_cursor){.source = number, .version = item->version};
         memcpy(at->id, item->id, ID_BYTES);
     }

@@ -137,23 +137,39 @@ bool store_checkpoint_last(struct store *store, uint64_t *size, tree_hash root, 
     return ok;
 }
 
-bool store_signer(struct store *store, struct buf *vkey, struct err *err)
+static void read_signer(sqlite3_stmt *row, struct store_signer *signer)
 {
-    static struct query query = {
-        STORE_AUDIT, "SELECT vkey FROM signer WHERE retired_size IS NULL ORDER BY first_size DESC LIMIT 1", 0};
-    sqlite3_stmt *row = store_query(store, &query, err, "");
-    int got = row ? store_step(store, &query, row, err) : -1;
-    bool ok = got == 0 ? buf_text(vkey, "") : got == 1 && column_buf(row, 0, vkey, err);
-    store_done(row);
-    return ok;
+    signer->first_size = column_u64(row, 0);
+    column_text(row, 1, signer->vkey, sizeof signer->vkey);
 }
 
-bool store_signer_add(struct store *store, uint64_t first_size, const char *vkey, struct err *err)
+bool store_signers(struct store *store, struct store_signer signers[2], unsigned *count, struct err *err)
 {
-    static struct query retire = {
-        STORE_AUDIT,
-        "UPDATE signer SET retired_size = (SELECT coalesce(max(size), 0) FROM checkpoint) WHERE retired_size IS NULL",
-        0};
+    static struct query query = {STORE_AUDIT, "SELECT first_size, vkey FROM signer ORDER BY first_size DESC LIMIT 2",
+                                 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "");
+    int got = row ? 1 : -1;
+    *count = 0;
+    while (got == 1 && (got = store_step(store, &query, row, err)) == 1) read_signer(row, &signers[(*count)++]);
+    store_done(row);
+    return got == 0;
+}
+
+bool store_signer_first(struct store *store, struct store_signer *signer, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "SELECT first_size, vkey FROM signer ORDER BY first_size LIMIT 1", 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "");
+    int got = row ? store_step(store, &query, row, err) : -1;
+    *signer = (struct store_signer){0};
+    if (got == 1) read_signer(row, signer);
+    store_done(row);
+    return got >= 0;
+}
+
+bool store_signer_add(struct store *store, const struct store_signer *signer, struct err *err)
+{
+    static struct query retire = {STORE_AUDIT, "UPDATE signer SET retired_size = ? WHERE retired_size IS NULL", 0};
     static struct query add = {STORE_AUDIT, "INSERT INTO signer(first_size, vkey) VALUES(?,?)", 0};
-    return store_run(store, &retire, err, "") && store_run(store, &add, err, "it", (int64_t)first_size, vkey);
+    return store_run(store, &retire, err, "i", (int64_t)signer->first_size - 1) &&
+           store_run(store, &add, err, "it", (int64_t)signer->first_size, signer->vkey);
 }

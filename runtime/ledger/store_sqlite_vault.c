@@ -199,3 +199,45 @@ bool store_sealed_remove(struct store *store, const uint8_t credential[ID_BYTES]
     static struct query fields = {STORE_VAULT, "DELETE FROM credential_field WHERE credential = ?", 0};
     return store_run(store, &versions, err, "d", credential) && store_run(store, &fields, err, "d", credential);
 }
+
+/* ── keys that sign the log ────────────────────────────────────────────────────────────────────────── */
+
+bool store_signer_key_add(struct store *store, const struct store_signer_key *key, struct err *err)
+{
+    static struct query query = {
+        STORE_VAULT, "INSERT OR REPLACE INTO signer_key(public, id, after, binding, origin, wrapped, created) VALUES(?,?,?,?,?,?,?)", 0};
+    return store_run(store, &query, err, "hdhhtbi", key->key.public, key->key.public, key->key.after, key->key.binding,
+                     key->origin, key->key.secret.bytes, (size_t)WRAP_BYTES, (int64_t)key->created);
+}
+
+bool store_signer_keys(struct store *store, struct store_signer_key keys[STORE_SIGNERS], unsigned *count,
+                       struct err *err)
+{
+    static struct query query = {
+        STORE_VAULT, "SELECT public, after, origin, wrapped, created, binding FROM signer_key ORDER BY created DESC LIMIT ?", 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "u", (uint32_t)STORE_SIGNERS);
+    int got = row ? 1 : -1;
+    *count = 0;
+    while (got == 1 && (got = store_step(store, &query, row, err)) == 1) {
+        struct store_signer_key *key = &keys[(*count)++];
+        column_bytes(row, 0, key->key.public, sizeof key->key.public);
+        column_bytes(row, 1, key->key.after, sizeof key->key.after);
+        column_text(row, 2, key->origin, sizeof key->origin);
+        column_bytes(row, 3, key->key.secret.bytes, WRAP_BYTES);
+        key->created = column_u64(row, 4);
+        column_bytes(row, 5, key->key.binding, HASH_BYTES);
+    }
+    store_done(row);
+    return got == 0;
+}
+
+/* secure_delete overwrites the row in the file, but not in the write-ahead log: that is written back and cut. */
+bool store_signer_keys_keep(struct store *store, const uint8_t *one, const uint8_t *other, struct err *err)
+{
+    static struct query query = {STORE_VAULT, "DELETE FROM signer_key WHERE public IS NOT ? AND public IS NOT ?", 0};
+    if (!store_run(store, &query, err, "hh", one, other)) return false;
+    if (sqlite3_wal_checkpoint_v2(store->db[STORE_VAULT], NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) == SQLITE_OK)
+        return true;
+    store_failed(store, STORE_VAULT, err);
+    return err_in(err, "destroying the log's old signing key");
+}

@@ -16,9 +16,12 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "base/log.h"
+#include "base/origin.h"
 #include "base/text.h"
 
 enum { FOLDER = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW };
+enum { LOG_PUB_MAX = 64 * 1024 };
 
 /* ── opening ───────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -271,12 +274,58 @@ bool home_witness(const struct home *home, int *fd, struct err *err)
     return *fd >= 0 || errno == ENOENT || err_sys(err, ERR_IO, "witness/checkpoint cannot be opened");
 }
 
-bool home_write_witness(const struct home *home, const struct ctl_witness *witness, struct err *err)
+/* Written under another name, brought to the disk, then put in the old one's place. */
+static bool replace_file(int folder, const char *name, mode_t mode, const void *bytes, size_t length)
 {
-    FD_AUTO file = openat(home->witness, "checkpoint.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file < 0 || write(file, witness, sizeof *witness) != (ssize_t)sizeof *witness || fsync(file) < 0 ||
-        renameat(home->witness, "checkpoint.new", home->witness, "checkpoint") < 0 || fsync(home->witness) < 0)
+    char draft[64];
+    snprintf(draft, sizeof draft, "%s.new", name);
+    FD_AUTO file = openat(folder, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    return file >= 0 && fchmod(file, mode) == 0 && write(file, bytes, length) == (ssize_t)length && fsync(file) == 0 &&
+           renameat(folder, draft, folder, name) == 0 && fsync(folder) == 0;
+}
+
+/* Of another log that came before: its last word stays, whatever becomes of this one. */
+static bool keep_earlier(const struct home *home, const struct ctl_witness *witness, struct err *err)
+{
+    struct ctl_witness last;
+    char name[40];
+    FD_AUTO file = openat(home->witness, "checkpoint", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0) return errno == ENOENT || err_sys(err, ERR_IO, "witness/checkpoint cannot be read");
+    ssize_t got = read(file, &last, sizeof last);
+    if (got != (ssize_t)sizeof last || memcmp(last.origin, witness->origin, sizeof last.origin) == 0) return true;
+    last.origin[sizeof last.origin - 1] = '\0';
+    snprintf(name, sizeof name, "checkpoint-%llu", (unsigned long long)origin_epoch(last.origin));
+    log_event(LOG_LEVEL_WARNING, "audit-epoch", log_text("before", last.origin), log_number("size", last.size),
+              log_text("now", witness->origin));
+    return faccessat(home->witness, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+           replace_file(home->witness, name, 0600, &last, sizeof last) ||
+           err_sys(err, ERR_IO, "the last checkpoint of the log before cannot be kept (witness/%s)", name);
+}
+
+/* keys/log.pub: the first verifier key of every epoch, a line each, the newest last: where verifiers begin. */
+static bool publish(const struct home *home, const char *vkey, struct err *err)
+{
+    char text[LOG_PUB_MAX + 1], line[sizeof((struct ctl_witness *)0)->first_vkey + 2];
+    size_t length = (size_t)snprintf(line, sizeof line, "%.255s\n", vkey), used = 0;
+    FD_AUTO file = openat(home->keys, "log.pub", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t got = file < 0 ? 0 : read(file, text, LOG_PUB_MAX);
+    if ((file < 0 && errno != ENOENT) || got < 0) return err_sys(err, ERR_IO, "keys/log.pub cannot be read");
+    used = (size_t)got;
+    text[used] = '\0';
+    if (strstr(text, line)) return true;
+    if (used + length > LOG_PUB_MAX) return err_set(err, ERR_TOO_LARGE, "keys/log.pub is too large");
+    memcpy(text + used, line, length);
+    return replace_file(home->keys, "log.pub", 0644, text, used + length) ||
+           err_sys(err, ERR_IO, "the log's key cannot be published (keys/log.pub)");
+}
+
+bool home_write_witness(struct home *home, const struct ctl_witness *witness, struct err *err)
+{
+    bool known = memcmp(home->published, witness->origin, sizeof home->published) == 0;
+    if (!known && (!keep_earlier(home, witness, err) || !publish(home, witness->first_vkey, err))) return false;
+    if (!replace_file(home->witness, "checkpoint", 0600, witness, sizeof *witness))
         return err_sys(err, ERR_IO, "the log's checkpoint cannot be written down (witness/checkpoint)");
+    memcpy(home->published, witness->origin, sizeof home->published);
     return true;
 }
 

@@ -15,6 +15,7 @@ struct home {
     int lock; /* run/lock, held; every role keeps a duplicate */
     uint64_t key_inode, key_device;
     uint64_t next_inode; /* of keys/master.key.next when it was opened last, 0: none */
+    char published[128]; /* the log whose first key stands in keys/log.pub */
 };
 
 /* Opens the folder and takes the lock, waiting at most wait_s for the last process of an earlier daemon. */
@@ -35,8 +36,9 @@ bool home_share(const struct home *home, int *fd, struct err *err);
 bool home_secret(const struct home *home, const char *name, int *fd, struct err *err);
 /* The last checkpoint that was written down; *fd is -1 when there is none yet. */
 bool home_witness(const struct home *home, int *fd, struct err *err);
-/* Writes it so that it survives a power cut before this returns. */
-bool home_write_witness(const struct home *home, const struct ctl_witness *witness, struct err *err);
+/* Writes it so that it survives a power cut before this returns. Of a log that it has not seen yet, it publishes the
+ * first verifier key (keys/log.pub), and keeps the last word about the log before (witness/checkpoint-EPOCH). */
+bool home_write_witness(struct home *home, const struct ctl_witness *witness, struct err *err);
 /* Is the file "freeze" there, and does it say "now"? */
 void home_freeze(const struct home *home, bool *on, bool *now);
 /* The text of home/name or of an absolute path, at most max bytes; the caller frees it. ERR_NOT_FOUND: no such file. */

@@ -20,6 +20,7 @@ struct key_store {
     struct key_work {
         uint8_t workspace[KEY_BYTES], credential[KEY_BYTES], answer[KEY_BYTES], opened[KEY_BYTES];
         uint8_t other_workspace[KEY_BYTES], other_credential[KEY_BYTES]; /* that something goes over to */
+        uint8_t signer_seed[KEY_BYTES], signer[KEY_SIGN_SECRET]; /* of the log, for one signature */
         union {
             struct submission submission;
             _Alignas(8) unsigned char frame[FRAME_SECRET_MAX];
@@ -52,6 +53,7 @@ struct key_context {
 #define FOR_CREDENTIAL_KEY "credential-key"
 #define FOR_ANSWER_SECRET "answer-secret"
 #define FOR_FIELD "field"
+#define FOR_SIGNER "log-signer"
 
 /* Reads the master key once from the descriptor, checks file and content, keeps its children only. share_fd: the pipe
  * that a key provider's half comes through, -1 where there is none. */

@@ -71,11 +71,13 @@ static const struct {
     [REWRAP_WORKSPACE_KEY] = {FOR_WORKSPACE_KEY, false, false},
     [REWRAP_CREDENTIAL_KEY] = {FOR_CREDENTIAL_KEY, true, true},
     [REWRAP_ANSWER_SECRET] = {FOR_ANSWER_SECRET, true, false},
+    [REWRAP_SIGNER] = {FOR_SIGNER, false, false},
 };
 
 static struct key_context context_of(const struct msg_rewrap *ask, const struct rewrap_item *item)
 {
     struct key_context context = {.purpose = kinds[ask->kind].purpose, .workspace = item->id};
+    if (ask->kind == REWRAP_SIGNER) context.workspace = NULL, context.audience = item->binding;
     if (!kinds[ask->kind].of_workspace) return context;
     context.workspace = ask->workspace;
     if (kinds[ask->kind].of_credential) context.credential = item->id, context.version = item->version;

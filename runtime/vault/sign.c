@@ -10,13 +10,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/origin.h"
+#include "signer.h"
 #include "vault.h"
 
 static const uint64_t parent_patience = 5 * CLOCK_S;
 
 /* ── RFC 6962 ──────────────────────────────────────────────────────────────────────────────────────── */
 
-static void node_hash(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t hash[HASH_BYTES])
+void node_hash(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t hash[HASH_BYTES])
 {
     crypto_hash_sha256_state state;
     crypto_hash_sha256_init(&state);
@@ -75,27 +77,16 @@ size_t checkpoint_text(const char *origin, uint64_t size, const uint8_t root[HAS
 
 /* ── what was signed last ──────────────────────────────────────────────────────────────────────────── */
 
-/* A key name of C2SP signed notes, in printable ASCII. */
-static bool origin_sound(const char *origin, size_t size)
-{
-    if (!memchr(origin, '\0', size) || !*origin) return false;
-    for (; *origin; origin++)
-        if (*origin <= ' ' || *origin > '~' || *origin == '+') return false;
-    return true;
-}
-
-bool signer_open(struct signer *signer, int fd, const uint8_t key[32], struct err *err)
+bool signer_open(struct signer *signer, int fd, struct err *err)
 {
     struct stat file;
     *signer = (struct signer){0};
     empty_root(signer->last.root);
     if (fd < 0 || (fstat(fd, &file) == 0 && file.st_size == 0)) return true;
     struct ctl_witness last;
-    if (pread(fd, &last, sizeof last, 0) != (ssize_t)sizeof last || !origin_sound(last.origin, sizeof last.origin))
+    if (pread(fd, &last, sizeof last, 0) != (ssize_t)sizeof last || !origin_valid(last.origin, sizeof last.origin) ||
+        !memchr(last.first_vkey, '\0', sizeof last.first_vkey))
         return err_set(err, ERR_STATE, "the last checkpoint that was written down (witness/checkpoint) is damaged");
-    if (memcmp(last.key, key, sizeof last.key) != 0)
-        return err_set(err, ERR_STATE,
-                       "the log was signed under another master key: restore the key that belongs to this home");
     signer->last = last;
     return true;
 }
@@ -108,21 +99,48 @@ static void answer_sign(struct role *role, struct role_line *line, uint32_t seq,
     const struct vault *vault = role->state;
     struct msg_sign_answer answer = {.status = status_ok(), .last_size = vault->signer.last.size};
     memcpy(answer.last_root, vault->signer.last.root, HASH_BYTES);
-    memcpy(answer.key, vault->keys.signing_public, sizeof answer.key);
-    if (signature)
+    if (signature) {
+        memcpy(answer.key, vault->signer.by.public, sizeof answer.key);
         memcpy(answer.signature, signature, sizeof answer.signature);
-    else
+    } else {
         status_set(&answer.status, err);
+    }
     role_send(role, line, MSG_SIGN_ANSWER, seq, &answer, sizeof answer, NULL, 0);
 }
 
-static bool check_request(const struct signer *signer, const struct msg_sign *ask, struct err *err)
+static bool zeros(const uint8_t key[32])
 {
-    const struct ctl_witness *last = &signer->last;
-    if (!origin_sound(ask->origin, sizeof ask->origin) || ask->proof_count > PROOF_HASHES)
-        return err_set(err, ERR_PROTOCOL, "the request to sign is not well formed");
-    if (*last->origin && strcmp(last->origin, ask->origin) != 0)
+    return sodium_is_zero(key, 32);
+}
+
+/* One key from the first tree on, until it lets another take over. */
+static bool check_key(const struct ctl_witness *last, const struct msg_sign *ask, struct err *err)
+{
+    bool again = *last->origin && ask->size == last->size;
+    const uint8_t *allowed = again ? last->signed_by : last->key;
+    bool good = *last->origin ? memcmp(ask->signer.public, allowed, 32) == 0 : zeros(ask->signer.after);
+    if (!good) return err_set(err, ERR_DENIED, "this is not the key whose turn it is to sign the log");
+    if (zeros(ask->next.public) || (again && memcmp(ask->next.public, last->key, 32) == 0)) return true;
+    if (again || memcmp(ask->next.after, ask->signer.public, 32) != 0 || !entry_is_last(ask) ||
+        !entry_says_roll(ask, ask->signer.public, ask->next.public))
+        return err_set(err, ERR_DENIED, "the log's last entry does not say that this key takes over");
+    return true;
+}
+
+/* After a log that was signed comes its next epoch or nothing; its first entry says what came before. */
+static bool check_epoch(const struct ctl_witness *last, const struct msg_sign *ask, struct err *err)
+{
+    char next[ORIGIN_BYTES];
+    if (!origin_next(last->origin, next) || strcmp(next, ask->origin) != 0)
         return err_set(err, ERR_STATE, "another log (%s) was signed under this key before", last->origin);
+    if (ask->old_size || ask->size != 1 || ask->proof_count || !zeros(ask->next.public) || !zeros(ask->signer.after) ||
+        !entry_is_last(ask) || !entry_says_epoch(ask, last))
+        return err_set(err, ERR_DENIED, "the first entry of this log does not name what was signed before it");
+    return true;
+}
+
+static bool check_growth(const struct ctl_witness *last, const struct msg_sign *ask, struct err *err)
+{
     if (ask->size < last->size)
         return err_set(err, ERR_STATE, "the log is shorter than what was signed: entries are missing from its end");
     if (ask->old_size != last->size)
@@ -134,18 +152,70 @@ static bool check_request(const struct signer *signer, const struct msg_sign *as
     return true;
 }
 
+static bool check_request(struct vault *vault, const struct msg_sign *ask, struct err *err)
+{
+    const struct ctl_witness *last = &vault->signer.last;
+    if (!origin_valid(ask->origin, sizeof ask->origin) || ask->proof_count > PROOF_HASHES ||
+        ask->path_count > PROOF_HASHES)
+        return err_set(err, ERR_PROTOCOL, "the request to sign is not well formed");
+    bool other = *last->origin && strcmp(last->origin, ask->origin) != 0;
+    if (other ? !check_epoch(last, ask, err) : !check_growth(last, ask, err) || !check_key(last, ask, err))
+        return false;
+    /* Both are the vault's own, or nothing is written down. */
+    bool own = signer_unwrap(&vault->keys, ask->origin, &ask->signer, err) &&
+               (zeros(ask->next.public) || signer_unwrap(&vault->keys, ask->origin, &ask->next, err));
+    keys_wipe(&vault->keys);
+    return own;
+}
+
 /* true: the parent has been asked; its word decides. */
 static bool ask_parent(struct role *role, struct vault *vault, const struct msg_sign *ask, struct err *err)
 {
     struct signer *signer = &vault->signer;
     struct ctl_witness next = {.size = ask->size};
+    bool goes_on = strcmp(signer->last.origin, ask->origin) == 0;
+    const struct signer_key *now = zeros(ask->next.public) ? &ask->signer : &ask->next;
+    bool again = goes_on && signer->last.size == ask->size; /* who signs from here on was decided then */
     memcpy(next.origin, ask->origin, strlen(ask->origin) + 1);
     memcpy(next.root, ask->root, HASH_BYTES);
-    memcpy(next.key, vault->keys.signing_public, sizeof next.key);
+    memcpy(next.key, again ? signer->last.key : now->public, sizeof next.key);
+    memcpy(next.signed_by, ask->signer.public, sizeof next.signed_by);
+    if (goes_on)
+        memcpy(next.first_vkey, signer->last.first_vkey, sizeof next.first_vkey);
+    else
+        vkey_text(next.origin, ask->signer.public, next.first_vkey);
     signer->next = next;
+    signer->by = ask->signer;
     if (!role_send(role, &role->control, CTL_WITNESS, ++signer->ask, &next, sizeof next, NULL, 0))
         return err_set(err, ERR_UNAVAILABLE, "the checkpoint cannot be written down at the moment");
     return true;
+}
+
+/* It follows nothing but the key whose turn it is. */
+static bool make_signer(struct vault *vault, const struct msg_signer_new *ask, struct msg_signer_new_answer *answer,
+                        struct err *err)
+{
+    const struct ctl_witness *last = &vault->signer.last;
+    if (!origin_valid(ask->origin, sizeof ask->origin)) return err_set(err, ERR_PROTOCOL, "the log's name is not one");
+    if (ask->under_next && !vault->keys.has_next)
+        return err_set(err, ERR_UNAVAILABLE, "the vault does not hold the next master key");
+    signer_make(&vault->keys, ask->origin, ask->old.public, ask->under_next, &answer->key);
+    if (zeros(ask->old.public)) return true;
+    if (strcmp(last->origin, ask->origin) != 0 || memcmp(last->key, ask->old.public, sizeof last->key) != 0)
+        return err_set(err, ERR_DENIED, "this is not the key whose turn it is to sign the log");
+    return signer_vouch(&vault->keys, ask->origin, &ask->old, answer->key.public, answer->sign, err);
+}
+
+void vault_on_signer_new(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    struct vault *vault = role->state;
+    struct msg_signer_new_answer answer = {.status = status_ok()};
+    struct err err;
+    if (!make_signer(vault, message->body, &answer, &err)) {
+        answer = (struct msg_signer_new_answer){0};
+        status_set(&answer.status, &err);
+    }
+    role_send(role, line, MSG_SIGNER_NEW_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);
 }
 
 void vault_on_sign(struct role *role, struct role_line *line, const struct role_message *message)
@@ -157,7 +227,7 @@ void vault_on_sign(struct role *role, struct role_line *line, const struct role_
     if (stale) signer->waiting = false; /* nobody waits for that one any more */
     bool good = signer->waiting
                     ? err_set(&err, ERR_BUSY, "another checkpoint is being signed")
-                    : check_request(signer, message->body, &err) && ask_parent(role, vault, message->body, &err);
+                    : check_request(vault, message->body, &err) && ask_parent(role, vault, message->body, &err);
     if (!good) return answer_sign(role, line, message->head.seq, &err, NULL);
     signer->waiting = true;
     signer->seq = message->head.seq;
@@ -181,8 +251,10 @@ void vault_on_witnessed(struct role *role, struct role_line *line, const struct 
     bool good = status_check(&witnessed->status, &err);
     if (good) signer->last = signer->next;
     if (!ledger || ledger->generation != signer->generation) return;
-    if (!good) return answer_sign(role, ledger, signer->seq, &err, NULL);
+    if (!good || !signer_unwrap(&vault->keys, signer->last.origin, &signer->by, &err))
+        return answer_sign(role, ledger, signer->seq, &err, NULL);
     size_t length = checkpoint_text(signer->last.origin, signer->last.size, signer->last.root, text);
-    crypto_sign_detached(signature, NULL, (const uint8_t *)text, length, vault->keys.store->signing);
+    crypto_sign_detached(signature, NULL, (const uint8_t *)text, length, vault->keys.store->work.signer);
+    keys_wipe(&vault->keys);
     answer_sign(role, ledger, signer->seq, NULL, signature);
 }

@@ -9,13 +9,17 @@
 struct signer {
     struct ctl_witness last; /* what was signed last; size 0 and no origin: nothing yet */
     struct ctl_witness next; /* what the parent is writing down */
+    struct signer_key by;    /* who signs it then */
     bool waiting;
     uint32_t ask, seq, generation; /* number asked under; the ledger's seq and its line's generation */
     uint64_t deadline;
 };
 
 /* fd: the parent's last checkpoint (GIVE_WITNESS), -1 when there is none. */
-bool signer_open(struct signer *signer, int fd, const uint8_t key[32], struct err *err);
+bool signer_open(struct signer *signer, int fd, struct err *err);
+
+/* SHA-256(0x01 left right); hash may be one of them. */
+void node_hash(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t hash[HASH_BYTES]);
 
 /* RFC 6962 §2.1.2: does the tree of size and root extend the one of old_size and old_root? */
 bool consistent(uint64_t old_size, const uint8_t old_root[HASH_BYTES], uint64_t size, const uint8_t root[HASH_BYTES],

@@ -22,6 +22,7 @@ static const struct role_handler handlers[] = {
     {MSG_KEYS, vault_on_keys},
     {MSG_REWRAP, vault_on_rewrap},
     {MSG_RENEW, vault_on_renew},
+    {MSG_SIGNER_NEW, vault_on_signer_new},
     {MSG_SIGN, vault_on_sign},
     {CTL_WITNESSED, vault_on_witnessed},
     {MSG_NONE, NULL},
@@ -56,7 +57,7 @@ static bool vault_open(struct role *role, struct err *err)
     close_fd(&role->given[GIVE_KEY]);
     close_fd(&role->given[GIVE_SHARE]);
     if (role->given[GIVE_KEY_NEXT] >= 0) vault_given(role, GIVE_KEY_NEXT, 0);
-    if (!signer_open(&vault->signer, role->given[GIVE_WITNESS], vault->keys.signing_public, err)) return false;
+    if (!signer_open(&vault->signer, role->given[GIVE_WITNESS], err)) return false;
     close_fd(&role->given[GIVE_WITNESS]);
     release_init(&vault->release);
     submissions_init(&vault->submissions, clock_wall() / CLOCK_S);

@@ -33,5 +33,6 @@ void vault_on_renew(struct role *role, struct role_line *line, const struct role
 /* Another key file came while the vault serves. */
 void vault_given(struct role *role, enum give_kind kind, uint32_t index);
 /* sign.c */
+void vault_on_signer_new(struct role *role, struct role_line *line, const struct role_message *message);
 void vault_on_sign(struct role *role, struct role_line *line, const struct role_message *message);
 void vault_on_witnessed(struct role *role, struct role_line *line, const struct role_message *message);

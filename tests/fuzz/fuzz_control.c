@@ -55,7 +55,7 @@ bool parent_fail(struct parent *p, const struct err *err)
 {
     return false;
 }
-bool home_write_witness(const struct home *home, const struct ctl_witness *witness, struct err *err)
+bool home_write_witness(struct home *home, const struct ctl_witness *witness, struct err *err)
 {
     witnessed++;
     return true;

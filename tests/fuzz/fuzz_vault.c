@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "fuzz.h"
+#include "runtime/vault/signer.h"
 #include "runtime/vault/vault.h"
 
 enum { STEPS = 24, CHANNELS_USED = 6 };
@@ -23,6 +24,7 @@ static struct msg_seal seal;
 static struct submission submission;
 static struct msg_open_key open_key;
 static struct msg_sign sign_ask;
+static struct msg_signer_new signer_new;
 static struct ctl_witnessed witnessed;
 static struct msg_workspace_key workspace;
 static struct msg_rewrap rewrap;
@@ -43,6 +45,7 @@ templates[] = {
     {MSG_ORDER_CANCEL, &cancel, sizeof cancel, vault_on_order_cancel},
     {MSG_SEAL, &seal, sizeof seal, vault_on_seal},
     {MSG_OPEN_KEY, &open_key, sizeof open_key, vault_on_open_key},
+    {MSG_SIGNER_NEW, &signer_new, sizeof signer_new, vault_on_signer_new},
     {MSG_SIGN, &sign_ask, sizeof sign_ask, vault_on_sign},
     {CTL_WITNESSED, &witnessed, sizeof witnessed, vault_on_witnessed},
     {MSG_WORKSPACE_KEY, &workspace, sizeof workspace, vault_on_workspace_key},
@@ -94,6 +97,10 @@ static void make_templates(void)
     order.deadline = half.deadline = UINT64_C(1000) * CLOCK_S;
     TEXT_COPY(sign_ask.origin, "fuzz.example/1");
     sign_ask.size = 3;
+    TEXT_COPY(signer_new.origin, "fuzz.example/1");
+    signer_make(&vault.keys, sign_ask.origin, signer_new.old.public, false, &sign_ask.signer);
+    signer_make(&vault.keys, sign_ask.origin, sign_ask.signer.public, false, &sign_ask.next);
+    sign_ask.entry_length = 64;
     seal.workspace_key = open_key.workspace_key = order.workspace_key;
     seal.version = 1;
     TEXT_COPY(seal.workspace_name, "default");
@@ -208,7 +215,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     clock_set(400 * CLOCK_S, 510 * CLOCK_S);
     release_init(&vault.release);
     submissions_init(&vault.submissions, 0);
-    MUST(signer_open(&vault.signer, -1, vault.keys.signing_public, &err));
+    MUST(signer_open(&vault.signer, -1, &err));
     for (int i = 0; i < STEPS && input.at < input.end; i++) run_step(&input);
     clock_set(2000 * CLOCK_S, 510 * CLOCK_S);
     MUST(release_tick(&vault.release) == 0); /* nothing outlives every deadline */

@@ -74,8 +74,10 @@ Renew = record("Renew", ("workspace", u8 * 16), ("credential", u8 * 16), ("versi
 OpenKey = record("OpenKey", ("workspace", u8 * 16), ("workspace_key", Wrapped), ("answer_secret", Wrapped),
                  ("answer_public", u8 * 32), ("sealed_key", u8 * 80))
 OpenKeyAnswer = record("OpenKeyAnswer", ("status", Status), ("key", u8 * 32))
+SignerKey = record("SignerKey", ("secret", Wrapped), ("public", u8 * 32), ("after", u8 * 32), ("binding", u8 * 32))
 Sign = record("Sign", ("origin", ctypes.c_char * 128), ("old_size", u64), ("size", u64), ("root", u8 * 32), ("proof_count", u32),
-              ("reserved", u32), ("proof", u8 * 32 * 64))
+              ("path_count", u32), ("proof", u8 * 32 * 64), ("signer", SignerKey), ("next", SignerKey), ("path", u8 * 32 * 64),
+              ("entry_length", u32), ("reserved", u32), ("entry", ctypes.c_char * 2048))
 SignAnswer = record("SignAnswer", ("status", Status), ("last_size", u64), ("last_root", u8 * 32), ("key", u8 * 32), ("signature", u8 * 64))
 GateOpen = record("GateOpen", ("call", CallRef), ("entry", u32), ("entry_digest", u8 * 32), ("deadline", u64), ("max_up_mb", u32),
                   ("max_down_mb", u32), ("audience", ctypes.c_char * 512))

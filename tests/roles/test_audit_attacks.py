@@ -248,19 +248,20 @@ def test_older_file_and_witness():
 
 
 def test_the_daemon_does_not_go_on():
-    """An older file in place of the daemon's own: nothing runs on it, from the first call on."""
-    kept = os.path.join(work, "own")
+    """An older file in place of the daemon's own: no call runs on it, the next epoch names it, and who knew more is told."""
+    kept, state = os.path.join(work, "own"), os.path.join(work, "state-own")
     shutil.copytree(os.path.join(daemon.home, "data"), kept)
     owner = os.stat(os.path.join(daemon.home, "data", "audit.db"))
+    assert verify(daemon.home, state)[0] == 0
     try:
         restore(daemon.home)
         for name in os.listdir(os.path.join(daemon.home, "data")):
             os.chown(os.path.join(daemon.home, "data", name), owner.st_uid, owner.st_gid)
-        daemon.start(expect=False)
+        daemon.start()
         assert daemon.call("hello", "greet", {"name": "Ada"}).status == 503
         daemon.stop()
-        status, said = verify(daemon.home)
-        assert status != 0, f"what the daemon wrote since hides it: {said}"
+        status, said = verify(daemon.home, state)
+        assert status != 0 and "was ended" in said, f"what the daemon wrote since hides it: {said}"
     finally:
         daemon.stop()
         shutil.rmtree(os.path.join(daemon.home, "data"))

@@ -20,6 +20,7 @@
 #include "base/auto.h"
 #include "base/auto_json.h"
 #include "base/clock.h"
+#include "runtime/ledger/note.h"
 #include "runtime/role.h"
 
 const char *ledger_path;
@@ -78,11 +79,31 @@ static const void *body_of(struct rig *rig)
 
 /* ── the vault ─────────────────────────────────────────────────────────────────────────────────────── */
 
+/* Stands in for wrapping: the seed as it is. */
+static void make_signer(const struct msg_signer_new *ask, struct msg_signer_new_answer *answer)
+{
+    uint8_t secret[64], public[32];
+    char text[640];
+    struct signer_key *key = &answer->key;
+    BUF_AUTO old = {.max = 512};
+    BUF_AUTO new = {.max = 512};
+    memcpy(key->after, ask->old.public, sizeof key->after);
+    randombytes_buf(key->secret.bytes, crypto_sign_SEEDBYTES);
+    crypto_sign_seed_keypair(key->public, secret, key->secret.bytes);
+    if (sodium_is_zero(key->after, sizeof key->after)) return;
+    assert_true(note_vkey(ask->origin, ask->old.public, &old) && note_vkey(ask->origin, key->public, &new));
+    int length = snprintf(text, sizeof text, "caisson key roll v1\n%s\n%s\n", old.bytes, new.bytes);
+    crypto_sign_seed_keypair(public, secret, ask->old.secret.bytes);
+    crypto_sign_detached(answer->sign, NULL, (unsigned char *)text, (size_t)length, secret);
+}
+
 static void sign(struct rig *rig, const struct msg_sign *ask, struct msg_sign_answer *answer)
 {
     char text[512], root[64];
     answer->last_size = rig->signed_size;
     memcpy(answer->last_root, rig->signed_root, HASH_BYTES);
+    crypto_sign_seed_keypair(rig->sign_public, rig->sign_secret, ask->signer.secret.bytes);
+    assert_memory_equal(rig->sign_public, ask->signer.public, 32);
     if (ask->old_size != rig->signed_size || ask->size < ask->old_size ||
         (ask->old_size && !tree_check_consistency(ask->old_size, ask->size, rig->signed_root, ask->root, ask->proof,
                                                   ask->proof_count))) {
@@ -91,7 +112,9 @@ static void sign(struct rig *rig, const struct msg_sign *ask, struct msg_sign_an
     }
     rig->signed_size = ask->size;
     memcpy(rig->signed_root, ask->root, HASH_BYTES);
+    if (sodium_is_zero(ask->signer.after, 32)) memcpy(rig->first_public, ask->signer.public, 32);
     rig->signatures++;
+    rig->rolls += !sodium_is_zero(ask->next.public, 32);
     sodium_bin2base64(root, sizeof root, ask->root, HASH_BYTES, sodium_base64_VARIANT_ORIGINAL);
     int length = snprintf(text, sizeof text, "%s\n%llu\n%s\n", ask->origin, (unsigned long long)ask->size, root);
     memcpy(answer->key, rig->sign_public, 32);
@@ -142,8 +165,18 @@ static void renew(const struct msg_renew *ask, struct msg_seal_answer *answer)
     memcpy(answer->bytes, ask->bytes, sizeof answer->bytes);
 }
 
+static bool falls_silent(struct rig *rig, const struct msg_head *head)
+{
+    const struct msg_sign *ask = body_of(rig);
+    if (head->type != rig->silent || rig->silenced) return false;
+    if (head->type == MSG_SIGN && sodium_is_zero(ask->next.public, 32)) return false;
+    return rig->silenced = true;
+}
+
 static void answer_vault(struct rig *rig, const struct msg_head *head)
 {
+    bool silent = falls_silent(rig, head);
+    if (silent && !rig->silent_works) return;
     static union {
         struct msg_keys_answer marks;
         struct msg_rewrap_answer rewrapped;
@@ -151,6 +184,7 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
         struct msg_seal_answer sealed;
         struct msg_open_key_answer opened;
         struct msg_sign_answer signature;
+        struct msg_signer_new_answer signer;
     } answer;
     static const struct {
         unsigned ask, answer;
@@ -161,6 +195,7 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
                 {MSG_KEYS, MSG_KEYS_ANSWER, sizeof answer.marks},
                 {MSG_REWRAP, MSG_REWRAP_ANSWER, sizeof answer.rewrapped},
                 {MSG_RENEW, MSG_SEAL_ANSWER, sizeof answer.sealed},
+                {MSG_SIGNER_NEW, MSG_SIGNER_NEW_ANSWER, sizeof answer.signer},
                 {MSG_SIGN, MSG_SIGN_ANSWER, sizeof answer.signature}};
     memset(&answer, 0, sizeof answer);
     if (head->type == MSG_WORKSPACE_KEY)
@@ -174,17 +209,18 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
     if (head->type == MSG_SEAL) seal(body_of(rig), &answer.sealed);
     if (head->type == MSG_OPEN_KEY)
         memcpy(answer.opened.key, ((const struct msg_open_key *)body_of(rig))->sealed_key, 32);
+    if (head->type == MSG_SIGNER_NEW) make_signer(body_of(rig), &answer.signer);
     if (head->type == MSG_SIGN) sign(rig, body_of(rig), &answer.signature);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].ask == head->type)
+        if (rows[i].ask == head->type && !silent)
             rig_send(rig, rig->vault, rig->vault_generation, rows[i].answer, head->seq, &answer, rows[i].length, NULL,
                      0);
 }
 
 static bool vault_question(unsigned type)
 {
-    return type == MSG_WORKSPACE_KEY || type == MSG_SEAL || type == MSG_OPEN_KEY || type == MSG_SIGN ||
-           type == MSG_KEYS || type == MSG_REWRAP || type == MSG_RENEW;
+    return type == MSG_WORKSPACE_KEY || type == MSG_SEAL || type == MSG_OPEN_KEY || type == MSG_SIGNER_NEW ||
+           type == MSG_SIGN || type == MSG_KEYS || type == MSG_REWRAP || type == MSG_RENEW;
 }
 
 /* Answers what the vault was asked; gives up when an order stands first (the test takes that itself). */
@@ -198,6 +234,17 @@ static void serve_vault(struct rig *rig)
         assert_true(take_frame(rig, rig->vault, &head, 0));
         answer_vault(rig, &head);
     }
+}
+
+void rig_until_silenced(struct rig *rig)
+{
+    uint64_t until = clock_now() + PATIENCE_S * CLOCK_S;
+    while (!rig->silenced && clock_now() < until) {
+        struct pollfd one = {.fd = rig->vault, .events = POLLIN};
+        poll(&one, 1, 20);
+        serve_vault(rig);
+    }
+    assert_true(rig->silenced);
 }
 
 const void *rig_take(struct rig *rig, int line, unsigned type, uint32_t *seq)
@@ -442,7 +489,6 @@ void rig_init(struct rig *rig, const char *config)
     assert_non_null(mkdtemp(rig->path));
     rig->data = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(rig->data >= 0 && sodium_init() >= 0);
-    crypto_sign_keypair(rig->sign_public, rig->sign_secret);
 }
 
 void rig_clear(struct rig *rig)

@@ -41,8 +41,14 @@ struct rig {
     unsigned unreadable;  /* so many of each batch cannot be opened */
     uint64_t signed_size; /* what it has signed */
     tree_hash signed_root;
-    uint8_t sign_public[32], sign_secret[64];
+    uint8_t sign_public[32], sign_secret[64]; /* of the key that signed last; its seed is what is "wrapped" */
+    uint8_t first_public[32];                 /* of the log's first key */
+    unsigned rolls;                           /* takeovers that it signed */
     unsigned signatures;
+    /* The vault takes a question of this type (a signature: one that lets a key take over), works on it or not, and
+     * says nothing: then silenced is set. */
+    unsigned silent;
+    bool silent_works, silenced;
     struct wire_frame frame; /* the last one that was taken */
 };
 
@@ -70,6 +76,8 @@ const struct msg_hello_answer *rig_hello(struct rig *rig, int line, uint32_t gen
 const void *rig_take(struct rig *rig, int line, unsigned type, uint32_t *seq);
 /* Nothing comes on that line while everything that was sent before is worked off. */
 void rig_nothing(struct rig *rig, int line);
+/* Serves the vault until it has fallen silent. */
+void rig_until_silenced(struct rig *rig);
 /* A new line in the place of that peer's, as after its death. */
 void rig_replace(struct rig *rig, enum role_id peer);
 

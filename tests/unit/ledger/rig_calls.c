@@ -77,8 +77,13 @@ void rig_send_end(struct rig *rig, const struct msg_end *end, const void *answer
 
 void rig_gate(struct rig *rig, const struct call_ref *call, uint32_t dials, uint64_t up, bool committed)
 {
-    struct msg_gate_closed gate = {
-        .call = *call, .known = 1, .dials = dials, .bytes_up = up, .bytes_down = up, .committed = committed, .clean = !committed};
+    struct msg_gate_closed gate = {.call = *call,
+                                   .known = 1,
+                                   .dials = dials,
+                                   .bytes_up = up,
+                                   .bytes_down = up,
+                                   .committed = committed,
+                                   .clean = !committed};
     const struct msg_gate_close *close = rig_take(rig, rig->broker, MSG_GATE_CLOSE, NULL);
     assert_memory_equal(&close->call, call, sizeof *call);
     rig_send(rig, rig->broker, rig->broker_generation, MSG_GATE_CLOSED, 0, &gate, sizeof gate, NULL, 0);
@@ -210,7 +215,7 @@ static void verify_apart(struct rig *rig)
     assert_int_equal(kind, ERR_NONE);
     const char *note = json_string_value(json_object_get(signature, "checkpoint"));
     char *origin = strndup(note, strcspn(note, "\n"));
-    assert_true(note_vkey(origin, rig->sign_public, &vkey));
+    assert_true(note_vkey(origin, rig->first_public, &vkey));
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/data", folder);
     snprintf(state, sizeof state, "%s/verified", folder);

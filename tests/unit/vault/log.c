@@ -52,6 +52,16 @@ static void open_keys(struct log *log)
     assert_int_equal(read(fd, text, sizeof text), sizeof text);
     assert_true(master_parse(text, sizeof text, master, &err));
     key_signing(master, KEY_VERSION, log->public, log->secret);
+    log_publish(log);
+}
+
+void log_publish(struct log *log)
+{
+    char vkey[VKEY_TEXT];
+    memcpy(log->pinned, log->public, sizeof log->pinned);
+    vkey_text(LOG_ORIGIN, log->pinned, vkey);
+    FD_AUTO pub = openat(log->home, "keys/log.pub", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    assert_true(dprintf(pub, "%s\n", vkey) > 0);
 }
 
 static void db_open(struct log *log)
@@ -85,7 +95,7 @@ void log_close(struct log *log)
 {
     static const char *const files[] = {"data/audit.db",   "data/audit.db-wal",  "data/audit.db-shm",
                                         "data/copy.db",    "witness/checkpoint", "witness/verified",
-                                        "keys/master.key", "keys/vault.pub"};
+                                        "keys/master.key", "keys/vault.pub",     "keys/log.pub"};
     sqlite3_close(log->db);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlinkat(log->home, files[i], 0);
     unlinkat(log->home, "data", AT_REMOVEDIR);
@@ -165,7 +175,7 @@ void log_calls(struct log *log, int count, int every)
 {
     uint8_t call[ID_BYTES];
     log_sql(log, "BEGIN");
-    log_checkpoint(log, NULL);
+    if (!log->size) log_checkpoint(log, NULL);
     for (int i = 0; i < count; i++) {
         id_new(call);
         log_intent(log, call, 1);
@@ -198,11 +208,35 @@ void log_checkpoint(struct log *log, const uint8_t *secret)
     insert(log, sql, root, sizeof root);
 }
 
+void log_roll(struct log *log, bool sign)
+{
+    char body[1024], old[VKEY_TEXT], new[VKEY_TEXT];
+    uint8_t public[32], secret[64];
+    crypto_sign_keypair(public, secret);
+    vkey_text(LOG_ORIGIN, log->public, old);
+    vkey_text(LOG_ORIGIN, public, new);
+    char text[1024], vouch[129];
+    uint8_t signature[64];
+    int length = snprintf(text, sizeof text, "caisson key roll v1\n%s\n%s\n", old, new);
+    crypto_sign_detached(signature, NULL, (const uint8_t *)text, (unsigned long long)length,
+                         log->foreign ? secret : log->secret);
+    hex_text(signature, sizeof signature, vouch);
+    snprintf(body, sizeof body,
+             "{\"at\":%lld,\"kind\":\"key_roll\",\"new\":\"%s\",\"old\":\"%s\",\"sign\":\"%s\",\"v\":1}",
+             (long long)++log->at, new, old, vouch);
+    log_raw(log, 8, NULL, 0, body);
+    if (sign) log_checkpoint(log, NULL);
+    memcpy(log->public, public, sizeof public);
+    memcpy(log->secret, secret, sizeof secret);
+}
+
 void log_witness(struct log *log)
 {
     struct ctl_witness witness = {.origin = LOG_ORIGIN, .size = log->size};
     audit_tree_root(&log->tree, witness.root);
     memcpy(witness.key, log->public, sizeof witness.key);
+    memcpy(witness.signed_by, log->public, sizeof witness.signed_by);
+    vkey_text(LOG_ORIGIN, log->pinned, witness.first_vkey);
     FD_AUTO fd = openat(log->home, "witness/checkpoint", O_WRONLY | O_CREAT | O_TRUNC, 0600);
     assert_int_equal(write(fd, &witness, sizeof witness), sizeof witness);
 }

@@ -25,7 +25,8 @@ struct log {
     uint64_t size;
     int64_t at;
     struct audit_tree tree;
-    uint8_t public[32], secret[64];
+    bool foreign; /* rolls are vouched for by the new key alone, as a taken-over ledger could */
+    uint8_t public[32], secret[64], pinned[32]; /* pinned: the first public */
 };
 
 void log_open(struct log *log);
@@ -44,5 +45,9 @@ void log_calls(struct log *log, int count, int every);
 
 /* Signs the tree as it is; secret NULL: with the log's own key. */
 void log_checkpoint(struct log *log, const uint8_t *secret);
+/* The next key takes over; sign: with the old one's last checkpoint. */
+void log_roll(struct log *log, bool sign);
+/* Pins the key as it is now: keys/log.pub. */
+void log_publish(struct log *log);
 /* As the parent would: what was signed last. */
 void log_witness(struct log *log);

@@ -446,11 +446,21 @@ static void witness_of_another(void **state)
 {
     struct log *log = *state;
     uint8_t key[32];
+    char vkey[VKEY_TEXT];
+    struct audit_report report;
+    struct err err;
     log_calls(log, 20, 0);
     memcpy(key, log->public, sizeof key);
+    vkey_text(LOG_ORIGIN, key, vkey);
+    log->pinned[0] ^= 1;
+    log_witness(log);
+    struct audit_how how = {.folder = log->path, .vkey = vkey};
+    assert_false(audit_verify(&how, &report, &err));
+    assert_non_null(strstr(err.text, "another first key than the pinned one"));
+    log->pinned[0] ^= 1;
     log->public[0] ^= 1;
     log_witness(log);
-    assert_bad(log, "another key than the pinned one");
+    assert_bad(log, "another signing key than the log leads to");
     memcpy(log->public, key, sizeof key);
     log_witness(log);
     assert_good(log);
@@ -458,6 +468,152 @@ static void witness_of_another(void **state)
     assert_int_equal(write(fd, "x", 1), 1);
     assert_bad(log, "is damaged");
 }
+
+/* ── keys that roll ────────────────────────────────────────────────────────────────────────────────── */
+
+static void rolls_are_followed(void **state)
+{
+    struct log *log = *state;
+    struct audit_report report;
+    struct err err;
+    for (int i = 0; i < 5; i++) {
+        log_calls(log, 20, 7);
+        log_roll(log, true);
+    }
+    log_calls(log, 100, 1); /* more than the newest signatures that are always looked at */
+    log_witness(log);
+    assert_true(verify(log, false, &report, &err));
+    assert_int_equal(report.rolls, 5);
+    assert_good(log);
+    log_roll(log, false); /* under way: the old key's last checkpoint is not there yet */
+    assert_good(log);
+    log_admin(log);
+    assert_good(log);
+}
+
+/* Who has the key of today cannot sign what was before it, nor who has an old key what comes after. */
+static void keys_have_their_range(void **state)
+{
+    struct log *log = *state;
+    uint8_t old[64], old_public[32];
+    log_calls(log, 20, 0);
+    memcpy(old, log->secret, sizeof old);
+    memcpy(old_public, log->public, sizeof old_public);
+    log_roll(log, true);
+    log_calls(log, 20, 0);
+    uint8_t new_public[32];
+    memcpy(new_public, log->public, sizeof new_public);
+    memcpy(log->public, old_public, sizeof old_public);
+    log_checkpoint(log, old); /* honestly named, and too late */
+    assert_bad(log, "the pinned key did not sign it");
+    memcpy(log->public, new_public, sizeof new_public);
+    log_checkpoint(log, NULL);
+    assert_good(log);
+    log_sql(log, "DELETE FROM checkpoint WHERE size = 40");
+    assert_good(log);
+    log_sql(log, "INSERT INTO checkpoint SELECT 40, root, note, 1 FROM checkpoint WHERE size = 81");
+    assert_bad(log, "checkpoint at 40");
+}
+
+/* The key of today, the whole file and every signature made anew: the takeover itself needs the old key. */
+static void takeover_needs_the_old_key(void **state)
+{
+    struct log *log = *state;
+    log_calls(log, 20, 0);
+    log_roll(log, true);
+    log_calls(log, 20, 0);
+    edit_body(log, 11);
+    fit_leaf(log, 11);
+    log_sql(log, "DELETE FROM checkpoint");
+    log_rebuild(log);
+    log_checkpoint(log, NULL);
+    assert_bad(log, "the checkpoint of size 41 is missing, with which the log's key hands over");
+    log_sql(log, "INSERT INTO checkpoint SELECT 41, root, note, 1 FROM checkpoint WHERE size = 81");
+    assert_bad(log, "checkpoint at 41");
+}
+
+/* Today's key, no roll in between, no memory on this machine: only a checkpoint that was kept elsewhere can tell. */
+static void kept_checkpoint_tells(void **state)
+{
+    struct log *log = *state;
+    struct audit_report report;
+    struct err err;
+    char kept[128];
+    log_calls(log, 20, 0);
+    snprintf(kept, sizeof kept, "%s/data/copy.db", log->path);
+    sqlite3_stmt *row;
+    assert_int_equal(sqlite3_prepare_v2(log->db, "SELECT note FROM checkpoint WHERE size = 40", -1, &row, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+    FD_AUTO fd = open(kept, O_WRONLY | O_CREAT, 0600);
+    assert_true(write(fd, sqlite3_column_blob(row, 0), (size_t)sqlite3_column_bytes(row, 0)) > 0);
+    sqlite3_finalize(row);
+    log_calls(log, 20, 0);
+    struct audit_how how = {.folder = log->path, .kept = kept};
+    if (!audit_verify(&how, &report, &err)) fail_msg("%s", err.text);
+    edit_body(log, 11);
+    fit_leaf(log, 11);
+    log_sql(log, "DELETE FROM checkpoint");
+    log_rebuild(log);
+    log_checkpoint(log, NULL);
+    unlinkat(log->home, "witness/verified", 0);
+    assert_good(log); /* whole in itself */
+    assert_false(audit_verify(&how, &report, &err));
+    assert_non_null(strstr(err.text, "are not those that the checkpoint that was kept says"));
+}
+
+/* A taken-over ledger writes a roll to a key of its own, has the tree signed as always, and goes on by itself. */
+static void roll_to_a_foreign_key(void **state)
+{
+    struct log *log = *state;
+    log_calls(log, 20, 5);
+    log->foreign = true;
+    log_roll(log, true);
+    log_calls(log, 20, 0);
+    struct audit_report report = assert_bad(log, "the old key did not sign for the new one");
+    assert_int_equal(report.index, 40);
+}
+
+/* The new key in the place of the old one's last, or nothing there at all. */
+static void takeover_without_its_checkpoint(void **state)
+{
+    struct log *log = *state;
+    log_calls(log, 20, 5);
+    log_roll(log, false);
+    log_checkpoint(log, NULL);
+    assert_bad(log, "the pinned key did not sign it");
+    log_sql(log, "DELETE FROM checkpoint WHERE size = 41");
+    log_calls(log, 5, 0);
+    assert_bad(log, "the checkpoint of size 41 is missing");
+}
+
+static void roll_of_another_key(void **state)
+{
+    struct log *log = *state;
+    log_calls(log, 20, 0);
+    log->public[5] ^= 1; /* names an old key that never signed */
+    log_roll(log, false);
+    sign_and_see(log, "it replaces another key than the one whose turn it was", 40);
+}
+
+static void rolls_are_not_pruned(void **state)
+{
+    struct log *log = *state;
+    char body[160];
+    log_calls(log, 20, 0);
+    log_roll(log, true);
+    log_calls(log, 300, 0);
+    snprintf(body, sizeof body, "{\"at\":%lld,\"from\":0,\"kind\":\"prune\",\"size\":600,\"to\":255,\"v\":1}",
+             (long long)++log->at);
+    log_raw(log, 7, NULL, 0, body);
+    log_checkpoint(log, NULL);
+    log_sql(log, "UPDATE entry SET body = NULL WHERE idx < 256 AND kind <> 8");
+    assert_good(log);
+    log_sql(log, "UPDATE entry SET body = NULL WHERE kind = 8");
+    assert_bad(log, "without them no key can be followed");
+}
+
+/* ── the pinned key ────────────────────────────────────────────────────────────────────────────────── */
 
 static void pinned_by_hand(void **state)
 {
@@ -563,21 +719,43 @@ static void pages_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_LOG(good_and_growing),     WITH_LOG(large),
-        WITH_LOG(pruned_with_record),   WITH_LOG(body_edited),
-        WITH_LOG(body_and_leaf_edited), WITH_LOG(everything_rewritten),
-        WITH_LOG(tail_deleted),         WITH_LOG(tail_and_checkpoints_deleted),
-        WITH_LOG(older_file_restored),  WITH_LOG(forked),
-        WITH_LOG(entry_removed),        WITH_LOG(entries_swapped),
-        WITH_LOG(second_outcome),       WITH_LOG(second_intent),
-        WITH_LOG(outcome_alone),        WITH_LOG(wrong_intent),
-        WITH_LOG(attempt_too_early),    WITH_LOG(time_goes_back),
-        WITH_LOG(columns_changed),      WITH_LOG(bodies_out_of_form),
-        WITH_LOG(unsigned_log),         WITH_LOG(tiles_wrong),
-        WITH_LOG(note_text_edited),     WITH_LOG(other_signers),
-        WITH_LOG(witness_of_another),   WITH_LOG(pinned_by_hand),
-        WITH_LOG(beside_the_log),       WITH_LOG(not_a_log),
+        WITH_LOG(good_and_growing),
+        WITH_LOG(large),
+        WITH_LOG(pruned_with_record),
+        WITH_LOG(body_edited),
+        WITH_LOG(body_and_leaf_edited),
+        WITH_LOG(everything_rewritten),
+        WITH_LOG(tail_deleted),
+        WITH_LOG(tail_and_checkpoints_deleted),
+        WITH_LOG(older_file_restored),
+        WITH_LOG(forked),
+        WITH_LOG(entry_removed),
+        WITH_LOG(entries_swapped),
+        WITH_LOG(second_outcome),
+        WITH_LOG(second_intent),
+        WITH_LOG(outcome_alone),
+        WITH_LOG(wrong_intent),
+        WITH_LOG(attempt_too_early),
+        WITH_LOG(time_goes_back),
+        WITH_LOG(columns_changed),
+        WITH_LOG(bodies_out_of_form),
+        WITH_LOG(unsigned_log),
+        WITH_LOG(tiles_wrong),
+        WITH_LOG(note_text_edited),
+        WITH_LOG(other_signers),
+        WITH_LOG(witness_of_another),
+        WITH_LOG(pinned_by_hand),
+        WITH_LOG(beside_the_log),
+        WITH_LOG(not_a_log),
         WITH_LOG(pages_damaged),
+        WITH_LOG(rolls_are_followed),
+        WITH_LOG(keys_have_their_range),
+        WITH_LOG(takeover_needs_the_old_key),
+        WITH_LOG(takeover_without_its_checkpoint),
+        WITH_LOG(roll_to_a_foreign_key),
+        WITH_LOG(roll_of_another_key),
+        WITH_LOG(rolls_are_not_pruned),
+        WITH_LOG(kept_checkpoint_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The SQLite store: putting a log aside that must not be continued, and making room for the next. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "schema.h"
+#include "store_sqlite.h"
+
+static bool copy_pages(struct store *store, const char *path, struct err *err)
+{
+    sqlite3 *copy = NULL;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    bool good = sqlite3_open_v2(path, &copy, flags, "unix") == SQLITE_OK &&
+                sqlite3_exec(copy, "PRAGMA synchronous = FULL", NULL, NULL, NULL) == SQLITE_OK;
+    sqlite3_backup *backup = good ? sqlite3_backup_init(copy, "main", store->db[STORE_AUDIT], "main") : NULL;
+    good = backup && sqlite3_backup_step(backup, -1) == SQLITE_DONE;
+    if (backup && sqlite3_backup_finish(backup) != SQLITE_OK) good = false;
+    /* A file of its own from now on: whoever reads it later needs to write nothing beside it. */
+    if (good) good = sqlite3_exec(copy, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL) == SQLITE_OK;
+    if (sqlite3_close(copy) != SQLITE_OK) good = false;
+    return good ||
+           err_set(err, ERR_AUDIT, "the log that was found cannot be put aside: is there room for a copy of it?");
+}
+
+/* Under another name until it is whole: a copy that is there was made before the log was changed. */
+bool store_epoch_keep(struct store *store, int folder, uint64_t epoch, struct err *err)
+{
+    char name[64], draft[80], path[128];
+    snprintf(name, sizeof name, "audit-epoch-%llu.db", (unsigned long long)epoch);
+    snprintf(draft, sizeof draft, "%s.new", name);
+    snprintf(path, sizeof path, STORE_PREFIX "/%s", draft);
+    if (faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) return true;
+    unlinkat(folder, draft, 0);
+    if (!copy_pages(store, path, err)) return false;
+    if (renameat(folder, draft, folder, name) == 0 && fsync(folder) == 0) return true;
+    return err_sys(err, ERR_AUDIT, "the log that was found cannot be put aside (data/%s)", name);
+}
+
+/* What runs no more and what may have been sent stays known under its key; the indexes of another log do not. */
+bool store_epoch_clear(struct store *store, uint64_t *open, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "SELECT count(*) FROM call WHERE state = 0", 0};
+    static const char clear[] =
+        "DROP TRIGGER IF EXISTS entry_keep; DROP TRIGGER IF EXISTS entry_fixed;"
+        "DELETE FROM entry; DELETE FROM detail; DELETE FROM tile; DELETE FROM checkpoint; DELETE FROM cosignature;"
+        "DELETE FROM signer; DELETE FROM prune;"
+        "UPDATE call SET state = 1, salt = NULL, class = 9, sent = 1, reason = 12, ended = begun WHERE state = 0;"
+        "UPDATE call SET intent = -1, outcome = -1;"
+        "DELETE FROM idempotency WHERE NOT EXISTS"
+        "  (SELECT 1 FROM call WHERE call.id = idempotency.call AND call.sent <> 0);";
+    _Static_assert(CLASS_LOST == 9 && SENT_MAYBE == 1 && REASON_RESTART == 12, "the numbers above");
+    sqlite3_stmt *row = store_query(store, &query, err, "");
+    int got = row ? store_step(store, &query, row, err) : -1;
+    if (got == 1) *open = column_u64(row, 0);
+    store_done(row);
+    return got == 1 && store_exec(store, STORE_AUDIT, clear, err) &&
+           store_exec(store, STORE_AUDIT, schema_audit_guards, err);
+}
