@@ -79,8 +79,10 @@ static const void *body_of(struct rig *rig)
 
 /* ── the vault ─────────────────────────────────────────────────────────────────────────────────────── */
 
-/* Stands in for wrapping: the seed as it is. */
-static void make_signer(const struct msg_signer_new *ask, struct msg_signer_new_answer *answer)
+enum { SEED_AT = 32 };
+
+/* Stands in for wrapping: the master key's name, and the seed as it is. */
+static void make_signer(struct rig *rig, const struct msg_signer_new *ask, struct msg_signer_new_answer *answer)
 {
     uint8_t secret[64], public[32];
     char text[640];
@@ -88,12 +90,13 @@ static void make_signer(const struct msg_signer_new *ask, struct msg_signer_new_
     BUF_AUTO old = {.max = 512};
     BUF_AUTO new = {.max = 512};
     memcpy(key->after, ask->old.public, sizeof key->after);
-    randombytes_buf(key->secret.bytes, crypto_sign_SEEDBYTES);
-    crypto_sign_seed_keypair(key->public, secret, key->secret.bytes);
+    memcpy(key->secret.bytes + WRAP_NAME_AT, ask->under_next ? rig->next.name : rig->now.name, KEY_NAME);
+    randombytes_buf(key->secret.bytes + SEED_AT, crypto_sign_SEEDBYTES);
+    crypto_sign_seed_keypair(key->public, secret, key->secret.bytes + SEED_AT);
     if (sodium_is_zero(key->after, sizeof key->after)) return;
     assert_true(note_vkey(ask->origin, ask->old.public, &old) && note_vkey(ask->origin, key->public, &new));
     int length = snprintf(text, sizeof text, "caisson key roll v1\n%s\n%s\n", old.bytes, new.bytes);
-    crypto_sign_seed_keypair(public, secret, ask->old.secret.bytes);
+    crypto_sign_seed_keypair(public, secret, ask->old.secret.bytes + SEED_AT);
     crypto_sign_detached(answer->sign, NULL, (unsigned char *)text, (size_t)length, secret);
 }
 
@@ -102,7 +105,7 @@ static void sign(struct rig *rig, const struct msg_sign *ask, struct msg_sign_an
     char text[512], root[64];
     answer->last_size = rig->signed_size;
     memcpy(answer->last_root, rig->signed_root, HASH_BYTES);
-    crypto_sign_seed_keypair(rig->sign_public, rig->sign_secret, ask->signer.secret.bytes);
+    crypto_sign_seed_keypair(rig->sign_public, rig->sign_secret, ask->signer.secret.bytes + SEED_AT);
     assert_memory_equal(rig->sign_public, ask->signer.public, 32);
     if (ask->old_size != rig->signed_size || ask->size < ask->old_size ||
         (ask->old_size && !tree_check_consistency(ask->old_size, ask->size, rig->signed_root, ask->root, ask->proof,
@@ -151,7 +154,8 @@ static void rewrap(struct rig *rig, const struct msg_rewrap *ask, struct msg_rew
         }
         answer->keys[i] = ask->items[i].key;
         answer->keys[i].bytes[100]++;
-        if (ask->kind == REWRAP_WORKSPACE_KEY) memcpy(answer->keys[i].bytes + WRAP_NAME_AT, rig->next.name, KEY_NAME);
+        if (ask->kind == REWRAP_WORKSPACE_KEY || ask->kind == REWRAP_SIGNER)
+            memcpy(answer->keys[i].bytes + WRAP_NAME_AT, rig->next.name, KEY_NAME);
         rig->rewrapped++;
     }
 }
@@ -209,7 +213,7 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
     if (head->type == MSG_SEAL) seal(body_of(rig), &answer.sealed);
     if (head->type == MSG_OPEN_KEY)
         memcpy(answer.opened.key, ((const struct msg_open_key *)body_of(rig))->sealed_key, 32);
-    if (head->type == MSG_SIGNER_NEW) make_signer(body_of(rig), &answer.signer);
+    if (head->type == MSG_SIGNER_NEW) make_signer(rig, body_of(rig), &answer.signer);
     if (head->type == MSG_SIGN) sign(rig, body_of(rig), &answer.signature);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].ask == head->type && !silent)
