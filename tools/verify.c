@@ -216,8 +216,10 @@ static void print_text(const struct verify *verify, const struct mode *mode, enu
         fprintf(out, "the log of %llu entries continues the one of %llu", (unsigned long long)verify->size,
                 (unsigned long long)verify->old_size);
     else
-        fprintf(out, "%llu entries, every one of them in the tree that was signed; %llu that may be absent are",
-                (unsigned long long)verify->entries, (unsigned long long)verify->pruned);
+        fprintf(out, "%llu entries, every one of them in the tree that was signed",
+                (unsigned long long)verify->entries);
+    if (status == VERIFY_GOOD && verify->pruned)
+        fprintf(out, "; %llu older ones are absent, as you allowed", (unsigned long long)verify->pruned);
     if (status == VERIFY_GOOD && keys_witnesses(&verify->keys))
         fprintf(out, "; cosigned by %u witnesses", keys_witnesses(&verify->keys));
     fputc('\n', out);
