@@ -60,7 +60,7 @@ bool source_prompt(const char *question, bool secret, struct buf *buf, struct er
     struct termios before;
     FD_AUTO terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
     if (terminal < 0 || tcgetattr(terminal, &before) < 0)
-        return err_set(err, ERR_USAGE, "there is no terminal to ask on: give it as FIELD=@FILE or FIELD=-");
+        return err_set(err, ERR_USAGE, "there is no terminal to ask on: give it by @FILE or -");
     struct termios quiet = before;
     quiet.c_lflag &= ~(tcflag_t)(ISIG | (secret ? ECHO : 0));
     quiet.c_cc[VEOL] = CTRL_C;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Credentials: sealed here, to the key in the file keys/vault.pub, before anything leaves this process. */
+/* Credentials from the command line: what is given, what is asked for, what is shown of them. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,57 +9,13 @@
 #include "base/auto.h"
 #include "base/auto_json.h"
 #include "base/text.h"
+#include "filling.h"
 #include "keys.h"
 #include "print.h"
 #include "source.h"
 #include "verbs.h"
 
 enum { VALUE_MOST = sizeof((struct submission *)0)->bytes };
-
-/* One submission while it is put together. */
-struct filling {
-    struct cli *cli;
-    json_t *entry;        /* the connector, as the daemon lists it */
-    const json_t *fields; /* of the connector: [{name, secret, required, summary}] */
-    struct submission *submission;
-};
-
-/* ── the connector's fields ────────────────────────────────────────────────────────────────────────── */
-
-static const json_t *field_named(const json_t *fields, const char *name)
-{
-    size_t i;
-    json_t *field;
-    json_array_foreach(fields, i, field)
-    {
-        const char *here = json_string_value(json_object_get(field, "name"));
-        if (here && strcmp(here, name) == 0) return field;
-    }
-    return NULL;
-}
-
-static bool find_connector(struct filling *filling, const char *connector, struct err *err)
-{
-    size_t i;
-    json_t *entry;
-    JSON_AUTO *answer = NULL;
-    char path[API_PATH];
-    api_path(path, "/v1/connectors", NULL);
-    api_query(path, "workspace", filling->submission->workspace);
-    if (!api_get(&filling->cli->home, API_DESK, path, &answer, err)) return false;
-    json_array_foreach(print_list(answer), i, entry)
-    {
-        const char *name = json_string_value(json_object_get(entry, "name"));
-        if (name && strcmp(name, connector) == 0) filling->entry = json_incref(entry);
-    }
-    filling->fields = json_object_get(filling->entry, "fields");
-    if (!filling->entry)
-        return err_set(err, ERR_NOT_FOUND, "no connector %.63s is enabled: caisson plugin list tells which are",
-                       connector);
-    if (json_array_size(filling->fields) == 0)
-        return err_set(err, ERR_BAD_INPUT, "the connector %.63s takes no credential", connector);
-    return true;
-}
 
 /* ── values ────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -98,7 +54,7 @@ static bool take_value(const json_t *field, const char *name, const char *text, 
 
 static bool add_field(struct filling *filling, const char *name, const char *text, struct err *err)
 {
-    const json_t *field = field_named(filling->fields, name);
+    const json_t *field = filling_field(filling->fields, name);
     BUF_AUTO value;
     buf_init(&value, VALUE_MOST);
     if (!field)
@@ -122,13 +78,6 @@ static bool add_argument(struct filling *filling, const char *argument, struct e
     return add_field(filling, name, equals ? equals + 1 : NULL, err);
 }
 
-static bool given(const struct submission *submission, const char *name)
-{
-    for (uint32_t i = 0; i < submission->field_count; i++)
-        if (strcmp(submission->fields[i].name, name) == 0) return true;
-    return false;
-}
-
 static bool add_fields(struct filling *filling, struct err *err)
 {
     size_t i;
@@ -139,7 +88,7 @@ static bool add_fields(struct filling *filling, struct err *err)
     {
         const char *name = json_string_value(json_object_get(field, "name"));
         bool wanted = name && name_valid(name) && !json_is_false(json_object_get(field, "required"));
-        if (wanted && !given(filling->submission, name) && !add_field(filling, name, NULL, err)) return false;
+        if (wanted && !filling_has(filling->submission, name) && !add_field(filling, name, NULL, err)) return false;
     }
     return filling->submission->field_count || err_set(err, ERR_USAGE, "no field is given");
 }
@@ -158,39 +107,21 @@ static bool name_submission(struct filling *filling, const char *connector, stru
     return true;
 }
 
-static bool seal(const struct filling *filling, char *text, size_t size, struct err *err)
-{
-    struct keys_public public;
-    uint8_t box[BOX_MAX];
-    size_t length;
-    FD_AUTO folder = -1;
-    if (!home_open(&filling->cli->home, &folder, err) || !keys_read_public(folder, &public, err) ||
-        !keys_seal(filling->submission, public.submission, box, &length, err))
-        return false;
-    return sodium_bin2base64(text, size, box, length, sodium_base64_VARIANT_ORIGINAL) != NULL;
-}
-
 static bool submit(const struct filling *filling, struct err *err)
 {
-    static char box[sodium_base64_ENCODED_LEN(BOX_MAX, sodium_base64_VARIANT_ORIGINAL)];
-    const struct submission *submission = filling->submission;
     JSON_AUTO *answer = NULL;
-    if (!seal(filling, box, sizeof box, err)) return false;
-    JSON_AUTO *body = json_pack("{s:s,s:s,s:s,s:o,s:s}", "workspace", submission->workspace, "name",
-                                submission->credential, "connector", submission->connector, "audience",
-                                audience_list(submission->audience), "box", box);
-    if (!api_post(&filling->cli->home, "/v1/credentials", body, &answer, err)) return false;
+    if (!filling_submit(filling, NULL, &answer, err)) return false;
     if (filling->cli->json)
         print_json(answer);
     else
-        printf("%s is stored for %s in the workspace %s.\n", submission->credential, submission->connector,
-               submission->workspace);
+        printf("%s is stored for %s in the workspace %s.\n", filling->submission->credential,
+               filling->submission->connector, filling->submission->workspace);
     return true;
 }
 
 static bool fill_and_submit(struct filling *filling, const char *connector, struct err *err)
 {
-    return name_submission(filling, connector, err) && find_connector(filling, connector, err) &&
+    return name_submission(filling, connector, err) && filling_connector(filling, connector, err) &&
            add_fields(filling, err) && submit(filling, err);
 }
 

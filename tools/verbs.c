@@ -77,6 +77,26 @@ static const struct cli_option credential_set[] = {
     {"audience", "HOST", "A host that it may be used towards; any that the connector reaches when absent", true},
     END};
 
+static const struct cli_option credential_import[] = {
+    {"format", "FORMAT",
+     "What the file holds: fernet, tokens of Fernet; aes-gcm, JSON envelopes of AES-256-GCM and a key derivation",
+     false},
+    {"connector", "NAME", "The connector that the credentials are for", false},
+    {"key", "@FILE",
+     "Fernet keys in base64url, one a line, of which each token names its own by its signature; or the key of an "
+     "envelope without kdf, in base64; - for standard input; asked for when absent",
+     false},
+    {"passphrase", "@FILE", "The passphrase of the envelopes; - for standard input; asked for when absent", false},
+    {"name", "NAME", "What an item without a name is called; several get NAME-1, NAME-2 and so on", false},
+    {"field", "FIELD", "The field that all of an item becomes; the only one that there is when absent", false},
+    {"map", "MEMBER=FIELD", "An item is a JSON object, and this member of it becomes this field", true},
+    {"audience", "HOST", "A host that they may be used towards; any that the connector reaches when absent", true},
+    {"workspace", "NAME", "The workspace; default when absent", false},
+    {"ttl", "SECONDS", "Refuse Fernet tokens that are older; their age does not count when absent", false},
+    {"replace", NULL, "Store a new version of a credential that is there already, instead of refusing it", false},
+    {"dry-run", NULL, "Open everything and say what would be stored, but store nothing", false},
+    END};
+
 static const struct cli_option credential_list[] = {{"workspace", "NAME", "The workspace; default when absent", false},
                                                     {"connector", "NAME", "Only for this connector", false},
                                                     END};
@@ -174,6 +194,12 @@ const struct cli_verb cli_verbs[] = {
      credential_set},
     {"credential", "rotate", "NAME [FIELD=@FILE | FIELD=- | FIELD | FIELD=VALUE]...", 1, 17, verb_credential_rotate,
      "Stores a new version of a credential that is there, for the same connector and audience.", workspace},
+    {"credential", "import", "FILE", 1, 1, verb_credential_import,
+     "Stores what another system sealed: opens each item of FILE, or of standard input for -, in locked memory, and "
+     "seals it "
+     "to the vault's key at once. Items are one token or envelope, one a line, a JSON array of them, or an object that "
+     "names them. One that fails does not stop the others; the exit status is then that of the first.",
+     credential_import},
     {"credential", "list", "", 0, 0, verb_credential_list, "Lists credentials; never their values.", credential_list},
     {"credential", "show", "NAME", 1, 1, verb_credential_show, "Shows what is known of a credential; never its values.",
      workspace},

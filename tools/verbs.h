@@ -33,6 +33,8 @@ bool verb_credential_rotate(struct cli *cli, struct err *err);
 bool verb_credential_list(struct cli *cli, struct err *err);
 bool verb_credential_show(struct cli *cli, struct err *err);
 bool verb_credential_remove(struct cli *cli, struct err *err);
+/* verb_import.c */
+bool verb_credential_import(struct cli *cli, struct err *err);
 /* verb_call.c */
 bool verb_call(struct cli *cli, struct err *err);
 bool verb_calls_list(struct cli *cli, struct err *err);

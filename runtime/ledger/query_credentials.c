@@ -17,6 +17,7 @@ struct setting {
     struct msg_seal ask;
     struct store_credential credential;
     uint32_t key_version; /* of the workspace's key that it is sealed under */
+    char imported[32], digest[HASH_TEXT]; /* "imported: FORMAT" and of what; "": typed in */
     bool fresh;
 };
 
@@ -68,6 +69,24 @@ static bool read_box(const struct query *query, struct msg_seal *ask, struct err
         return err_set(err, ERR_BAD_INPUT, "\"box\" must be a submission sealed to vault.pub, in base64");
     ask->box_length = (uint32_t)length;
     return true;
+}
+
+/* What another system sealed, and the CLI opened: {"format", "digest"}. Only these two are kept, in the record. */
+static bool read_source(struct setting *setting, struct err *err)
+{
+    static const char *const formats[] = {"fernet", "aes-gcm"};
+    uint8_t digest[HASH_BYTES];
+    const json_t *source = json_object_get(setting->query.in, "source");
+    const char *format = json_string_value(json_object_get(source, "format"));
+    const char *text = json_string_value(json_object_get(source, "digest"));
+    if (!source || json_is_null(source)) return true;
+    for (size_t i = 0; format && i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(format, formats[i]) == 0)
+            snprintf(setting->imported, sizeof setting->imported, "imported: %s", format);
+    if (!setting->imported[0] || !text || !hex_parse(text, digest, sizeof digest))
+        return err_set(err, ERR_BAD_INPUT,
+                       "\"source\" must hold \"format\", fernet or aes-gcm, and \"digest\", 64 hexadecimal digits");
+    return TEXT_COPY(setting->digest, text);
 }
 
 static bool name_credential(struct setting *setting, struct err *err)
@@ -140,7 +159,7 @@ static void end_leases(struct ledger *ledger, const struct store_credential *cre
 }
 
 static bool record_credential(struct query *query, const char *act, const struct store_credential *credential,
-                              struct err *err)
+                              const struct setting *setting, struct err *err)
 {
     RECORD_AUTO record;
     record_init(&record);
@@ -148,6 +167,10 @@ static bool record_credential(struct query *query, const char *act, const struct
     record_text(&record, "connector", credential->connector);
     record_int(&record, "version", credential->version);
     record_text(&record, "workspace", query->workspace.name);
+    if (setting && setting->imported[0]) {
+        record_text(&record, "text", setting->imported);
+        record_text(&record, "digest", setting->digest);
+    }
     return admin_record(query, act, &record, err);
 }
 
@@ -183,7 +206,7 @@ static bool keep(struct setting *setting, const struct msg_seal_answer *sealed, 
     memcpy(credential->audience, setting->ask.audience, sizeof credential->audience);
     struct store_sealed what = {credential->workspace, credential->id, credential->version, setting->key_version};
     return store_sealed_add(ledger->store, &what, sealed, err) &&
-           record_credential(&setting->query, "credential.set", credential, err) &&
+           record_credential(&setting->query, "credential.set", credential, setting, err) &&
            store_credential_put(ledger->store, credential, err);
 }
 
@@ -237,7 +260,8 @@ static bool prepare(struct setting *setting, struct err *err)
 {
     return ledger_open_for_business(setting->query.ledger, err) &&
            read_audience(&setting->query, setting->ask.audience, err) &&
-           read_box(&setting->query, &setting->ask, err) && name_credential(setting, err) && next_version(setting, err);
+           read_box(&setting->query, &setting->ask, err) && read_source(setting, err) &&
+           name_credential(setting, err) && next_version(setting, err);
 }
 
 bool query_credential_set(struct query *query, json_t **out, struct err *err)
@@ -313,7 +337,7 @@ bool query_credential_show(struct query *query, json_t **out, struct err *err)
 bool query_credential_remove(struct query *query, json_t **out, struct err *err)
 {
     struct store_credential credential;
-    if (!find(query, &credential, err) || !record_credential(query, "credential.remove", &credential, err) ||
+    if (!find(query, &credential, err) || !record_credential(query, "credential.remove", &credential, NULL, err) ||
         !store_credential_remove(query->ledger->store, credential.id, err) ||
         !store_sealed_remove(query->ledger->store, credential.id, err))
         return false;
