@@ -153,10 +153,19 @@ static void *make_counted(size_t size)
     return start + 2;
 }
 
+/* json_read() gives jansson an allocator of its own the first time: that time is before ours, not after it. */
+static void wipe_json(void)
+{
+    json_t *none = NULL;
+    struct err ignored;
+    if (json_read("0", 1, 1, &none, &ignored)) json_decref(none);
+    json_set_alloc_funcs(make_counted, free_wiped);
+}
+
 static bool open_provider(struct role *role, struct err *err)
 {
     log_role("provider");
-    json_set_alloc_funcs(make_counted, free_wiped);
+    wipe_json();
     if (!key_library(err) || !read_config(role->given[GIVE_CONFIG], err)) return false;
     sodium_mlock(&self.job, sizeof self.job);
     if (!read_secret(role->given[GIVE_SECRET], err) || !read_share(role->given[GIVE_SHARE], err)) return false;
