@@ -53,7 +53,12 @@ bool verb_status(struct cli *cli, struct err *err)
 {
     static const struct print_field first[] = {{"status", "status"}, {NULL, NULL}};
     JSON_AUTO *answer = NULL;
-    if (!api_get(&cli->home, API_DESK, "/v1/health", &answer, err)) return false;
+    if (!api_get(&cli->home, API_DESK, "/v1/health", &answer, err)) {
+        /* A daemon in which nothing runs answers 503, with its health all the same. */
+        if (!json_is_string(json_object_get(api_problem(), "status"))) return false;
+        answer = json_incref((json_t *)api_problem());
+        cli->status = err_row(ERR_UNAVAILABLE)->exit;
+    }
     if (cli->json) {
         print_json(answer);
         return true;

@@ -319,6 +319,21 @@ static void killed_in_the_walk(void **state)
     assert_int_equal(vault(rig, "SELECT count(*) FROM credential_version WHERE key_version = 2"), CREDENTIALS);
 }
 
+/* What the vault sealed under a version that was closed meanwhile is not kept: its key is about to be destroyed. */
+static void nothing_goes_under_a_closed_key(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t kind;
+    rig_credential(rig, "main", "x", NULL);
+    rig_exec(rig, "vault.db", "UPDATE workspace_key SET state = 2");
+    json_decref(rig_query(rig, MSG_CREDENTIAL_SET,
+                          json_pack("{s:s, s:s, s:s}", "name", "main", "connector", "echo", "box", "QUJD"), &kind));
+    assert_int_equal(kind, ERR_STATE);
+    rotate(rig, "credential", "main", ERR_STATE);
+    assert_int_equal(vault(rig, "SELECT count(*) FROM credential_version"), 1);
+    assert_int_equal(vault(rig, "SELECT count(*) FROM credential_field"), 1);
+}
+
 /* ── a credential's key ────────────────────────────────────────────────────────────────────────────── */
 
 static void credential_renews(void **state)
@@ -354,6 +369,7 @@ int main(int argc, char **argv)
         WITH_RIG(master_goes_over),    WITH_RIG(swapped_too_early),
         WITH_RIG(workspace_goes_over), WITH_RIG(unreadable_keeps_the_old_key),
         WITH_RIG(changed_meanwhile),   WITH_RIG(killed_in_the_walk),
+        WITH_RIG(nothing_goes_under_a_closed_key),
         WITH_RIG(credential_renews),
     };
     if (argc < 2) return 2;
