@@ -256,6 +256,36 @@ def test_usage():
     assert verify("--version") == (0, "caisson-verify 0.1.0\n"), verify("--version")
 
 
+# ── the last: a key that rolls ────────────────────────────────────────────────────────────────────────
+
+def test_a_key_that_rolls():
+    written("before", daemon.cli("audit", "checkpoint").stdout.encode())
+    for _ in range(2):
+        daemon.cli("audit", "roll")
+        daemon.call("hello", "noop", {})
+    daemon.cli("audit", "export", "--format", "tiles", "--output", path("rolled"))
+    rolls = sorted(os.listdir(path("rolled", "rolls")), key=lambda name: int(name.split(".")[0]))
+    assert len(rolls) == 2, rolls
+    with open(path("rolled", "rolls", rolls[1]), encoding="utf-8") as file:
+        now = json.loads(base64.b64decode(file.read().split("\n")[1].removeprefix("extra ")))["new"]
+    expect(0, "good", "tiles", path("rolled"), "--vkey", vkey)
+    expect(0, "good", "tiles", path("rolled"), "--vkey", now)
+    go("tiles", path("rolled"), now)
+    for index in ("3", rolls[0].split(".")[0]):  # a roll's own proof is in the tree that the key before it signed
+        daemon.cli("audit", "prove", "--index", index, "--output", path("rolled", index))
+        expect(0, f"this is entry {index}", "proof", path("rolled", index), "--vkey", vkey, "--rolls", path("rolled", "rolls"))
+    go("proof", path("rolled", "3"), now)
+    expect(1, "no key of the log that is known", "proof", path("rolled", "3"), "--vkey", vkey)
+    daemon.cli("audit", "consistency", path("before"), "--output", path("rolled", "growth"))
+    expect(0, "continues", "consistency", path("before"), path("rolled", "growth"), "--vkey", vkey, "--rolls", path("rolled", "rolls"))
+    daemon.cli("audit", "export", "--format", "rolls", "--output", path("alone"))
+    assert sorted(os.listdir(path("alone"))) == sorted(rolls)
+    os.unlink(path("rolled", "rolls", rolls[1]))
+    expect(1, "no key of the log that is known", "tiles", path("rolled"), "--vkey", vkey)
+    os.unlink(path("rolled", "rolls", rolls[0]))
+    expect(1, "no key of the log that is known", "tiles", path("rolled"), "--vkey", vkey)
+
+
 if __name__ == "__main__":
     work = tempfile.mkdtemp(prefix="caisson-verify.")
     try:
