@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api.h"
 #include "backup.h"
 #include "base/auto.h"
 #include "base/auto_json.h"
@@ -64,6 +65,15 @@ static bool write_both(struct backup_source *source, const char *prefix, struct 
     return false;
 }
 
+/* Written down and signed by a running daemon before the copy is made, so that the copy tells of itself and its checkpoint
+ * covers that. Whether it does is of no account: what is copied are the files. */
+static void announce(struct cli *cli, const char *id)
+{
+    struct err ignored = {0};
+    JSON_AUTO *answer = NULL;
+    if (verb_key_record(cli, "backup", id)) api_get(&cli->home, API_DESK, "/v1/audit/checkpoint", &answer, &ignored);
+}
+
 static void report_backup(struct cli *cli, const struct backup_source *source, const char *prefix)
 {
     char path[BACKUP_PATH];
@@ -96,7 +106,7 @@ bool verb_backup(struct cli *cli, struct err *err)
     if (!key_library(err) || !free_name(prefix, err)) return false;
     randombytes_buf(random, sizeof random);
     hex_text(random, sizeof random, id);
-    verb_key_record(cli, "backup", id); /* before the copy, so that the copy tells of it */
+    announce(cli, id);
     umask(077);
     if (!make_copies(copies, prefix, err)) return false;
     struct backup_source source = {.home = cli->home.path, .copies = copies, .id = id, .recipients = &to};
