@@ -133,9 +133,12 @@ static bool next_line(struct header *header, int fd, char **line, size_t *length
     return true;
 }
 
+/* libsodium takes some bytes above 127 for letters: one text for one value, or the MAC's own line could be changed. */
 static bool from_base64(const char *text, size_t length, uint8_t *bytes, size_t most, size_t *count)
 {
     const char *end = NULL;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] > 126) return false;
     return sodium_base642bin(bytes, most, text, length, NULL, count, &end, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
            end == text + length;
 }
