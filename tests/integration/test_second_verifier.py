@@ -39,36 +39,45 @@ def busy_daemon():
         yield daemon
 
 
-def vkey_of(daemon):
-    return json.loads(daemon.cli("audit", "vkey", "--json").stdout)["vkey"]
+def vkey_of(some):
+    return json.loads(some.cli("audit", "vkey", "--json").stdout)["vkey"]
 
 
 def test_agrees_on_a_running_daemons_log():
-    with busy_daemon() as daemon:
-        found = Verifier(daemon.home, vkey_of(daemon)).verify()
-        assert found.tree.size() > 300 and found.signatures and found.commitments > 150, vars(found)
-        assert not found.open_calls() and found.counts["outcome"] == found.counts["intent"], found.counts
-        assert found.counts["refused"] and found.counts["admin"] and found.counts["opened"], found.counts
-        verified = json.loads(daemon.cli("audit", "verify", "--json").stdout)
-        assert verified["entries"] >= found.tree.size(), verified
+    found = Verifier(daemon.home, vkey).verify()
+    assert found.tree.size() > 300 and found.signatures and found.commitments > 150, vars(found)
+    assert not found.open_calls() and found.counts["outcome"] == found.counts["intent"], found.counts
+    assert found.counts["refused"] and found.counts["admin"] and found.counts["opened"], found.counts
+    verified = json.loads(daemon.cli("audit", "verify", "--json").stdout)
+    assert verified["entries"] >= found.tree.size(), verified
+
+
+def test_pins_the_key():
+    with Daemon() as other:
+        other.start()
+        try:
+            Verifier(daemon.home, vkey_of(other)).verify()
+        except Damaged:
+            return
+        raise AssertionError("another log's key was good enough")
 
 
 def test_inputs_are_committed_to_and_not_recorded():
     """Off by default is the only way there is: neither inputs nor replies stand in any file of the log."""
-    with busy_daemon() as daemon:
-        found = Verifier(daemon.home, vkey_of(daemon))
-        index, intent = found.rows("SELECT idx, body FROM entry WHERE kind = 1 ORDER BY idx").fetchone()
-        value = json.loads(found.rows("SELECT value FROM detail WHERE idx = ? AND name = 'personal'", index).fetchone()[0])
-        salt, sent = bytes.fromhex(value["input_salt"]), json.dumps({"name": SECRET_INPUT}).encode()
-        forms = [sent, sent.replace(b": ", b":")]
-        assert json.loads(intent)["input"] in [sha256(b"caisson input v1\n", salt, form).hex() for form in forms], intent
-        names = {name for (name,) in found.rows("SELECT DISTINCT name FROM detail")}
-        assert names <= {"personal"}, names
-        daemon.stop()
-        for name in os.listdir(daemon.home + "/data"):
-            with open(f"{daemon.home}/data/{name}", "rb") as data:
-                text = data.read()
-            assert SECRET_INPUT.encode() not in text and b"Hello, " not in text, name
+    found = Verifier(daemon.home, vkey)
+    index, intent = found.rows("SELECT idx, body FROM entry WHERE kind = 1 ORDER BY idx").fetchone()
+    value = json.loads(found.rows("SELECT value FROM detail WHERE idx = ? AND name = 'personal'", index).fetchone()[0])
+    salt, sent = bytes.fromhex(value["input_salt"]), json.dumps({"name": SECRET_INPUT}).encode()
+    forms = [sent, sent.replace(b": ", b":")]
+    assert json.loads(intent)["input"] in [sha256(b"caisson input v1\n", salt, form).hex() for form in forms], intent
+    names = {name for (name,) in found.rows("SELECT DISTINCT name FROM detail")}
+    assert names <= {"personal"}, names
+    found.close()
+    daemon.stop()
+    for name in os.listdir(daemon.home + "/data"):
+        with open(f"{daemon.home}/data/{name}", "rb") as data:
+            text = data.read()
+        assert SECRET_INPUT.encode() not in text and b"Hello, " not in text, name
 
 
 GUARDS = "DROP TRIGGER IF EXISTS entry_keep; DROP TRIGGER IF EXISTS entry_fixed;"
@@ -94,33 +103,28 @@ def copy_of(home, folder):
 
 
 def test_sees_what_was_changed():
-    with busy_daemon() as daemon:
-        vkey = vkey_of(daemon)
-        daemon.stop()
-        Verifier(daemon.home, vkey).verify()
-        for what, sql in ATTACKS.items():
-            with tempfile.TemporaryDirectory() as folder:
-                home = copy_of(daemon.home, folder)
-                with contextlib.closing(sqlite3.connect(home + "/data/audit.db")) as database:
-                    database.executescript(GUARDS + sql)
-                try:
-                    Verifier(home, vkey).verify()
-                    raise AssertionError(f"{what}: the second verifier did not see it")
-                except (Damaged, ValueError):
-                    pass
-                first = subprocess.run([CAISSON, "--home", home, "audit", "verify", "--full", "--vkey", vkey], capture_output=True, text=True)
-                assert first.returncode != 0, f"{what}: caisson audit verify did not see it: {first.stdout}"
-
-
-def test_pins_the_key():
-    with busy_daemon() as daemon, Daemon() as other:
-        other.start()
-        try:
-            Verifier(daemon.home, vkey_of(other)).verify()
-            raise AssertionError("another log's key was good enough")
-        except Damaged:
-            pass
+    daemon.stop()
+    Verifier(daemon.home, vkey).verify()
+    for what, sql in ATTACKS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            home = copy_of(daemon.home, folder)
+            with contextlib.closing(sqlite3.connect(home + "/data/audit.db")) as database:
+                database.executescript(GUARDS + sql)
+            try:
+                Verifier(home, vkey).verify()
+                raise AssertionError(f"{what}: the second verifier did not see it")
+            except (Damaged, ValueError):
+                pass
+            first = subprocess.run([CAISSON, "--home", home, "audit", "verify", "--full", "--vkey", vkey], capture_output=True,
+                                   text=True)
+            assert first.returncode != 0, f"{what}: caisson audit verify did not see it: {first.stdout}"
 
 
 if __name__ == "__main__":
-    run([case for name, case in list(globals().items()) if name.startswith("test_")])
+    with busy_daemon() as daemon:
+        vkey = vkey_of(daemon)
+        try:
+            run([case for name, case in list(globals().items()) if name.startswith("test_")])
+        except SystemExit as end:
+            status = end.code
+    sys.exit(status)
