@@ -152,10 +152,12 @@ static void ask_vault(struct ledger *ledger)
 static uint64_t due_at(struct ledger *ledger)
 {
     uint64_t new = ledger->journal.tree.size - ledger->sign.signed_size;
-    if (new == 0 || ledger->forked || ledger->sealed || ledger->sign.seq || !ledger->keys.has) return 0;
+    if (new == 0 || ledger->forked || ledger->sealed || ledger->sign.seq) return 0;
     if (!ledger->sign.first_new) ledger->sign.first_new = clock_now();
+    if (!ledger->keys.has) return 0; /* it is being made, and the waiting counts from the first entry */
     uint64_t retry = ledger->sign.asked_at + (ledger->sign.retries ? SIGN_RETRY_MS : SIGN_SOON_MS) * CLOCK_MS;
-    if ((ledger->sign.urgent || ledger->keys.rolling) && !ledger->sign.retries) return clock_now();
+    bool first = ledger->sign.signed_size == 0; /* so that the log's key is published, and nothing of it is unsigned long */
+    if ((ledger->sign.urgent || ledger->keys.rolling || first) && !ledger->sign.retries) return clock_now();
     uint64_t due = new >= SIGN_ENTRIES ? ledger->sign.first_new : ledger->sign.first_new + SIGN_LATE_MS *CLOCK_MS;
     return due > retry ? due : retry;
 }

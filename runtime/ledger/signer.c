@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "checkpoint.h"
 
-enum { ASK_AGAIN_MS = 1000 };
+enum { ASK_AGAIN_MS = 200 };
 
 /* ── which keys there are ──────────────────────────────────────────────────────────────────────────── */
 

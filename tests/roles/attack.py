@@ -62,7 +62,7 @@ Order = record("Order", ("call", CallRef), ("action", u32), ("entry_digest", u8 
                ("workspace_key", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32),
                ("fields", SealedField * 16), ("bytes", u8 * 8192))
 WorkspaceKey = record("WorkspaceKey", ("workspace", u8 * 16), ("under_next", u32))
-RewrapItem = record("RewrapItem", ("id", u8 * 16), ("version", u32), ("reserved", u32), ("key", Wrapped))
+RewrapItem = record("RewrapItem", ("id", u8 * 16), ("version", u32), ("reserved", u32), ("key", Wrapped), ("binding", u8 * 32))
 Rewrap = record("Rewrap", ("kind", u32), ("count", u32), ("workspace", u8 * 16), ("source", Wrapped), ("target", Wrapped),
                 ("items", RewrapItem * 16))
 RewrapAnswer = record("RewrapAnswer", ("status", Status), ("count", u32), ("reserved", u32), ("kinds", u32 * 16), ("keys", Wrapped * 16))
