@@ -53,6 +53,12 @@ void key_submission(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t p
 void key_signing(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t public[KEY_BYTES],
                  uint8_t secret[KEY_SIGN_SECRET]);
 
+/* The pair by which the vault is known for good: it vouches for the keys that submissions are sealed to (Ed25519). */
+void key_identity(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t public[KEY_BYTES],
+                  uint8_t secret[KEY_SIGN_SECRET]);
+/* That identity's name in C2SP signed notes. */
+#define VAULT_IDENTITY "caisson-vault"
+
 /* A short name of a key, so that it is looked up and never guessed: keyed for secret keys, plain for public ones. */
 void key_id_secret(const uint8_t key[KEY_BYTES], uint8_t id[KEY_ID_BYTES]);
 void key_id_public(const uint8_t key[KEY_BYTES], uint8_t id[KEY_ID_BYTES]);

@@ -56,6 +56,9 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_CREDENTIAL_LIST] = {"credential-list", D, L, QUERY},
     [MSG_CREDENTIAL_SHOW] = {"credential-show", D, L, QUERY},
     [MSG_CREDENTIAL_REMOVE] = {"credential-remove", D, L, QUERY},
+    [MSG_SUBMISSION_KEY] = {"submission-key", D, L, QUERY},
+    [MSG_LEASE_LIST] = {"lease-list", D, L, QUERY},
+    [MSG_LEASE_REVOKE] = {"lease-revoke", D, L, QUERY},
     [MSG_PLUGIN_LIST] = {"plugin-list", D, L, QUERY},
     [MSG_PLUGIN_RECORD] = {"plugin-record", D, L, QUERY},
     [MSG_CALLS_RETRY] = {"calls-retry", D, L, QUERY},
@@ -91,6 +94,8 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_SIGNER_NEW_ANSWER] = {"signer-new-answer", V, L, EXACT(struct msg_signer_new_answer), 0, 0},
     [MSG_SIGN] = {"sign", L, V, EXACT(struct msg_sign), 0, 0},
     [MSG_SIGN_ANSWER] = {"sign-answer", V, L, EXACT(struct msg_sign_answer), 0, 0},
+    [MSG_OFFER] = {"offer", L, V, 0, 0, 0, 0},
+    [MSG_OFFER_ANSWER] = {"offer-answer", V, L, EXACT(struct msg_offer_answer), 0, 0},
 
     [MSG_KEYS] = {"keys", L, V, 0, 0, 0, 0},
     [MSG_KEYS_ANSWER] = {"keys-answer", V, L, EXACT(struct msg_keys_answer), 0, 0},
@@ -105,6 +110,9 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_START] = {"start", L, R, EXACT(struct msg_start), 0, 0},
     [MSG_CANCEL] = {"cancel", L, R, EXACT(struct msg_cancel), 0, 0},
     [MSG_REVOKE] = {"revoke", L, R, EXACT(struct msg_revoke), 0, 0},
+    [MSG_REVOKED] = {"revoked", R, L, EXACT(struct msg_revoked), 0, 0},
+    [MSG_WORKERS] = {"workers", L, R, EXACT(struct msg_workers), 0, 0},
+    [MSG_WORKERS_ANSWER] = {"workers-answer", R, L, EXACT(struct msg_workers_answer), 0, 0},
     [MSG_WORKER_TRIED] = {"worker-tried", R, L, EXACT(struct msg_worker_tried), 0, 0},
     [MSG_WORKER_ENDED] = {"worker-ended", R, L, EXACT(struct msg_worker_ended), 0, 0},
     [MSG_INCIDENT] = {"incident", V | B | R, L, EXACT(struct msg_incident), 0, 0},
@@ -132,7 +140,7 @@ static const char *const sent_names[SENT_COUNT] = {"no", "maybe", "yes"};
 static const char *const reason_names[REASON_COUNT] = {
     "none", "egress_denied", "resource_limit", "protocol_error", "load_failed", "deadline", "cancelled", "no_worker",
     "syscall", "signal", "exit", "input_digest", "restart", "frozen", "policy", "remote",
-    "audit"};
+    "audit", "revoked"};
 
 const char *role_name(enum role_id role)
 {

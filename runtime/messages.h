@@ -29,6 +29,7 @@ enum msg_type {
     MSG_CALLS_LIST, MSG_CALLS_GET, MSG_CONNECTORS, MSG_HEALTH,          /* front and desk */
     MSG_TOKEN_CREATE, MSG_TOKEN_LIST, MSG_TOKEN_REVOKE,                  /* desk only, from here … */
     MSG_CREDENTIAL_SET, MSG_CREDENTIAL_LIST, MSG_CREDENTIAL_SHOW, MSG_CREDENTIAL_REMOVE,
+    MSG_SUBMISSION_KEY, MSG_LEASE_LIST, MSG_LEASE_REVOKE,
     MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
     MSG_KEY_RECORD,
     MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_AUDIT_ROLL, MSG_AUDIT_EPOCH, MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
@@ -40,11 +41,12 @@ enum msg_type {
     MSG_ORDER, MSG_ORDER_CANCEL,
     MSG_WORKSPACE_KEY, MSG_WORKSPACE_KEY_ANSWER, MSG_SEAL, MSG_SEAL_ANSWER, MSG_OPEN_KEY, MSG_OPEN_KEY_ANSWER,
     MSG_SIGNER_NEW, MSG_SIGNER_NEW_ANSWER, MSG_SIGN, MSG_SIGN_ANSWER,
+    MSG_OFFER, MSG_OFFER_ANSWER,
     MSG_KEYS, MSG_KEYS_ANSWER, MSG_REWRAP, MSG_REWRAP_ANSWER, MSG_RENEW,
     /* ledger ↔ broker */
     MSG_GATE_OPEN, MSG_GATE_CLOSE, MSG_GATE_CLOSED,
     /* ledger ↔ runner */
-    MSG_START, MSG_CANCEL, MSG_REVOKE, MSG_WORKER_TRIED, MSG_WORKER_ENDED,
+    MSG_START, MSG_CANCEL, MSG_REVOKE, MSG_REVOKED, MSG_WORKERS, MSG_WORKERS_ANSWER, MSG_WORKER_TRIED, MSG_WORKER_ENDED,
     /* vault, broker, runner → ledger */
     MSG_INCIDENT,
     /* runner → vault, broker */
@@ -175,7 +177,7 @@ enum call_sent { SENT_NO, SENT_MAYBE, SENT_YES, SENT_COUNT };
 enum call_reason { REASON_NONE, REASON_EGRESS_DENIED, REASON_RESOURCE_LIMIT, REASON_PROTOCOL_ERROR, REASON_LOAD_FAILED,
                    REASON_DEADLINE, REASON_CANCELLED, REASON_NO_WORKER, REASON_SYSCALL, REASON_SIGNAL, REASON_EXIT,
                    REASON_INPUT_DIGEST, REASON_RESTART, REASON_FROZEN, REASON_POLICY, REASON_REMOTE,
-                   REASON_AUDIT, REASON_COUNT };
+                   REASON_AUDIT, REASON_REVOKED, REASON_COUNT };
 
 /* What an attempt of a call is called between roles. */
 struct call_ref {
@@ -300,11 +302,15 @@ struct msg_workspace_key_answer {
     uint8_t answer_public[32];
 };
 
-/* A submission is sealed by the CLI to vault.pub (crypto_box_seal); the names here must equal those inside. */
+enum { SUBMISSION_KEY_ID = 8, OFFER_NOTE = 512 };
+
+/* A submission is sealed to a public key of the vault (crypto_box_seal): that of vault.pub, or the one it offers now.
+ * The names here must equal those inside. */
 struct msg_seal {
     uint8_t workspace[ID_BYTES], credential[ID_BYTES];
     uint32_t version;
     uint32_t box_length;
+    uint8_t key_id[SUBMISSION_KEY_ID]; /* which key it was sealed to; zeroed: that of vault.pub */
     struct wrapped workspace_key;
     char workspace_name[NAME_BYTES], credential_name[NAME_BYTES], connector[NAME_BYTES];
     char audience[AUDIENCE_MAX]; /* host names, one a line, canonical and sorted; "" = none */
@@ -318,9 +324,10 @@ struct msg_seal_answer {
     struct sealed_field fields[FRAME_FIELDS];
     uint8_t bytes[SEALED_MAX];
 };
-/* What the CLI seals: this structure, whole. Values are not NUL-terminated. */
+/* What is sealed: this structure, whole; docs/submit.md has it byte by byte. Values are not NUL-terminated. */
 struct submission {
     char magic[16]; /* "caisson-submit1" */
+    uint8_t key_id[SUBMISSION_KEY_ID]; /* of the key that it is sealed to */
     char workspace[NAME_BYTES], credential[NAME_BYTES], connector[NAME_BYTES];
     char audience[AUDIENCE_MAX];
     uint64_t issued_at; /* seconds since 1970; older than 600 s or more than 60 s ahead is refused */
@@ -331,6 +338,16 @@ struct submission {
         uint32_t offset, length;
     } fields[FRAME_FIELDS];
     uint8_t bytes[6 * 1024];
+};
+
+/* MSG_OFFER asks, without a body, for a key to seal submissions to. It lives in the vault's memory only: whoever gets
+ * hold of the master key later opens nothing that was sealed to it. Times: seconds since 1970. note: a C2SP signed note
+ * by the vault's identity over key id, key and times, NUL-terminated. */
+struct msg_offer_answer {
+    struct msg_status status;
+    uint8_t key_id[SUBMISSION_KEY_ID], public[32];
+    uint64_t not_before, not_after;
+    char note[OFFER_NOTE];
 };
 
 struct msg_open_key {
@@ -482,10 +499,34 @@ struct msg_cancel {
     struct call_ref call;
     uint32_t reason;
 };
-/* Ends workers and leases; zeroed fields match everything. */
+/* Ends workers and leases; zeroed fields match everything. after_call: 1 = a call that runs finishes, but it is the
+ * worker's last. A seq is answered by MSG_REVOKED. */
 struct msg_revoke {
     uint8_t workspace[ID_BYTES], credential[ID_BYTES];
     uint8_t entry_digest[HASH_BYTES];
+    struct call_ref call;
+    uint32_t after_call;
+};
+struct msg_revoked {
+    uint32_t workers; /* that are being ended */
+};
+
+/* Which workers belong to somebody, running or waiting as a lease; from: 0, then the answer's next until that is 0. */
+struct msg_workers {
+    uint32_t from;
+};
+enum { WORKER_ROWS = 256 };
+struct worker_row {
+    struct call_ref call; /* attempt 0: a lease that waits for its next call */
+    uint32_t action, credential_version;
+    uint32_t calls; /* that it has served, the running one included */
+    uint32_t reserved;
+    uint8_t workspace[ID_BYTES], credential[ID_BYTES], entry_digest[HASH_BYTES];
+    uint64_t age_ms, idle_ms; /* since it was made; since its last call ended */
+};
+struct msg_workers_answer {
+    uint32_t count, next;
+    struct worker_row rows[WORKER_ROWS];
 };
 
 enum { REPORTS = 8 };

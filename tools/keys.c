@@ -51,14 +51,14 @@ bool key_file_put(int folder, const char *name, mode_t mode, const char *text, s
     return good;
 }
 
-/* Ties the file's two keys together and notices what was mistyped or cut. */
-static void public_check(const uint8_t submission[KEY_BYTES], const uint8_t signing[KEY_BYTES],
-                         char digits[2 * CHECK_BYTES + 1])
+/* Ties the file's keys together and notices what was mistyped or cut. */
+static void public_check(const struct keys_public *public, char digits[2 * CHECK_BYTES + 1])
 {
-    uint8_t both[2 * KEY_BYTES], hash[CHECK_BYTES];
-    memcpy(both, submission, KEY_BYTES);
-    memcpy(both + KEY_BYTES, signing, KEY_BYTES);
-    crypto_generichash(hash, sizeof hash, both, sizeof both, NULL, 0);
+    uint8_t all[3 * KEY_BYTES], hash[CHECK_BYTES];
+    memcpy(all, public->submission, KEY_BYTES);
+    memcpy(all + KEY_BYTES, public->signing, KEY_BYTES);
+    memcpy(all + 2 * KEY_BYTES, public->identity, KEY_BYTES);
+    crypto_generichash(hash, sizeof hash, all, sizeof all, NULL, 0);
     hex_text(hash, sizeof hash, digits);
 }
 
@@ -67,17 +67,19 @@ void key_file_public(const uint8_t master[KEY_BYTES], struct keys_public *public
     uint8_t secret[KEY_SIGN_SECRET];
     key_submission(master, KEY_VERSION, public->submission, secret);
     key_signing(master, KEY_VERSION, public->signing, secret);
+    key_identity(master, KEY_VERSION, public->identity, secret);
     sodium_memzero(secret, sizeof secret);
 }
 
 bool key_file_put_public(int folder, const struct keys_public *public, bool replace, struct err *err)
 {
-    char submission[HASH_TEXT], signing[HASH_TEXT], check[2 * CHECK_BYTES + 1], text[PUBLIC_MAX];
+    char submission[HASH_TEXT], signing[HASH_TEXT], identity[HASH_TEXT], check[2 * CHECK_BYTES + 1], text[PUBLIC_MAX];
     hex_text(public->submission, KEY_BYTES, submission);
     hex_text(public->signing, KEY_BYTES, signing);
-    public_check(public->submission, public->signing, check);
-    int length = snprintf(text, sizeof text, "%s\nsubmission-key %s\nlog-key %s\ncheck %s\n", public_head, submission,
-                          signing, check);
+    hex_text(public->identity, KEY_BYTES, identity);
+    public_check(public, check);
+    int length = snprintf(text, sizeof text, "%s\nsubmission-key %s\nlog-key %s\nidentity-key %s\ncheck %s\n",
+                          public_head, submission, signing, identity, check);
     return key_file_put(folder, "vault.pub", 0644, text, (size_t)length, replace, err);
 }
 
@@ -225,15 +227,16 @@ static bool next_value(char **text, const char *word, char **value)
 
 static bool public_parse(char *text, struct keys_public *public, struct err *err)
 {
-    char *submission, *signing, *said, check[2 * CHECK_BYTES + 1];
+    char *submission, *signing, *identity, *said, check[2 * CHECK_BYTES + 1];
     size_t head = sizeof public_head - 1;
     if (strncmp(text, public_head, head) != 0 || text[head] != '\n')
         return err_set(err, ERR_MALFORMED, "it is not a public key file of this release");
     text += head + 1;
     bool good = next_value(&text, "submission-key", &submission) && next_value(&text, "log-key", &signing) &&
-                next_value(&text, "check", &said) && *text == '\0' &&
-                hex_parse(submission, public->submission, KEY_BYTES) && hex_parse(signing, public->signing, KEY_BYTES);
-    if (good) public_check(public->submission, public->signing, check);
+                next_value(&text, "identity-key", &identity) && next_value(&text, "check", &said) && *text == '\0' &&
+                hex_parse(submission, public->submission, KEY_BYTES) &&
+                hex_parse(signing, public->signing, KEY_BYTES) && hex_parse(identity, public->identity, KEY_BYTES);
+    if (good) public_check(public, check);
     if (!good || strcmp(check, said) != 0)
         return err_set(err, ERR_MALFORMED, "it is damaged: delete it and run caisson init again");
     public->version = KEY_VERSION;
@@ -295,7 +298,7 @@ bool keys_add_field(struct submission *submission, const char *name, const void 
     return true;
 }
 
-bool keys_seal(const struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
+bool keys_seal(struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
                size_t *length, struct err *err)
 {
     _Static_assert(sizeof *submission + crypto_box_SEALBYTES <= BOX_MAX, "a submission must fit into its message");
@@ -304,6 +307,7 @@ bool keys_seal(const struct submission *submission, const uint8_t public[KEY_BYT
         !name_in(submission->connector, NAME_BYTES))
         return err_set(err, ERR_BAD_INPUT,
                        "names of workspaces, credentials and connectors are of a-z, 0-9, -, _ and inner dots");
+    key_id_public(public, submission->key_id);
     if (crypto_box_seal(box, (const uint8_t *)submission, sizeof *submission, public) != 0)
         return err_set(err, ERR_MALFORMED, "the vault's public key is not a usable key");
     *length = sizeof *submission + crypto_box_SEALBYTES;

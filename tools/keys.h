@@ -11,12 +11,13 @@
 #include "base/keyderive.h"
 #include "runtime/messages.h"
 
-/* keys/vault.pub: four lines of text. The log's verifier key is made of `signing` and the log's own name. */
+/* keys/vault.pub: five lines of text. The log's verifier key is made of `signing` and the log's own name. */
 struct keys_public {
     uint32_t version;
     uint8_t submission[KEY_BYTES]; /* X25519: what keys_seal() seals to */
     uint8_t submission_id[KEY_ID_BYTES];
     uint8_t signing[KEY_BYTES]; /* Ed25519: who signs the log's checkpoints */
+    uint8_t identity[KEY_BYTES]; /* Ed25519: who vouches for keys that pages seal to (VAULT_IDENTITY) */
 };
 
 /* Makes the folder keys (0755 as the key file guards itself), keys/master.key (0600) and keys/vault.pub (0644) below
@@ -58,6 +59,6 @@ void keys_submission(struct submission *submission);
 /* Adds one field; value is copied. Wipe the structure with sodium_memzero() or explicit_bzero() when done. */
 bool keys_add_field(struct submission *submission, const char *name, const void *value, size_t length, struct err *err);
 
-/* Seals the whole structure to the vault's public key. box: at least BOX_MAX bytes; *length: how many it takes. */
-bool keys_seal(const struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
+/* Writes the key's id into the structure and seals it, whole, to the vault's public key. box: at least BOX_MAX bytes; *length: how many it takes. */
+bool keys_seal(struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
                size_t *length, struct err *err);

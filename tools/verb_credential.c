@@ -226,3 +226,19 @@ bool verb_credential_remove(struct cli *cli, struct err *err)
         printf("%s is destroyed.\n", cli->arguments[0]);
     return true;
 }
+
+/* From the file, like what is sealed here: a key that the daemon tells is what a page must be able to doubt. */
+bool verb_credential_vkey(struct cli *cli, struct err *err)
+{
+    struct keys_public public;
+    char text[VKEY_TEXT];
+    FD_AUTO folder = -1;
+    if (!home_open(&cli->home, &folder, err) || !keys_read_public(folder, &public, err)) return false;
+    vkey_text(VAULT_IDENTITY, public.identity, text);
+    JSON_AUTO *answer = json_pack("{s:s}", "vkey", text);
+    if (cli->json)
+        print_json(answer);
+    else
+        puts(text);
+    return true;
+}

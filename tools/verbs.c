@@ -101,6 +101,21 @@ static const struct cli_option credential_list[] = {{"workspace", "NAME", "The w
                                                     {"connector", "NAME", "Only for this connector", false},
                                                     END};
 
+static const struct cli_option lease_list[] = {
+    {"workspace", "NAME", "The workspace; default when absent", false},
+    {"connector", "NAME", "Only of this connector", false},
+    {"credential", "NAME", "Only with this credential", false},
+    {"call", "ID", "Only this call's", false},
+    END};
+
+static const struct cli_option lease_revoke[] = {
+    {"workspace", "NAME", "All of this workspace; default when something else is named", false},
+    {"connector", "NAME", "All of this connector", false},
+    {"credential", "NAME", "All that hold this credential", false},
+    {"call", "ID", "This call's", false},
+    {"reason", "TEXT", "Why; kept in the record", false},
+    END};
+
 static const struct cli_option call[] = {
     {"input", "JSON", "The input: JSON, @FILE, or - for standard input; {} when absent", false},
     {"credential", "NAME", "The credential to use", false},
@@ -220,6 +235,14 @@ const struct cli_verb cli_verbs[] = {
      "Copies the databases of a running daemon into two encrypted files, the log apart from the credentials.", backup},
     {"restore", NULL, "FILE", 1, 1, verb_restore,
      "Puts FILE.audit.age and FILE.vault.age into a home folder that has no data.", restore},
+    {"credential", "vkey", "", 0, 0, verb_credential_vkey,
+     "Prints the key of the vault's identity: with it a page checks which key it seals a credential to.", NULL},
+    {"lease", "list", "", 0, 0, verb_lease_list,
+     "Lists what runs, waits for a worker, or waits as a leased worker for its next call.", lease_list},
+    {"lease", "revoke", "", 0, 0, verb_lease_revoke,
+     "Ends running calls and leased workers at once: all that the options name together. It is recorded first. New "
+     "calls may begin: remove or rotate the credential, or disable the connector, to keep them from it.",
+     lease_revoke},
     {"call", NULL, "CONNECTOR ACTION", 2, 2, verb_call,
      "Calls a connector and prints its answer. The exit status tells the outcome.", call},
     {"calls", "list", "", 0, 0, verb_calls_list, "Lists calls, the newest first.", calls_list},

@@ -33,8 +33,12 @@ bool verb_credential_rotate(struct cli *cli, struct err *err);
 bool verb_credential_list(struct cli *cli, struct err *err);
 bool verb_credential_show(struct cli *cli, struct err *err);
 bool verb_credential_remove(struct cli *cli, struct err *err);
+bool verb_credential_vkey(struct cli *cli, struct err *err);
 /* verb_import.c */
 bool verb_credential_import(struct cli *cli, struct err *err);
+/* verb_lease.c */
+bool verb_lease_list(struct cli *cli, struct err *err);
+bool verb_lease_revoke(struct cli *cli, struct err *err);
 /* verb_call.c */
 bool verb_call(struct cli *cli, struct err *err);
 bool verb_calls_list(struct cli *cli, struct err *err);

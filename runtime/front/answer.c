@@ -17,7 +17,7 @@ static enum err_kind kind_of_reason(enum call_class class, enum call_reason reas
         if (reason == REASON_LOAD_FAILED) return ERR_LOAD;
         if (reason == REASON_POLICY) return ERR_STALE; /* begun on a registry that is no longer in force */
         if (reason == REASON_INPUT_DIGEST) return ERR_INTERNAL;
-        if (reason == REASON_CANCELLED) return ERR_STATE;
+        if (reason == REASON_CANCELLED || reason == REASON_REVOKED) return ERR_STATE;
         if (reason == REASON_AUDIT) return ERR_AUDIT;
     }
     if (class == CLASS_CRASHED && reason == REASON_PROTOCOL_ERROR) return ERR_PROTOCOL;

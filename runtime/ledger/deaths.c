@@ -41,7 +41,10 @@ void ledger_line(struct role *role, struct role_line *line)
     struct ledger *ledger = ledger_of(role);
     if (!ledger->opened) return;
     if (line->peer == ROLE_FRONT) front_gone(ledger, line);
-    if (line->peer == ROLE_RUNNER) runner_gone(ledger, line);
+    if (line->peer == ROLE_RUNNER) {
+        runner_gone(ledger, line);
+        waits_gone(ledger, ROLE_RUNNER);
+    }
     if (line->peer == ROLE_BROKER) broker_gone(ledger, line);
     if (line->peer == ROLE_VAULT) {
         waits_gone(ledger, ROLE_VAULT);

@@ -172,7 +172,7 @@ unsigned incidents_waiting(void);
 bool incidents_record(struct ledger *ledger, struct err *err); /* inside the transaction */
 void incidents_done(bool durable);
 
-/* wait.c: questions to the vault and the parent whose answers come later. */
+/* wait.c: questions to the vault, the runner and the parent whose answers come later. */
 typedef void wait_done(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length);
 struct waiting {
     uint32_t seq;

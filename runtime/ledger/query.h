@@ -26,6 +26,7 @@ query_handler query_calls_list, query_calls_get, query_calls_retry, query_calls_
 query_handler query_connectors, query_plugin_list, query_health;
 query_handler query_token_create, query_token_list, query_token_revoke;
 query_handler query_credential_set, query_credential_list, query_credential_show, query_credential_remove;
+query_handler query_submission_key, query_lease_list, query_lease_revoke;
 query_handler query_workspace_create, query_workspace_list;
 query_handler query_key_status, query_key_rotate, query_key_master, query_renew;
 query_handler query_plugin_record, query_reload, query_freeze_record, query_key_record;

@@ -89,6 +89,16 @@ static bool read_source(struct setting *setting, struct err *err)
     return TEXT_COPY(setting->digest, text);
 }
 
+/* Which key the box was sealed to; without a word it was that of vault.pub. */
+static bool read_key_id(const struct query *query, struct msg_seal *ask, struct err *err)
+{
+    char text[2 * SUBMISSION_KEY_ID + 1];
+    if (!in_text(query, "kid", text, sizeof text, err)) return false;
+    return !text[0] || hex_parse(text, ask->key_id, SUBMISSION_KEY_ID) ||
+           err_set(err, ERR_BAD_INPUT, "\"kid\" must be the %d hexadecimal digits that /v1/submission-key names",
+                   2 * SUBMISSION_KEY_ID);
+}
+
 static bool name_credential(struct setting *setting, struct err *err)
 {
     struct query *query = &setting->query;
@@ -148,11 +158,11 @@ static bool list_fields(const struct msg_seal_answer *sealed, char text[SCOPE_TE
     return dumped && text_copy(text, SCOPE_TEXT, dumped);
 }
 
-/* Running workers and leases with an older version end. */
-static void end_leases(struct ledger *ledger, const struct store_credential *credential)
+/* Leases with an older version end; a call that runs finishes first when after_call says so. */
+static void end_leases(struct ledger *ledger, const struct store_credential *credential, bool after_call)
 {
     struct role_line *runner = role_line_to(ledger->role, ROLE_RUNNER);
-    struct msg_revoke gone = {0};
+    struct msg_revoke gone = {.after_call = after_call};
     memcpy(gone.workspace, credential->workspace, ID_BYTES);
     memcpy(gone.credential, credential->id, ID_BYTES);
     if (runner) role_send(ledger->role, runner, MSG_REVOKE, 0, &gone, sizeof gone, NULL, 0);
@@ -217,7 +227,7 @@ static void sealed_now(struct ledger *ledger, struct waiting *wait, const void *
     bool ok = answer && length == sizeof(struct msg_seal_answer)
                   ? keep(setting, answer, &err)
                   : err_set(&err, ERR_UNAVAILABLE, "the vault is restarting: try again");
-    if (ok) end_leases(ledger, &setting->credential);
+    if (ok) end_leases(ledger, &setting->credential, true);
     JSON_AUTO *out = ok ? credential_json(&setting->credential, setting->query.workspace.name) : NULL;
     query_answer(ledger, wait->line, wait->generation, wait->asked_seq, out, ok ? NULL : &err);
     free_setting(setting);
@@ -261,6 +271,7 @@ static bool prepare(struct setting *setting, struct err *err)
     return ledger_open_for_business(setting->query.ledger, err) &&
            read_audience(&setting->query, setting->ask.audience, err) &&
            read_box(&setting->query, &setting->ask, err) && read_source(setting, err) &&
+           read_key_id(&setting->query, &setting->ask, err) &&
            name_credential(setting, err) && next_version(setting, err);
 }
 
@@ -341,7 +352,7 @@ bool query_credential_remove(struct query *query, json_t **out, struct err *err)
         !store_credential_remove(query->ledger->store, credential.id, err) ||
         !store_sealed_remove(query->ledger->store, credential.id, err))
         return false;
-    end_leases(query->ledger, &credential);
+    end_leases(query->ledger, &credential, false);
     *out = json_pack("{s:s, s:b}", "name", credential.name, "removed", 1);
     return true;
 }

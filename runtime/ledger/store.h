@@ -184,6 +184,8 @@ struct store_credential {
 bool store_credential_put(struct store *store, const struct store_credential *credential, struct err *err);
 bool store_credential_named(struct store *store, const uint8_t workspace[ID_BYTES], const char *name,
                             struct store_credential *out, bool *found, struct err *err);
+bool store_credential_get(struct store *store, const uint8_t id[ID_BYTES], struct store_credential *out, bool *found,
+                          struct err *err);
 bool store_credential_remove(struct store *store, const uint8_t id[ID_BYTES], struct err *err);
 typedef bool store_credential_visit(void *context, const struct store_credential *credential);
 bool store_credentials(struct store *store, const uint8_t workspace[ID_BYTES], const char *after,

@@ -182,17 +182,29 @@ static void read_credential(sqlite3_stmt *row, struct store_credential *out)
     out->changed = column_u64(row, 8);
 }
 
+static bool one_credential(struct store *store, struct query *query, sqlite3_stmt *row, struct store_credential *out,
+                           bool *found, struct err *err)
+{
+    int got = row ? store_step(store, query, row, err) : -1;
+    if (got == 1) read_credential(row, out);
+    if (got >= 0) *found = got == 1;
+    store_done(row);
+    return got >= 0;
+}
+
 bool store_credential_named(struct store *store, const uint8_t workspace[ID_BYTES], const char *name,
                             struct store_credential *out, bool *found, struct err *err)
 {
     static struct query query = {STORE_STATE,
                                  "SELECT " CREDENTIAL_COLUMNS " FROM credential WHERE workspace = ? AND name = ?", 0};
-    sqlite3_stmt *row = store_query(store, &query, err, "dt", workspace, name);
-    int got = row ? store_step(store, &query, row, err) : -1;
-    if (got == 1) read_credential(row, out);
-    if (got >= 0) *found = got == 1;
-    store_done(row);
-    return got >= 0;
+    return one_credential(store, &query, store_query(store, &query, err, "dt", workspace, name), out, found, err);
+}
+
+bool store_credential_get(struct store *store, const uint8_t id[ID_BYTES], struct store_credential *out, bool *found,
+                          struct err *err)
+{
+    static struct query query = {STORE_STATE, "SELECT " CREDENTIAL_COLUMNS " FROM credential WHERE id = ?", 0};
+    return one_credential(store, &query, store_query(store, &query, err, "d", id), out, found, err);
 }
 
 bool store_credential_remove(struct store *store, const uint8_t id[ID_BYTES], struct err *err)

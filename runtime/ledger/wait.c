@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Questions to the vault and the parent whose answers come later: nobody is ever waited for. */
+/* Questions to the vault, the runner and the parent whose answers come later: nobody is ever waited for. */
 #include <stdlib.h>
 
 #include "base/clock.h"

@@ -213,6 +213,11 @@ void on_cancel(struct role *role, struct role_line *line, const struct role_mess
         worker_end(runner, call->worker, reason == REASON_RESTART ? CLASS_LOST : CLASS_TIMEOUT, reason);
 }
 
+static bool same_call(const struct call_ref *a, const struct call_ref *b)
+{
+    return a->attempt == b->attempt && memcmp(a->id, b->id, ID_BYTES) == 0;
+}
+
 static bool zero(const uint8_t *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -225,6 +230,7 @@ static bool matches(const struct msg_revoke *revoke, const struct worker *worker
     bool named = !zero(revoke->workspace, ID_BYTES) || !zero(revoke->credential, ID_BYTES);
     if (!zero(revoke->entry_digest, HASH_BYTES) && memcmp(revoke->entry_digest, worker->home->digest, HASH_BYTES) != 0)
         return false;
+    if (revoke->call.attempt) return worker->call && same_call(&worker->call->start.call, &revoke->call);
     if (!named) return true;
     if (!worker->call && worker->state != HELD_LEASE) return false; /* a spare belongs to nobody yet */
     return (zero(revoke->workspace, ID_BYTES) || memcmp(revoke->workspace, worker->workspace, ID_BYTES) == 0) &&
@@ -234,14 +240,54 @@ static bool matches(const struct msg_revoke *revoke, const struct worker *worker
 void on_revoke(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct runner *runner = role->state;
+    const struct msg_revoke *revoke = message->body;
+    struct msg_revoked revoked = {0};
     for (int i = 0; i < WORKERS; i++) {
         struct worker *worker = &runner->workers[i];
-        if (worker->state == HELD_NONE || !matches(message->body, worker)) continue;
-        if (worker->call)
-            worker_end(runner, worker, CLASS_TIMEOUT, REASON_CANCELLED);
+        if (worker->state == HELD_NONE || !matches(revoke, worker)) continue;
+        revoked.workers++;
+        if (worker->call && revoke->after_call)
+            worker->retired = true;
+        else if (worker->call)
+            worker_end(runner, worker, CLASS_TIMEOUT, REASON_REVOKED);
         else
             worker_end(runner, worker, CLASS_NONE, REASON_NONE);
     }
+    if (message->head.seq)
+        role_send(role, line, MSG_REVOKED, message->head.seq, &revoked, sizeof revoked, NULL, 0);
+}
+
+/* ── listing ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void describe(const struct worker *worker, uint64_t now, struct worker_row *row)
+{
+    *row = (struct worker_row){.action = worker->action,
+                               .credential_version = worker->version,
+                               .calls = worker->calls,
+                               .age_ms = (now - worker->made) / CLOCK_MS};
+    if (worker->call) row->call = worker->call->start.call;
+    if (worker->state == HELD_LEASE) row->idle_ms = (now - worker->idle_since) / CLOCK_MS;
+    memcpy(row->workspace, worker->workspace, ID_BYTES);
+    memcpy(row->credential, worker->credential, ID_BYTES);
+    memcpy(row->entry_digest, worker->home->digest, HASH_BYTES);
+}
+
+void on_workers(struct role *role, struct role_line *line, const struct role_message *message)
+{
+    static struct msg_workers_answer answer;
+    struct runner *runner = role->state;
+    const struct msg_workers *ask = message->body;
+    uint64_t now = clock_now();
+    uint32_t i = ask->from;
+    memset(&answer, 0, sizeof answer);
+    for (; i < WORKERS && answer.count < WORKER_ROWS; i++) {
+        const struct worker *worker = &runner->workers[i];
+        bool ready = worker->state != HELD_NONE && worker->state != HELD_MAKING; /* its call still waits for it */
+        if (ready && (worker->call || worker->state == HELD_LEASE))
+            describe(worker, now, &answer.rows[answer.count++]);
+    }
+    answer.next = i < WORKERS ? i : 0;
+    role_send(role, line, MSG_WORKERS_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);
 }
 
 /* ── time ────────────────────────────────────────────────────────────────────────────────────────────── */

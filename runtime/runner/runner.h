@@ -54,6 +54,7 @@ struct worker {
     uint8_t workspace[ID_BYTES], credential[ID_BYTES];
     uint32_t version, action; /* what a lease is bound to */
     bool bound;
+    bool retired; /* it serves no call after this one */
     uint32_t calls;
     uint64_t made, idle_since, cell_deadline;
     /* why it is being ended, and for which call, when the call is not attached any more */
@@ -150,6 +151,7 @@ uint64_t workers_tick(struct runner *runner, uint64_t now);
 void on_start(struct role *role, struct role_line *line, const struct role_message *message);
 void on_cancel(struct role *role, struct role_line *line, const struct role_message *message);
 void on_revoke(struct role *role, struct role_line *line, const struct role_message *message);
+void on_workers(struct role *role, struct role_line *line, const struct role_message *message);
 void on_take(struct role *role, struct role_line *line, const struct role_message *message);
 void on_done(struct role *role, struct role_line *line, const struct role_message *message);
 /* The call cannot start: tells ledger and front. */

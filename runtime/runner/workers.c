@@ -261,7 +261,7 @@ static bool of_this_time(const struct runner *runner, const struct worker *worke
 static bool may_serve_on(const struct runner *runner, const struct worker *worker)
 {
     const struct entry *entry = worker->home->entry;
-    if (!worker->bound || !entry || runner->role->frozen || !of_this_time(runner, worker)) return false;
+    if (!worker->bound || worker->retired || !entry || runner->role->frozen || !of_this_time(runner, worker)) return false;
     if (entry->lease.calls && worker->calls >= entry->lease.calls) return false;
     return !entry->lease.age_s || clock_now() - worker->made < entry->lease.age_s * CLOCK_S;
 }

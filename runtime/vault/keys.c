@@ -86,6 +86,7 @@ bool keys_open(struct keys *keys, int master_fd, int share_fd, struct err *err)
         key_wrapping(master, KEY_VERSION, keys->store->wrapping);
         key_submission(master, KEY_VERSION, keys->submission_public, keys->store->submission);
         key_signing(master, KEY_VERSION, keys->signing_public, keys->store->signing);
+        key_identity(master, KEY_VERSION, keys->identity_public, keys->store->identity);
     }
     keys_wipe(keys);
     if (!good) keys_close(keys);
@@ -113,6 +114,7 @@ bool keys_open_next(struct keys *keys, int master_fd, struct err *err)
     if (good) {
         memcpy(next->wrapping, wrapping, KEY_BYTES);
         key_submission(master, KEY_VERSION, keys->next_public, next->submission);
+        key_identity(master, KEY_VERSION, keys->next_identity, next->identity);
         keys->has_next = true;
     }
     keys_wipe(keys);
@@ -142,6 +144,8 @@ void keys_promote(struct keys *keys, uint64_t now_s)
     memcpy(store->wrapping, store->next.wrapping, KEY_BYTES);
     memcpy(store->submission, store->next.submission, KEY_BYTES);
     memcpy(keys->submission_public, keys->next_public, KEY_BYTES);
+    memcpy(store->identity, store->next.identity, KEY_SIGN_SECRET);
+    memcpy(keys->identity_public, keys->next_identity, KEY_BYTES);
     sodium_memzero(&store->next, sizeof store->next);
     keys->has_next = false;
 }

@@ -12,10 +12,12 @@
 struct key_store {
     uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES], signing[KEY_SIGN_SECRET];
     struct key_next {
-        uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES];
+        uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES], identity[KEY_SIGN_SECRET];
     } next;                               /* of the next master key, while it is being rotated */
     uint8_t former_submission[KEY_BYTES]; /* of the one before, for what was sealed when it was replaced */
     uint8_t share[KEY_BYTES]; /* a key provider's, where there is one */
+    uint8_t identity[KEY_SIGN_SECRET];
+    uint8_t offered[2][KEY_BYTES]; /* offer.h */
 
     struct key_work {
         uint8_t workspace[KEY_BYTES], credential[KEY_BYTES], answer[KEY_BYTES], opened[KEY_BYTES];
@@ -33,9 +35,10 @@ struct keys {
     struct memory memory;
     struct key_store *store;
     bool has_share;
-    uint8_t submission_public[KEY_BYTES], signing_public[KEY_BYTES];
+    uint8_t submission_public[KEY_BYTES], signing_public[KEY_BYTES], identity_public[KEY_BYTES];
     bool has_next;
     uint8_t next_public[KEY_BYTES], former_public[KEY_BYTES]; /* for submissions */
+    uint8_t next_identity[KEY_BYTES];
     uint64_t former_until;                                    /* seconds since 1970 */
 };
 

@@ -36,6 +36,7 @@ static void take_over(struct role *role, int fd)
     if (!next) return;
     release_rewrap(&vault->release, &vault->keys);
     keys_promote(&vault->keys, clock_wall() / CLOCK_S);
+    offers_sign(&vault->offers, &vault->keys);
     role_wake_at(role, clock_now() + CLOCK_S); /* the one before has an end */
     log_event(LOG_LEVEL_INFO, "master-key-replaced");
 }

@@ -35,24 +35,91 @@ void vault_on_workspace_key(struct role *role, struct role_line *line, const str
 
 /* ── credentials ───────────────────────────────────────────────────────────────────────────────────── */
 
-static bool open_with(struct keys *keys, const struct msg_seal *ask, const uint8_t *public, const uint8_t *secret)
+/* What a box may have been sealed to. */
+struct box_key {
+    uint8_t id[SUBMISSION_KEY_ID];
+    const uint8_t *public, *secret;
+    uint64_t not_after; /* seconds since 1970, 0: no end */
+};
+enum { LASTING = 3 };
+
+static struct box_key box_key(const uint8_t *public, const uint8_t *secret)
 {
-    return crypto_box_seal_open((uint8_t *)&keys->store->work.submission, ask->box, ask->box_length, public, secret) ==
-           0;
+    struct box_key key = {.public = public, .secret = secret};
+    key_id_public(public, key.id);
+    return key;
 }
 
 /* While the master key changes, vault.pub does: what was sealed to the one before or after it counts as well. */
-static bool open_box(struct keys *keys, const struct msg_seal *ask, struct err *err)
+static unsigned lasting_keys(const struct keys *keys, struct box_key list[LASTING])
 {
-    const struct key_store *store = keys->store;
-    if (ask->box_length != sizeof store->work.submission + crypto_box_SEALBYTES)
+    unsigned count = 0;
+    list[count++] = box_key(keys->submission_public, keys->store->submission);
+    if (keys->has_next) list[count++] = box_key(keys->next_public, keys->store->next.submission);
+    if (clock_wall() / CLOCK_S < keys->former_until)
+        list[count++] = box_key(keys->former_public, keys->store->former_submission);
+    return count;
+}
+
+static bool open_with(struct keys *keys, const struct msg_seal *ask, const struct box_key *key)
+{
+    return crypto_box_seal_open((uint8_t *)&keys->store->work.submission, ask->box, ask->box_length, key->public,
+                                key->secret) == 0;
+}
+
+/* Without a word about the key it was one of vault.pub. */
+static bool open_lasting(struct keys *keys, const struct msg_seal *ask, struct box_key *key, struct err *err)
+{
+    static const uint8_t unsaid[SUBMISSION_KEY_ID];
+    struct box_key list[LASTING];
+    unsigned count = lasting_keys(keys, list);
+    bool said = memcmp(ask->key_id, unsaid, sizeof unsaid) != 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (said && memcmp(ask->key_id, list[i].id, sizeof list[i].id) != 0) continue;
+        if (!open_with(keys, ask, &list[i])) continue;
+        *key = list[i];
+        return true;
+    }
+    return err_set(err, ERR_BAD_INPUT, "the submission was not sealed to this daemon's keys/vault.pub, or was damaged");
+}
+
+static bool open_offered(struct vault *vault, const struct msg_seal *ask, const struct offer *offer,
+                         const uint8_t *secret, struct box_key *key, struct err *err)
+{
+    *key = box_key(offer->public, secret);
+    key->not_after = offer->not_after;
+    return open_with(&vault->keys, ask, key) ||
+           err_set(err, ERR_BAD_INPUT, "the submission was not sealed to this daemon's key of that kid, or was damaged");
+}
+
+static bool known(const struct keys *keys, const uint8_t key_id[SUBMISSION_KEY_ID])
+{
+    static const uint8_t unsaid[SUBMISSION_KEY_ID];
+    struct box_key list[LASTING];
+    unsigned count = lasting_keys(keys, list);
+    for (unsigned i = 0; i < count; i++)
+        if (memcmp(key_id, list[i].id, sizeof list[i].id) == 0) return true;
+    return memcmp(key_id, unsaid, sizeof unsaid) == 0;
+}
+
+static bool open_box(struct vault *vault, const struct msg_seal *ask, struct err *err)
+{
+    const struct submission *submission = &vault->keys.store->work.submission;
+    struct box_key key;
+    const uint8_t *secret;
+    const struct offer *offer = offer_find(&vault->offers, &vault->keys, ask->key_id, clock_wall() / CLOCK_S, &secret);
+    if (!offer && !known(&vault->keys, ask->key_id))
+        return err_set(err, ERR_STATE,
+                       "the submission was sealed to a key that the vault does not have any more: fetch "
+                       "/v1/submission-key and seal it again");
+    if (ask->box_length != sizeof *submission + crypto_box_SEALBYTES)
         return err_set(err, ERR_MALFORMED, "the submission does not have its size");
-    if (!open_with(keys, ask, keys->submission_public, store->submission) &&
-        !(keys->has_next && open_with(keys, ask, keys->next_public, store->next.submission)) &&
-        !(clock_wall() / CLOCK_S < keys->former_until &&
-          open_with(keys, ask, keys->former_public, store->former_submission)))
-        return err_set(err, ERR_BAD_INPUT,
-                       "the submission was not sealed to this daemon's keys/vault.pub, or was damaged");
+    if (offer ? !open_offered(vault, ask, offer, secret, &key, err) : !open_lasting(&vault->keys, ask, &key, err))
+        return false;
+    if (memcmp(submission->key_id, key.id, sizeof key.id) != 0)
+        return err_set(err, ERR_BAD_INPUT, "the submission names another key than the one that it is sealed to");
+    if (key.not_after && submission->issued_at > key.not_after)
+        return err_set(err, ERR_STATE, "the submission was sealed after its key's time: fetch /v1/submission-key again");
     return true;
 }
 
@@ -102,7 +169,7 @@ static bool seal(struct vault *vault, const struct msg_seal *ask, struct msg_sea
                                   .version = ask->version};
     if (ask->version == 0) return err_set(err, ERR_PROTOCOL, "a credential's versions start at 1");
     if (!keys_open_workspace(&vault->keys, ask->workspace, &ask->workspace_key, store->work.workspace, err) ||
-        !open_box(&vault->keys, ask, err) || !submission_check(&store->work.submission, ask, err) ||
+        !open_box(vault, ask, err) || !submission_check(&store->work.submission, ask, err) ||
         !submission_fresh(&vault->submissions, &store->work.submission, clock_wall() / CLOCK_S, err))
         return false;
     randombytes_buf(store->work.credential, KEY_BYTES);

@@ -4,6 +4,20 @@
 
 #include <string.h>
 
+/* The layout is public: docs/submit.md. */
+#define AT(member, place) _Static_assert(offsetof(struct submission, member) == (place), #member " has its place")
+AT(key_id, 16);
+AT(workspace, 24);
+AT(credential, 88);
+AT(connector, 152);
+AT(audience, 216);
+AT(issued_at, 728);
+AT(nonce, 736);
+AT(field_count, 752);
+AT(fields, 756);
+AT(bytes, 1908);
+_Static_assert(sizeof(struct submission) == 8056 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "so has its end");
+
 void submissions_init(struct submissions *submissions, uint64_t now_s)
 {
     *submissions = (struct submissions){.not_before = now_s};

@@ -24,6 +24,7 @@ static const struct role_handler handlers[] = {
     {MSG_RENEW, vault_on_renew},
     {MSG_SIGNER_NEW, vault_on_signer_new},
     {MSG_SIGN, vault_on_sign},
+    {MSG_OFFER, vault_on_offer},
     {CTL_WITNESSED, vault_on_witnessed},
     {MSG_NONE, NULL},
 };
@@ -88,6 +89,8 @@ static uint64_t vault_tick(struct role *role)
     struct vault *vault = role->state;
     uint64_t former_s = keys_expire(&vault->keys, clock_wall() / CLOCK_S);
     if (former_s) role_wake_at(role, clock_now() + former_s * CLOCK_S);
+    uint64_t over_in = offers_expire(&vault->offers, &vault->keys, clock_wall() / CLOCK_S);
+    if (over_in) role_wake_at(role, clock_now() + over_in * CLOCK_S);
     return release_tick(&vault->release);
 }
 

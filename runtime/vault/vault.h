@@ -3,6 +3,7 @@
 #pragma once
 
 #include "keys.h"
+#include "offer.h"
 #include "release.h"
 #include "runtime/role.h"
 #include "sign.h"
@@ -12,6 +13,7 @@ struct vault {
     struct keys keys;
     struct release release;
     struct submissions submissions;
+    struct offers offers;
     struct signer signer;
 };
 
@@ -32,6 +34,8 @@ void vault_on_rewrap(struct role *role, struct role_line *line, const struct rol
 void vault_on_renew(struct role *role, struct role_line *line, const struct role_message *message);
 /* Another key file came while the vault serves. */
 void vault_given(struct role *role, enum give_kind kind, uint32_t index);
+/* offer.c */
+void vault_on_offer(struct role *role, struct role_line *line, const struct role_message *message);
 /* sign.c */
 void vault_on_signer_new(struct role *role, struct role_line *line, const struct role_message *message);
 void vault_on_sign(struct role *role, struct role_line *line, const struct role_message *message);

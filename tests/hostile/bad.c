@@ -259,10 +259,12 @@ static int spin(struct csn_call *call) /* 89 */
     return 0;
 }
 
-static int sleep_forever(struct csn_call *call) /* 90 */
+static int sleep_long(struct csn_call *call) /* 90 */
 {
-    while (poll(NULL, 0, -1) <= 0) continue;
-    return (int)(long)call;
+    long ms = number(call, "/ms", -1);
+    do poll(NULL, 0, (int)ms);
+    while (ms < 0);
+    return tell(call, ms);
 }
 
 static int talk(struct csn_call *call) /* 100, 112, 113 */
@@ -285,4 +287,4 @@ CSN_CONNECTOR("bad", "1.0.0", {"syscall", syscall_any}, {"read-file", read_file}
               {"count", count_calls}, {"find", find_marker}, {"secret", other_secret}, {"raw-reply", raw_reply},
               {"two-replies", two_replies}, {"no-reply", no_reply}, {"pass-fd", pass_descriptor}, {"leave", leave},
               {"crash", crash}, {"overflow", overflow_stack}, {"abort", abort_now}, {"spin", spin},
-              {"sleep", sleep_forever}, {"talk", talk}, {"fail", fail_as});
+              {"sleep", sleep_long}, {"talk", talk}, {"fail", fail_as});

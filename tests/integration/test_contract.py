@@ -228,7 +228,8 @@ def test_desk_reads():
     known = call().json["call_id"]
     for path in ("/v1/calls?limit=3", "/v1/calls/" + known, "/v1/connectors", "/v1/health", "/metrics", "/v1/tokens", "/v1/tokens?workspace=default",
                  "/v1/credentials?connector=webhook", "/v1/credentials/hook?workspace=default", "/v1/plugins", "/v1/workspaces", "/v1/workspaces?after=a",
-                 "/v1/audit/entries?from=0&limit=5", "/v1/audit/entries", "/v1/audit/checkpoint", "/v1/audit/vkey"):
+                 "/v1/audit/entries?from=0&limit=5", "/v1/audit/entries", "/v1/audit/checkpoint", "/v1/audit/vkey", "/v1/submission-key",
+                 "/v1/submission-key?workspace=default", "/v1/leases?connector=webhook&credential=hook&workspace=default"):
         at_desk("GET", path)
     at_desk("GET", "/v1/credentials/nobody", status=404)
     at_desk("GET", "/v1/tokens?workspace=elsewhere", status=403)
@@ -263,6 +264,21 @@ def test_desk_retry_and_cancel():
     assert at_desk("GET", "/v1/calls/" + running)["attempts"][0]["reason"] == "cancelled"
 
 
+def test_desk_leases():
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(hook, "/hang", timeout_ms=30000)
+        row = eventually("a running lease", lambda: [row for row in at_desk("GET", "/v1/leases")["leases"] if row["state"] == "running"])[0]
+        assert at_desk("GET", "/v1/leases?call=" + row["call_id"])["leases"][0]["credential"] == "hook"
+        assert at_desk("POST", "/v1/leases/revoke", {"call": row["call_id"], "reason": "test"}) == {"calls": 1, "workers": 1}
+        assert waiting.result().json["reason"] == "revoked", waiting.result()
+    at_desk("POST", "/v1/leases/revoke", {"call": row["call_id"]}, status=409)
+    at_desk("POST", "/v1/leases/revoke", {"workspace": "elsewhere"}, status=403)
+    at_desk("POST", "/v1/leases/revoke", {"connector": "nobody"}, status=404)
+    at_desk("POST", "/v1/leases/revoke", {"workspace": "default"})
+    at_desk("GET", "/v1/submission-key?workspace=elsewhere", status=403)
+    at_desk("POST", "/v1/credentials", {"name": "unopened", "connector": "webhook", "box": "AAAA", "kid": "0123456789abcdef"}, status=409)
+
+
 def test_desk_through_the_command():
     """The command speaks to the desk through the judge: its requests must fit the description too."""
     folder = os.path.join(daemon.home, "through")
@@ -278,6 +294,7 @@ def test_desk_through_the_command():
     with Bridge(folder + "/desk.sock", ("127.0.0.1", desk.port)):
         for command in ("credential set other --connector webhook secret=@" + folder + "/secret --audience hooks.demo.example",
                         "credential rotate other secret=@" + folder + "/secret", "credential show other", "credential list", "credential remove other",
+                        "lease list", "lease revoke --connector webhook",
                         "token create cli --workspace default --role viewer --expires 1h", "token list", "plugin list", "plugin disable bad",
                         "plugin enable bad --yes", "reload", "freeze", "thaw", "status", "calls list", "audit tail", "audit checkpoint"):
             done = subprocess.run([*words, *command.split()], capture_output=True, text=True)

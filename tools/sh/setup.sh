@@ -39,6 +39,7 @@ cmd:codespell codespell
 cmd:ctags universal-ctags
 cmd:abidiff abigail-tools
 cmd:promtool prometheus
+cmd:chromium chromium
 cmd:setpriv util-linux
 cmd:git git
 cmd:go golang-go

@@ -282,7 +282,7 @@ void harness_submission(struct submission *submission)
     assert_true(keys_add_field(submission, "password", CANARY_PASSWORD, strlen(CANARY_PASSWORD), &err));
 }
 
-void harness_seal_request(struct harness *h, const struct stored *stored, const struct submission *submission,
+void harness_seal_request(struct harness *h, const struct stored *stored, struct submission *submission,
                           struct msg_seal *request)
 {
     struct err err = {0};

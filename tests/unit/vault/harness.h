@@ -79,7 +79,7 @@ struct stored {
 void harness_workspace(struct harness *h, struct stored *stored);
 /* The submission that the next two use: workspace default, credential main, connector email, user and password. */
 void harness_submission(struct submission *submission);
-void harness_seal_request(struct harness *h, const struct stored *stored, const struct submission *submission,
+void harness_seal_request(struct harness *h, const struct stored *stored, struct submission *submission,
                           struct msg_seal *request);
 /* Seals user and password with that audience. */
 void harness_store(struct harness *h, struct stored *stored, const char *audience);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "runtime/vault/offer.h"
 
 static struct stored one;
 static struct submission submission;
@@ -208,6 +209,122 @@ static void workspace_key_wrong(void **state)
     assert_int_equal(ask(h)->status.kind, ERR_NONE);
 }
 
+/* ── keys that the vault offers ────────────────────────────────────────────────────────────────────── */
+
+static struct msg_offer_answer offer(struct harness *h)
+{
+    harness_send(h, h->ledger, MSG_OFFER, 6, NULL, 0, NULL, 0);
+    return *(const struct msg_offer_answer *)harness_take(h, h->ledger, MSG_OFFER_ANSWER, NULL);
+}
+
+static void seal_to(struct harness *h, const struct msg_offer_answer *to)
+{
+    struct err err = {0};
+    size_t length;
+    prepare(h);
+    harness_seal_request(h, &one, &submission, &request);
+    assert_true(keys_seal(&submission, to->public, request.box, &length, &err));
+    memcpy(request.key_id, to->key_id, sizeof request.key_id);
+}
+
+static void offered(void **state)
+{
+    struct harness *h = *state;
+    struct msg_offer_answer first = offer(h), again = offer(h);
+    assert_memory_equal(&first, &again, sizeof first); /* it stays while it is good for long enough */
+    assert_true(first.not_after - first.not_before == 24 * 3600);
+    seal_to(h, &first);
+    assert_int_equal(ask(h)->status.kind, ERR_NONE);
+    memset(request.key_id, 0, sizeof request.key_id); /* for the key of vault.pub */
+    assert_refused(h, ERR_BAD_INPUT);
+    seal_to(h, &first);
+    request.key_id[3] ^= 1;
+    assert_refused(h, ERR_STATE);
+}
+
+/* The box opens, but what stands in it is about another key. */
+static void offered_for_another_key(void **state)
+{
+    struct harness *h = *state;
+    struct msg_offer_answer now = offer(h);
+    seal_to(h, &now);
+    key_id_public(h->public.submission, submission.key_id);
+    crypto_box_seal(request.box, (uint8_t *)&submission, sizeof submission, now.public);
+    assert_refused(h, ERR_BAD_INPUT);
+    memcpy(submission.key_id, now.key_id, sizeof submission.key_id);
+    crypto_box_seal(request.box, (uint8_t *)&submission, sizeof submission, h->public.submission);
+    memset(request.key_id, 0, sizeof request.key_id);
+    assert_refused(h, ERR_BAD_INPUT);
+}
+
+/* Exactly the text that docs/submit.md has, signed by the identity in vault.pub and by no other key of this vault. */
+static void offered_note(void **state)
+{
+    struct harness *h = *state;
+    struct msg_offer_answer now = offer(h);
+    char id[17], key[64], text[OFFER_NOTE], line[128];
+    uint8_t signature[4 + crypto_sign_BYTES], hash[4];
+    size_t length;
+    hex_text(now.key_id, sizeof now.key_id, id);
+    sodium_bin2base64(key, sizeof key, now.public, 32, sodium_base64_VARIANT_ORIGINAL);
+    int size = snprintf(text, sizeof text, "caisson-submission-key 1\n%s\n%s\n%llu\n%llu\n", id, key,
+                        (unsigned long long)now.not_before, (unsigned long long)now.not_after);
+    assert_memory_equal(now.note, text, (size_t)size);
+    assert_int_equal(sscanf(now.note + size, "\n\u2014 caisson-vault %127s\n", line), 1);
+    assert_int_equal(sodium_base642bin(signature, sizeof signature, line, strlen(line), NULL, &length, NULL,
+                                       sodium_base64_VARIANT_ORIGINAL),
+                     0);
+    assert_int_equal(length, sizeof signature);
+    vkey_hash("caisson-vault", h->public.identity, hash);
+    assert_memory_equal(signature, hash, sizeof hash);
+    assert_int_equal(crypto_sign_verify_detached(signature + 4, (uint8_t *)text, (size_t)size, h->public.identity), 0);
+    assert_int_not_equal(crypto_sign_verify_detached(signature + 4, (uint8_t *)text, (size_t)size, h->public.signing), 0);
+}
+
+/* It lives in the process alone. */
+static void offered_before(void **state)
+{
+    struct harness *h = *state;
+    struct msg_offer_answer before = offer(h);
+    harness_stop(h);
+    harness_start(h, &(struct harness_start){0});
+    struct msg_offer_answer now = offer(h);
+    assert_memory_not_equal(before.public, now.public, 32);
+    seal_to(h, &before);
+    assert_refused(h, ERR_STATE);
+}
+
+/* A day in the life of a pair: given out for 23 hours, good for a day and what was on its way, then destroyed. */
+static void offered_for_a_day(void **state)
+{
+    static struct offers offers;
+    static const uint8_t none[KEY_BYTES];
+    struct keys keys = {0};
+    struct err err = {0};
+    const uint8_t *secret;
+    uint64_t now = 1800000000;
+    (void)state;
+    assert_true(key_library(&err) && memory_open(&keys.memory, sizeof *keys.store, &err));
+    keys.store = keys.memory.bytes;
+    crypto_sign_keypair(keys.identity_public, keys.store->identity);
+    struct offer first = *offer_give(&offers, &keys, now);
+    assert_memory_equal(offer_give(&offers, &keys, now + 23 * 3600 - 1)->key_id, first.key_id, SUBMISSION_KEY_ID);
+    struct offer second = *offer_give(&offers, &keys, now + 23 * 3600);
+    assert_memory_not_equal(second.key_id, first.key_id, SUBMISSION_KEY_ID);
+    uint64_t last = first.not_after + 600;
+    assert_true(offers_expire(&offers, &keys, last) == 1);
+    assert_non_null(offer_find(&offers, &keys, first.key_id, last, &secret));
+    assert_null(offer_find(&offers, &keys, first.key_id, last + 1, &secret));
+    assert_memory_not_equal(keys.store->offered[OFFER_BEFORE], none, KEY_BYTES);
+    offers_expire(&offers, &keys, last + 1);
+    assert_memory_equal(keys.store->offered[OFFER_BEFORE], none, KEY_BYTES);
+    assert_non_null(offer_find(&offers, &keys, second.key_id, last + 1, &secret));
+    struct offer earlier = *offer_give(&offers, &keys, now - 86400); /* the clock was put back */
+    assert_memory_not_equal(earlier.key_id, second.key_id, SUBMISSION_KEY_ID);
+    assert_true(earlier.not_before == now - 86400);
+    keys_close(&keys);
+}
+
 /* ── answers kept for replay ───────────────────────────────────────────────────────────────────────── */
 
 static const struct msg_open_key_answer *open_key(struct harness *h, const struct msg_open_key *question)
@@ -268,6 +385,11 @@ int main(int argc, char **argv)
         WITH_VAULT(endless_names),
         WITH_VAULT(box_wrong),
         WITH_VAULT(workspace_key_wrong),
+        WITH_VAULT(offered),
+        WITH_VAULT(offered_for_another_key),
+        WITH_VAULT(offered_note),
+        WITH_VAULT(offered_before),
+        cmocka_unit_test(offered_for_a_day),
         WITH_VAULT(answers),
     };
     if (argc < 2) return 2;
