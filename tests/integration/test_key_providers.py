@@ -167,6 +167,9 @@ def test_passphrase():
         with open(home.path("keys/master.key"), encoding="ascii") as text:
             after = text.read()
         assert after != before and after.startswith("caisson-local-half-1"), after[:24]
+        home.stop()
+        home.start()
+        home.use(store=False)
 
 
 def test_systemd_credential():
