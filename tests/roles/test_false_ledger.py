@@ -157,7 +157,7 @@ def test_rewrapping_moves_no_key():
     assert kind == 0 and key != one["versions"][1][0] and any(key), "a true request is refused: the net is empty"
     for what in ({"target": far["workspace_key"]}, {"source": far["workspace_key"]}, {"workspace": far["workspace"]},
                  {"workspace": far["workspace"], "source": far["workspace_key"], "target": far["workspace_key"]},
-                 {"id": two["id"]}, {"key": two["versions"][1][0]}, {"version": 2}, {"kind": 1}, {"kind": 3}, {"kind": 99},
+                 {"id": two["id"]}, {"key": two["versions"][1][0]}, {"version": 2}, {"kind": 1}, {"kind": 3}, {"kind": 4}, {"kind": 99},
                  {"key": os.urandom(128)}, {"key": one["workspace_key"], "kind": 3}):
         kind, key = rewrap_of("one", **what)
         assert kind != 0 and not any(key), f"{list(what)}: a key came back"
