@@ -206,6 +206,18 @@ static bool give_names(const char *home, enum backup_kind kind, struct err *err)
     return true;
 }
 
+/* age says who may read a backup, never who wrote it: what is submitted from now on is sealed to the key that grows from
+ * the master key here, whatever public file came with the backup. A half tells nothing; the vault then says so itself. */
+static bool own_public(struct cli *cli, struct err *err)
+{
+    JSON_AUTO *keys = NULL;
+    FD_AUTO folder = -1;
+    if (!home_open(&cli->home, &folder, err) || !provider_keys(&cli->home, NULL, &keys, err)) return false;
+    bool whole = strcmp(provider_name(keys), "file") == 0;
+    bool rotating = faccessat(folder, "keys/master.key.next", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return !whole || rotating || keys_replace(folder, NULL, err);
+}
+
 static void report_restore(struct cli *cli, const json_t *manifest)
 {
     const char *origin = json_string_value(json_object_get(manifest, "origin"));
@@ -234,7 +246,7 @@ bool verb_restore(struct cli *cli, struct err *err)
     backup_path(cli->arguments[0], BACKUP_VAULT, path);
     good = good && backup_read(path, BACKUP_VAULT, home, &identities, &vault, err) && same_backup(audit, vault, err) &&
            restore_key(cli, cli_value(cli, "recovery"), err) && give_names(home, BACKUP_VAULT, err) &&
-           give_names(home, BACKUP_AUDIT, err);
+           own_public(cli, err) && give_names(home, BACKUP_AUDIT, err);
     sodium_memzero(&identities, sizeof identities);
     if (good) report_restore(cli, audit);
     return good || err_in(err, "restoring");

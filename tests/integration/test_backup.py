@@ -46,6 +46,11 @@ def unpack(name):
         return where, json.load(text)
 
 
+def public_key(home):
+    with open(os.path.join(home, "keys/vault.pub"), "rb") as data:
+        return data.read().split(b"\n")[1]
+
+
 def test_taken_while_calls_run():
     stop, answers = threading.Event(), []
 
@@ -118,6 +123,30 @@ def test_restored_elsewhere():
         assert report.returncode == 0, report.stdout + report.stderr
         again = other.cli("restore", at("b2"), "--identity", at("backup.key"), check=False)
         assert again.returncode and "evidence" in again.stderr, again.stderr
+
+
+def test_a_forged_public_key_is_not_taken():
+    """Whoever knows the recipient can write a backup: what is submitted after its restore is not sealed to their key."""
+    where, manifest = unpack("b2.vault.age")
+    with Daemon() as stranger:  # another vault's public file, sound by itself
+        shutil.copy(os.path.join(stranger.home, "keys/vault.pub"), os.path.join(where, "vault.pub"))
+    row, = (file for file in manifest["files"] if file["name"] == "vault.pub")
+    with open(os.path.join(where, "vault.pub"), "rb") as data:
+        forged = data.read()
+    row["bytes"], row["sha256"] = len(forged), hashlib.sha256(forged).hexdigest()
+    with open(os.path.join(where, "manifest.json"), "w", encoding="utf-8") as out:
+        json.dump(manifest, out)
+    names = ["manifest.json", *(file["name"] for file in manifest["files"])]
+    plain = subprocess.run(["tar", "-c", "--format=ustar", "-C", where, *names], check=True, capture_output=True).stdout
+    with open(at("forged.vault.age"), "wb") as out:
+        out.write(subprocess.run(["age", "-r", recipient], input=plain, check=True, capture_output=True).stdout)
+    shutil.copy(at("b2.audit.age"), at("forged.audit.age"))
+    with Daemon() as other:
+        shutil.rmtree(other.home)
+        os.mkdir(other.home, 0o755)
+        other.cli("restore", at("forged"), "--identity", at("backup.key"), "--recovery", at("recovery.key"))
+        keys = [public_key(one.home) for one in (daemon, other)]
+        assert keys[0] == keys[1] and keys[1] not in forged, keys
 
 
 def test_refusals():
