@@ -32,7 +32,10 @@ enum msg_type {
     MSG_SUBMISSION_KEY, MSG_LEASE_LIST, MSG_LEASE_REVOKE,
     MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
     MSG_KEY_RECORD,
-    MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_AUDIT_ROLL, MSG_AUDIT_EPOCH, MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
+    MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_AUDIT_ROLL, MSG_AUDIT_EPOCH,
+    MSG_AUDIT_ERASE, MSG_AUDIT_PERSON, MSG_AUDIT_PRUNE,
+    MSG_AUDIT_HOLD_ADD, MSG_AUDIT_HOLD_LIST, MSG_AUDIT_HOLD_REMOVE,
+    MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
     MSG_JSON_ANSWER,
     MSG_KEY_STATUS, MSG_KEY_ROTATE, MSG_KEY_MASTER,                      /* desk only */
     /* front ↔ runner */
@@ -43,6 +46,7 @@ enum msg_type {
     MSG_SIGNER_NEW, MSG_SIGNER_NEW_ANSWER, MSG_SIGN, MSG_SIGN_ANSWER,
     MSG_OFFER, MSG_OFFER_ANSWER,
     MSG_KEYS, MSG_KEYS_ANSWER, MSG_REWRAP, MSG_REWRAP_ANSWER, MSG_RENEW,
+    MSG_SUBJECT_KEYS, MSG_SUBJECT_KEYS_ANSWER, MSG_SUBJECT_OPEN, MSG_SUBJECT_OPEN_ANSWER,
     /* ledger ↔ broker */
     MSG_GATE_OPEN, MSG_GATE_CLOSE, MSG_GATE_CLOSED,
     /* ledger ↔ runner */
@@ -198,7 +202,10 @@ struct msg_begin {
     uint32_t refusal;      /* enum err_kind: not ERR_NONE = the front refuses this; authorise, record, start nothing */
     uint32_t answer_by;    /* CLOCK_MONOTONIC in ms, its low 32 bits: who asks waits until then; 0: says nothing. Later
                               than that nothing is let loose */
+    uint32_t subjects_length; /* bytes after this structure: the people that the call is about, each with its NUL */
+    uint32_t reserved;
 };
+enum { SUBJECTS_MAX = 8, SUBJECT_BYTES = 256 }; /* of one call; one of them, with its NUL */
 
 /* replay: 1 = nothing starts; class, sent and the stored answer are those of the key's earlier call.
  * key opens answer (XChaCha20-Poly1305, nonce of 24 zero bytes: every key is used once). */
@@ -382,6 +389,7 @@ enum rewrap_kind {
     REWRAP_CREDENTIAL_KEY, /* of a workspace; id and version: the credential's */
     REWRAP_ANSWER_SECRET,  /* of a workspace; id: zeroed */
     REWRAP_SIGNER,         /* under the master key; binding: the signing key's */
+    REWRAP_SUBJECT_KEY,    /* of a workspace; id: the person's, version 0 */
     REWRAP_KINDS
 };
 enum { REWRAPS = 16 };
@@ -415,6 +423,35 @@ struct msg_renew {
     uint32_t field_count, reserved;
     struct sealed_field fields[FRAME_FIELDS];
     uint8_t bytes[SEALED_MAX];
+};
+
+/* Keys of people that calls are about. The ledger gives each an id that means nothing; what is sealed to the public
+ * half can be opened until the wrapped one is destroyed. */
+struct msg_subject_keys {
+    uint8_t workspace[ID_BYTES];
+    struct wrapped workspace_key;
+    uint32_t count, reserved;
+    uint8_t ids[SUBJECTS_MAX][ID_BYTES];
+};
+struct msg_subject_keys_answer {
+    struct msg_status status;
+    uint32_t count, reserved;
+    struct wrapped secrets[SUBJECTS_MAX]; /* X25519, under the workspace's key, bound to workspace and id */
+    uint8_t publics[SUBJECTS_MAX][32];
+};
+/* Opens the key of one personal detail: a key sealed to the last person, that to the one before, and so on: with any
+ * one's key gone it stays shut. The people's own keys never leave the vault. */
+enum { SUBJECT_SEALED_MAX = 32 + SUBJECTS_MAX * 48 };
+struct msg_subject_open {
+    uint8_t workspace[ID_BYTES];
+    uint32_t count, reserved;
+    uint8_t ids[SUBJECTS_MAX][ID_BYTES], publics[SUBJECTS_MAX][32];
+    struct wrapped workspace_keys[SUBJECTS_MAX], secrets[SUBJECTS_MAX]; /* the version that each secret is under */
+    uint8_t sealed[SUBJECT_SEALED_MAX]; /* 32 + 48 · count bytes of it */
+};
+struct msg_subject_open_answer {
+    struct msg_status status;
+    uint8_t key[32];
 };
 
 /* A key that signs the log, as the vault made and wrapped it: it opens only together with the log's name, its own public

@@ -135,6 +135,7 @@ static const struct fact {
     {                                                                                                                  \
 #name, bit, form, offsetof(struct body, name), sizeof((struct body *)0)->name, __VA_ARGS__                     \
     }
+    FACT(about, BODY_ABOUT, FACT_HASH),
     FACT(act, BODY_ACT, FACT_TEXT),
     FACT(at, BODY_AT, FACT_NUMBER),
     FACT(attempt, BODY_ATTEMPT, FACT_NUMBER),

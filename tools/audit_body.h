@@ -26,7 +26,8 @@ enum body_fact {
     BODY_OLD = 1 << 13,
     BODY_OLD_ORIGIN = 1 << 14,
     BODY_TARGET = 1 << 15,
-    BODY_SIGN = 1 << 16
+    BODY_SIGN = 1 << 16,
+    BODY_ABOUT = 1 << 17
 };
 
 /* What stood in a body; seen has a bit per fact. Texts are cut nowhere: one that does not fit is a fault. */
@@ -34,7 +35,7 @@ struct body {
     uint32_t seen;
     int64_t at, attempt, from, intent, to, v;
     char act[32], class[16], kind[24], sent[8];
-    uint8_t call[ID_BYTES], personal[HASH_BYTES];
+    uint8_t call[ID_BYTES], personal[HASH_BYTES], about[HASH_BYTES];
     char new[256], old[256], sign[129]; /* of key_roll: verifier keys, and the old one's word for the new one */
     char old_origin[128], target[128];  /* of epoch: names of logs */
 };

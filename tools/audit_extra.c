@@ -22,7 +22,7 @@ static const char *name_of(const char *const *names, size_t count, int64_t numbe
     return number >= 0 && (uint64_t)number < count ? names[number] : "?";
 }
 
-/* Columns: idx, salt, value, body. */
+/* Columns: idx, salt, value, body, name. */
 static bool detail_row(sqlite3_stmt *row, struct err *err)
 {
     struct body body;
@@ -35,7 +35,10 @@ static bool detail_row(sqlite3_stmt *row, struct err *err)
     memcpy(message + sizeof DETAIL_TAG - 1, salt, SALT);
     audit_hash(hash, message, sizeof message, sqlite3_column_blob(row, 2), (size_t)sqlite3_column_bytes(row, 2), NULL,
                0);
-    return ((body.seen & BODY_PERSONAL) && memcmp(hash, body.personal, HASH_BYTES) == 0) ||
+    const char *name = (const char *)sqlite3_column_text(row, 4);
+    bool about = name && strcmp(name, "about") == 0;
+    const uint8_t *said = about ? body.about : body.personal;
+    return ((body.seen & (about ? BODY_ABOUT : BODY_PERSONAL)) && memcmp(hash, said, HASH_BYTES) == 0) ||
            err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
 }
 
@@ -71,8 +74,8 @@ static bool all_rows(sqlite3 *db, const char *sql, const char *what, bool (*chec
 bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
 {
     return all_rows(db,
-                    "SELECT d.idx, d.salt, d.value, e.body FROM detail d JOIN entry e ON e.idx = d.idx"
-                    " WHERE d.name = 'personal' AND e.body IS NOT NULL ORDER BY d.idx",
+                    "SELECT d.idx, d.salt, d.value, e.body, d.name FROM detail d JOIN entry e ON e.idx = d.idx"
+                    " WHERE e.body IS NOT NULL ORDER BY d.idx",
                     "the personal value of", detail_row, details, err) &&
            all_rows(
                db,

@@ -2,9 +2,9 @@
 /* Ranges of entries, in the order in which they come. */
 #include "audit_ranges.h"
 
-bool audit_range_add(struct audit_ranges *ranges, uint64_t from, uint64_t to, struct err *err)
+bool audit_range_add(struct audit_ranges *ranges, uint64_t from, uint64_t to, uint64_t gap, struct err *err)
 {
-    if (ranges->count && ranges->list[ranges->count - 1].to + 1 == from) {
+    if (ranges->count && ranges->list[ranges->count - 1].to + 1 + gap == from) {
         ranges->list[ranges->count - 1].to = to;
         return true;
     }
@@ -18,4 +18,10 @@ bool audit_range_holds(const struct audit_ranges *ranges, const struct audit_ran
     for (unsigned i = 0; i < ranges->count; i++)
         if (ranges->list[i].from <= one->from && one->to <= ranges->list[i].to) return true;
     return false;
+}
+
+/* Those about the log itself: erase to recover, and epoch. */
+bool audit_stays(int64_t kind)
+{
+    return (kind >= 6 && kind <= 10) || kind == 13;
 }

@@ -16,7 +16,9 @@ struct audit_ranges {
     struct audit_range list[AUDIT_RANGES];
 };
 
-/* Ranges that follow each other become one. */
-bool audit_range_add(struct audit_ranges *ranges, uint64_t from, uint64_t to, struct err *err);
+/* Ranges that follow each other become one, also over a gap of so many entries that no range covers. */
+bool audit_range_add(struct audit_ranges *ranges, uint64_t from, uint64_t to, uint64_t gap, struct err *err);
+/* Is a record of this kind left as it is by pruning? */
+bool audit_stays(int64_t kind);
 /* Is that range inside one of them? */
 bool audit_range_holds(const struct audit_ranges *ranges, const struct audit_range *one);

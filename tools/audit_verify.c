@@ -32,6 +32,7 @@ struct check {
     struct audit_tree tree;
     struct audit_calls calls;
     struct audit_ranges nulls, pruned;
+    uint64_t staying; /* records before this entry, one after the other, of kinds that are never pruned */
     uint64_t checkpoint_count, next_size; /* next_size: of the checkpoint row that comes next; UINT64_MAX: none */
     uint64_t proven;                      /* entries that the last good checkpoint covers */
     int64_t last_at;
@@ -182,7 +183,7 @@ static bool body_rules(struct check *check, const struct body *body, struct err 
     if (strcmp(body->kind, "key_roll") == 0) return audit_signers_entry(&check->signers, body, index, err);
     if (strcmp(body->kind, "epoch") == 0) return begins_epoch(check, body, index, err);
     if (strcmp(body->kind, "prune") == 0 && body->from >= 0 && body->to >= body->from && body->to < (int64_t)index)
-        return audit_range_add(&check->pruned, (uint64_t)body->from, (uint64_t)body->to, err);
+        return audit_range_add(&check->pruned, (uint64_t)body->from, (uint64_t)body->to, 0, err);
     if (!intent && !outcome) return true;
     if ((body->seen & named) != named || (outcome && !(body->seen & BODY_INTENT)))
         return err_set(err, ERR_DAMAGED, "it does not name its call");
@@ -197,9 +198,12 @@ static bool pruned_entry(struct check *check, struct err *err)
     int64_t kind = sqlite3_column_int64(check->entries, 2), attempt = sqlite3_column_int64(check->entries, 4);
     const uint8_t *call = sqlite3_column_blob(check->entries, 3);
     check->report->pruned++;
-    if (!audit_range_add(&check->nulls, index, index, err)) return false;
     if (kind == body_kind_number("key_roll") || kind == body_kind_number("epoch"))
         return err_set(err, ERR_DAMAGED, "its bytes are gone, and without them no key can be followed");
+    if (audit_stays(kind))
+        return err_set(err, ERR_DAMAGED, "its bytes are gone, and records of its kind are not pruned");
+    if (!audit_range_add(&check->nulls, index, index, check->staying, err)) return false;
+    check->staying = 0;
     if (kind != 1 && kind != 2) return true;
     if (!call || sqlite3_column_bytes(check->entries, 3) != ID_BYTES)
         return err_set(err, ERR_DAMAGED, "it does not name its call");
@@ -217,6 +221,7 @@ static bool whole_entry(struct check *check, const uint8_t *stored, struct err *
     audit_leaf(bytes, length, leaf);
     check->report->body_bytes += length;
     if (memcmp(leaf, stored, HASH_BYTES) != 0) return err_set(err, ERR_DAMAGED, "its bytes do not fit its leaf");
+    check->staying = audit_stays(sqlite3_column_int64(check->entries, 2)) ? check->staying + 1 : 0;
     return body_read(bytes, length, &body, err) && columns_agree(check, &body, err) && body_rules(check, &body, err);
 }
 

@@ -53,6 +53,11 @@ static json_t *call_body(const struct cli *cli, json_t *input, long timeout)
                              input);
     if (workspace) json_object_set_new(body, "workspace", json_string(workspace));
     if (credential) json_object_set_new(body, "credential", json_string(credential));
+    unsigned at = 0;
+    json_t *subjects = json_array();
+    for (const char *who; (who = cli_next(cli, "subject", &at));) json_array_append_new(subjects, json_string(who));
+    if (json_array_size(subjects)) json_object_set(body, "subjects", subjects);
+    json_decref(subjects);
     if (timeout) json_object_set_new(body, "timeout_ms", json_integer(timeout));
     return body;
 }

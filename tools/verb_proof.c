@@ -215,6 +215,7 @@ bool verb_audit_export(struct cli *cli, struct err *err)
     const struct format *format = format_of(cli_value(cli, "format"));
     struct audit_log log = {0};
     struct export_count count = {0};
+    if (cli_value(cli, "subject")) return verb_audit_person(cli, err);
     if (!format) return err_set(err, ERR_USAGE, "--format is tiles, rolls, ndjson, ocsf or cef");
     bool good = reopen(cli, &log, err) && (format->folder ? into_folder(cli, &log, format, &count, err)
                                                           : into_file(cli, &log, format, &count, err));

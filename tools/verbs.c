@@ -122,6 +122,8 @@ static const struct cli_option call[] = {
     {"key", "KEY", "Idempotency key: the same key and input never send twice", false},
     {"workspace", "NAME", "The workspace; default when absent", false},
     {"timeout", "MS", "Milliseconds until the call is given up", false},
+    {"subject", "WHO", "A person that the call is about; what the log keeps of them can then be found and erased",
+     true},
     END};
 
 static const struct cli_option calls_list[] = {
@@ -162,6 +164,29 @@ static const struct cli_option export[] = {
     {"range", "A-B", "Entries from A to B only; with ocsf and cef, calls that ended there", false},
     {"personal", NULL, "With who called; erasing a person later does not reach such a copy", false},
     {"output", "PATH", "A new file, or the folder for tiles and rolls; standard output when absent", false},
+    {"subject", "WHO", "Instead: everything about one person, by address, number or name; this is recorded", false},
+    {"workspace", "NAME", "With --subject: the workspace; default when absent", false},
+    END};
+
+static const struct cli_option erase[] = {
+    {"subject", "WHO", "The person: an e-mail address, a phone number, or what the calls named them", false},
+    {"authority", "TEXT", "Who ordered it and why; kept in the record, so name no person there", false},
+    {"workspace", "NAME", "The workspace; default when absent", false},
+    END};
+
+static const struct cli_option prune[] = {
+    {"before", "DATE", "Only of entries older than this: 2026-01-31, or 2026-01-31T12:00:00Z", false},
+    {"archive", "FILE", "Where they are written first; a new file, not among the daemon's own", false},
+    {"details", NULL, "Archive what stands beside the log as well, such as who called", false},
+    {"vkey", "KEY", "Trust this verifier key in place of keys/vault.pub", false},
+    {"state", "FILE", "Remember there how far the log was verified", false},
+    END};
+
+static const struct cli_option hold[] = {
+    {"workspace", "NAME", "The workspace; default when absent", false},
+    {"from", "ID", "The first call that is held; the whole workspace when absent", false},
+    {"to", "ID", "The last call that is held", false},
+    {"reason", "TEXT", "Who wants it kept, or no longer, and why; kept in the record", false},
     END};
 
 static const struct cli_option token[] = {
@@ -278,6 +303,17 @@ const struct cli_verb cli_verbs[] = {
      NULL},
     {"audit", "epoch", "", 0, 0, verb_audit_epoch,
      "Lets calls run again after a new epoch of the log has begun. This is recorded.", reason},
+    {"audit", "erase", "", 0, 0, verb_audit_erase,
+     "Destroys the key that opens what the log kept of a person, and the ciphertext. Every proof stays. This is "
+     "recorded.",
+     erase},
+    {"audit", "prune", "", 0, 0, verb_audit_prune,
+     "Verifies the log, writes old entries' bodies into an archive, records that, and then takes them out of the log. "
+     "Every proof stays.",
+     prune},
+    {"audit", "hold", "add | list | remove ID", 1, 2, verb_audit_hold,
+     "Keeps calls from being pruned and their people from being erased, while a hold covers them. This is recorded.",
+     hold},
     {"token", "create", "NAME", 1, 1, verb_token_create, "Makes a token for callers over TCP. It is shown once.",
      token},
     {"token", "list", "", 0, 0, verb_token_list, "Lists tokens; never their text.", workspace},

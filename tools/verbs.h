@@ -58,6 +58,11 @@ bool verb_audit_consistency(struct cli *cli, struct err *err);
 bool verb_audit_export(struct cli *cli, struct err *err);
 bool verb_audit_roll(struct cli *cli, struct err *err);
 bool verb_audit_epoch(struct cli *cli, struct err *err);
+/* verb_keep.c */
+bool verb_audit_erase(struct cli *cli, struct err *err);
+bool verb_audit_person(struct cli *cli, struct err *err);
+bool verb_audit_prune(struct cli *cli, struct err *err);
+bool verb_audit_hold(struct cli *cli, struct err *err);
 /* verb_access.c */
 bool verb_token_create(struct cli *cli, struct err *err);
 bool verb_token_list(struct cli *cli, struct err *err);

@@ -99,6 +99,7 @@ static void fill_begin(const struct call *call, struct msg_begin *begin)
     begin->input_size = request->input.used;
     begin->deadline = call->deadline;
     begin->refusal = call->refusal.kind;
+    begin->subjects_length = (uint32_t)request->subjects_length;
 }
 
 /* Looks the connector up, and the input over, in the front's own copy of the registry. */
@@ -136,6 +137,8 @@ static bool ask_begin(struct front *front, struct call *call, struct msg_begun *
                                 .answer = MSG_BEGUN,
                                 .body = &begin,
                                 .length = sizeof begin,
+                                .tail = call->request.subjects,
+                                .tail_length = call->request.subjects_length,
                                 .registry = call->registry->registry.number,
                                 .deadline = deadline};
     if (!heard(front, line_ask(line, &question, &reply, err), deadline, err)) return false;

@@ -43,6 +43,27 @@ static bool take_timeout(const json_t *body, struct call_request *request, struc
     return true;
 }
 
+/* What they are called is checked by the ledger, which alone knows who is who. */
+static bool take_subjects(const json_t *body, struct call_request *request, struct err *err)
+{
+    size_t i;
+    json_t *one;
+    const json_t *list = json_object_get(body, "subjects");
+    if (!list) return true;
+    if (!json_is_array(list) || json_array_size(list) > SUBJECTS_MAX)
+        return wrong(request, "subjects", err, "must be a list of at most 8 addresses or other names of people");
+    json_array_foreach(list, i, one)
+    {
+        size_t length = json_string_length(one), room = sizeof request->subjects - request->subjects_length;
+        if (!json_is_string(one) || length == 0 || length >= SUBJECT_BYTES || length >= room ||
+            strlen(json_string_value(one)) != length)
+            return wrong(request, "subjects", err, "must hold texts of 1 to 255 bytes");
+        memcpy(request->subjects + request->subjects_length, json_string_value(one), length + 1);
+        request->subjects_length += length + 1;
+    }
+    return true;
+}
+
 static bool take_input(const json_t *body, struct call_request *request, struct err *err)
 {
     request->value = json_incref(json_object_get(body, "input"));
@@ -55,7 +76,8 @@ static bool take_input(const json_t *body, struct call_request *request, struct 
 
 static bool only_known(const json_t *body, struct call_request *request, struct err *err)
 {
-    static const char *const names[] = {"workspace", "connector", "action", "credential", "input", "timeout_ms", NULL};
+    static const char *const names[] = {"workspace", "connector",  "action",   "credential",
+                                        "input",     "timeout_ms", "subjects", NULL};
     const char *member;
     json_t *value;
     json_object_foreach((json_t *)body, member, value)
@@ -65,7 +87,7 @@ static bool only_known(const json_t *body, struct call_request *request, struct 
         if (names[i]) continue;
         return err_set(err, ERR_BAD_INPUT,
                        "the body has a member that is not known; known are workspace, connector, "
-                       "action, credential, input and timeout_ms");
+                       "action, credential, subjects, input and timeout_ms");
     }
     return true;
 }
@@ -78,12 +100,11 @@ bool request_read(const char *bytes, size_t length, struct call_request *request
         return err_set(err, ERR_TOO_LARGE, "the body has more than %d values", JSON_VALUES_MOST);
     if (!json_read(bytes, length, CALL_BODY_MAX, &body, err)) return err_in(err, "the body");
     if (!json_is_object(body)) return err_set(err, ERR_MALFORMED, "the body must be a JSON object");
-    return only_known(body, request, err) &&
-           take_name(body, "workspace", "", request->workspace, request, err) &&
+    return only_known(body, request, err) && take_name(body, "workspace", "", request->workspace, request, err) &&
            take_name(body, "connector", NULL, request->connector, request, err) &&
            take_name(body, "action", NULL, request->action, request, err) &&
            take_name(body, "credential", "", request->credential, request, err) && take_timeout(body, request, err) &&
-           take_input(body, request, err);
+           take_subjects(body, request, err) && take_input(body, request, err);
 }
 
 void request_clear(struct call_request *request)

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/ids.h"
 #include "base/schema.h"
+#include "runtime/messages.h"
 #include "sandbox/frames.h"
 
 enum { KEY_BYTES = 256, TRACE_BYTES = 56, CALL_BODY_MAX = 32 * 1024 * 1024, DESK_BODY_MAX = 256 * 1024 };
@@ -18,7 +19,9 @@ enum { KEY_BYTES = 256, TRACE_BYTES = 56, CALL_BODY_MAX = 32 * 1024 * 1024, DESK
 struct call_request {
     char workspace[NAME_BYTES], connector[NAME_BYTES], action[NAME_BYTES], credential[NAME_BYTES];
     char key[KEY_BYTES], traceparent[TRACE_BYTES];
-    uint32_t timeout_ms;              /* 0: the caller said nothing */
+    uint32_t timeout_ms;    /* 0: the caller said nothing */
+    size_t subjects_length; /* people that the call is about, each with its NUL */
+    char subjects[SUBJECTS_MAX * SUBJECT_BYTES];
     json_t *value;                    /* the input, for the schema */
     struct buf input;                 /* its canonical bytes: what is hashed and what the worker gets */
     char pointer[SCHEMA_POINTER + 8]; /* after a refusal: the JSON Pointer of the field, in the body */

@@ -58,6 +58,12 @@ const struct route api_routes[] = {
     {"GET", "/v1/audit/vkey", DESK, 0, MSG_AUDIT_VKEY, NO_QUERY, false, api_forward},
     {"POST", "/v1/audit/roll", DESK, BODY, MSG_AUDIT_ROLL, NO_QUERY, false, api_forward},
     {"POST", "/v1/audit/epoch", DESK, BODY, MSG_AUDIT_EPOCH, NO_QUERY, false, api_forward},
+    {"POST", "/v1/audit/erase", DESK, BODY, MSG_AUDIT_ERASE, NO_QUERY, false, api_forward},
+    {"POST", "/v1/audit/person", DESK, BODY, MSG_AUDIT_PERSON, NO_QUERY, false, api_forward},
+    {"POST", "/v1/audit/prune", DESK, BODY, MSG_AUDIT_PRUNE, NO_QUERY, false, api_forward},
+    {"GET", "/v1/audit/holds", DESK, 0, MSG_AUDIT_HOLD_LIST, {"workspace"}, false, api_forward},
+    {"POST", "/v1/audit/holds", DESK, BODY, MSG_AUDIT_HOLD_ADD, NO_QUERY, false, api_forward},
+    {"DELETE", "/v1/audit/holds/{id}", DESK, BODY, MSG_AUDIT_HOLD_REMOVE, {"reason"}, false, api_forward},
     {0},
 };
 

@@ -29,7 +29,8 @@ static bool check_shape(struct ledger *ledger, struct begin *begin, struct err *
         return err_set(err, ERR_MALFORMED, "a name is not one: names are a-z 0-9 - _ . and begin with a letter");
     if (!printable(ask->key, sizeof ask->key) || !printable(ask->traceparent, sizeof ask->traceparent))
         return err_set(err, ERR_MALFORMED, "Idempotency-Key and traceparent are printable ASCII");
-    return true;
+    if (begin->unread.kind != ERR_NONE) *err = begin->unread;
+    return begin->unread.kind == ERR_NONE;
 }
 
 static bool find_caller(struct ledger *ledger, struct begin *begin, struct err *err)
@@ -85,6 +86,7 @@ static bool check_refusal(struct ledger *ledger, struct begin *begin, struct err
 
 static bool check_rate(struct ledger *ledger, struct begin *begin, struct err *err)
 {
+    if (begin->again) return true;
     if (rate_take(&ledger->rates, begin->caller.name, ledger->limits.per_second, ledger->limits.burst, clock_now()))
         return true;
     return err_set(err, ERR_RATE, "more than %u calls per second", ledger->limits.per_second);
@@ -232,6 +234,19 @@ static bool check_deadline(struct ledger *ledger, struct begin *begin, struct er
     return true;
 }
 
+/* ── people ────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Last, so that only a call that would run makes keys. */
+static bool find_subjects(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    unsigned missing = 0;
+    if (!begin->subjects) return true;
+    if (!subjects_find(ledger, &begin->workspace, begin->subjects, &missing, err)) return false;
+    if (missing) begin->what = BEGIN_KEYLESS;
+    if (missing && begin->again) return err_set(err, ERR_UNAVAILABLE, "a person was erased just now: try again");
+    return true;
+}
+
 /* ── the row ───────────────────────────────────────────────────────────────────────────────────────── */
 
 bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
@@ -239,12 +254,12 @@ bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
     static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
         check_shape,     find_caller,  find_workspace, check_scope,    check_rate, check_stale,
         check_refusal,   find_keys,    find_earlier,   check_frozen,   check_held, find_entry,
-        find_credential, check_others, check_room,     check_deadline,
+        find_credential, check_others, check_room,     check_deadline, find_subjects,
     };
     struct err why = {0};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
         if (questions[i](ledger, begin, &why)) {
-            if (begin->what == BEGIN_REPLAYED) return true;
+            if (begin->what == BEGIN_REPLAYED || begin->what == BEGIN_KEYLESS) return true;
             continue;
         }
         begin->err = why;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ledger.h"
+#include "subject.h"
 
 /* One BEGIN on its way from its frame to its answer. */
 struct begin {
@@ -11,7 +12,11 @@ struct begin {
     struct msg_begin ask;
     uint64_t until; /* clock_now: what is not durable by then is not let loose */
 
-    enum begin_what { BEGIN_REFUSED, BEGIN_ADMITTED, BEGIN_REPLAYED } what;
+    struct subjects *subjects; /* people that it is about, NULL: nobody named */
+    struct err unread;         /* why they could not be read */
+    bool again;                /* it was put off until they had keys: it counts once against its caller's rate */
+
+    enum begin_what { BEGIN_REFUSED, BEGIN_ADMITTED, BEGIN_REPLAYED, BEGIN_KEYLESS } what;
     struct err err;
     struct msg_begun begun;
     struct caller caller;
@@ -29,6 +34,14 @@ struct begin {
     uint8_t sealed_key[SEALED_KEY];
     struct buf answer;
 };
+
+/* subject.c: what its intent says of the people it is about, sealed to them. value: empty, and what sealed points to.
+ */
+bool begin_about(const struct begin *begin, struct journal_sealed *sealed, struct buf *value, struct err *err);
+
+/* begin.c: one that was put off goes into the next transaction, or is refused. Both take it over. */
+void begin_again(struct ledger *ledger, struct begin *begin);
+void begin_refuse(struct ledger *ledger, struct begin *begin, const struct err *why);
 
 /* Inside the transaction. true: decided, see what and err (a refusal is a decision). false: the log's database
  * failed, and the whole transaction with it. */

@@ -220,6 +220,9 @@ struct message_right message_right(unsigned type)
         {MSG_AUDIT_EPOCH, {RIGHT_ADMIN, IN_SYSTEM}},      {MSG_WORKSPACE_CREATE, {RIGHT_ADMIN, IN_SYSTEM}},
         {MSG_KEY_STATUS, {RIGHT_ADMIN, IN_SYSTEM}},       {MSG_KEY_MASTER, {RIGHT_ADMIN, IN_SYSTEM}},
         {MSG_KEY_ROTATE, {RIGHT_ADMIN, IN_NAMED}},
+        {MSG_AUDIT_ERASE, {RIGHT_ADMIN, IN_NAMED}},       {MSG_AUDIT_PERSON, {RIGHT_AUDIT, IN_NAMED}},
+        {MSG_AUDIT_PRUNE, {RIGHT_ADMIN, IN_SYSTEM}},      {MSG_AUDIT_HOLD_ADD, {RIGHT_ADMIN, IN_NAMED}},
+        {MSG_AUDIT_HOLD_LIST, {RIGHT_AUDIT, IN_NAMED}},   {MSG_AUDIT_HOLD_REMOVE, {RIGHT_ADMIN, IN_OBJECT}},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].type == type) return table[i].need;

@@ -16,6 +16,7 @@ static void free_begin(struct begin *begin)
     if (!begin) return;
     free(begin->order);
     buf_clear(&begin->answer);
+    free(begin->subjects);
     free(begin);
 }
 
@@ -41,6 +42,15 @@ static bool in_time(const struct begin *begin, struct err *err)
            err_set(err, ERR_AUDIT, "the log did not take this call in time: nothing was sent, try again");
 }
 
+/* The tail of its message: whom it is about. */
+static bool read_subjects(struct begin *begin, const struct role_message *message, struct err *err)
+{
+    const struct msg_begin *ask = message->body;
+    size_t tail = message->length - sizeof *ask;
+    if (ask->subjects_length != tail) return err_set(err, ERR_MALFORMED, "the begin is cut");
+    return subjects_read((const char *)message->body + sizeof *ask, tail, &begin->subjects, err);
+}
+
 void on_begin(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct ledger *ledger = ledger_of(role);
@@ -59,16 +69,41 @@ void on_begin(struct role *role, struct role_line *line, const struct role_messa
     }
     *begin = refused;
     memcpy(&begin->ask, message->body, sizeof begin->ask);
+    read_subjects(begin, message, &begin->unread);
     ledger->begins[ledger->begin_count++] = begin;
 }
 
-/* ── refusals ──────────────────────────────────────────────────────────────────────────────────────── */
-
-void refuse_unknown(struct ledger *ledger, enum err_kind kind)
+void begin_refuse(struct ledger *ledger, struct begin *begin, const struct err *why)
 {
-    if (!ledger->unknown.from) ledger->unknown.from = clock_wall();
-    ledger->unknown.by_kind[kind]++;
+    answer(ledger, begin, why);
+    free_begin(begin);
 }
+
+/* Everything is decided anew: much may have changed while the vault was asked. */
+void begin_again(struct ledger *ledger, struct begin *begin)
+{
+    struct err err = {0};
+    struct begin anew = {.line = begin->line,
+                         .generation = begin->generation,
+                         .seq = begin->seq,
+                         .registry = begin->registry,
+                         .until = begin->until,
+                         .ask = begin->ask,
+                         .subjects = begin->subjects,
+                         .again = true};
+    bool waits = begin->line->generation == begin->generation;
+    if (ledger->begin_count == BEGINS_MAX) err_set(&err, ERR_BUSY, "too many calls are beginning");
+    if (!waits || err.kind != ERR_NONE || !ledger_open_for_business(ledger, &err)) {
+        begin_refuse(ledger, begin, &err);
+        return;
+    }
+    free(begin->order);
+    *begin = anew;
+    ledger->begins[ledger->begin_count++] = begin;
+    role_wake_at(ledger->role, clock_now());
+}
+
+/* ── refusals ──────────────────────────────────────────────────────────────────────────────────────── */
 
 /* Which refusals are counted per interval: those that a flood would fill the log with. Every user of this host is a
  * known caller, rights or not. */
@@ -84,6 +119,7 @@ static void add_personal(struct record *personal, const struct begin *begin)
 {
     record_init(personal);
     record_text(personal, "caller", begin->caller.name);
+    if (begin->ask.subjects_length) return; /* the rest may speak of them: it is sealed to them, or not written down */
     if (begin->ask.key[0]) record_text(personal, "key", begin->ask.key);
     if (begin->ask.traceparent[0]) record_text(personal, "trace", begin->ask.traceparent);
 }
@@ -117,35 +153,6 @@ static bool refuse(struct ledger *ledger, struct begin *begin, struct err *err)
     return true;
 }
 
-static bool count_object(const struct ledger *ledger, struct buf *counts, uint64_t *total)
-{
-    static const char *slugs[ERR_KINDS];
-    RECORD_AUTO object;
-    record_init(&object);
-    for (unsigned kind = 0; kind < ERR_KINDS; kind++) {
-        if (!ledger->unknown.by_kind[kind]) continue;
-        slugs[kind] = err_row((enum err_kind)kind)->slug;
-        record_int(&object, slugs[kind], (int64_t)ledger->unknown.by_kind[kind]);
-        *total += ledger->unknown.by_kind[kind];
-    }
-    return record_bytes(&object, counts);
-}
-
-/* One record for all of an interval, once that is over. */
-bool unknown_record(struct ledger *ledger, struct err *err)
-{
-    RECORD_AUTO record;
-    BUF_AUTO counts = {.max = 4096};
-    uint64_t total = 0, index;
-    record_init(&record);
-    if (!count_object(ledger, &counts, &total)) return err_set(err, ERR_INTERNAL, "refusals cannot be counted");
-    record_int(&record, "count", (int64_t)total);
-    record_json(&record, "counts", counts.bytes, counts.used);
-    record_int(&record, "from", (int64_t)ledger->unknown.from);
-    record_int(&record, "until", (int64_t)clock_wall());
-    return journal_add(&ledger->journal, &(struct journal_about){.kind = RECORD_REFUSED}, &record, &index, err);
-}
-
 /* ── the intent ────────────────────────────────────────────────────────────────────────────────────── */
 
 static void describe_entry(struct record *record, const struct begin *begin)
@@ -169,9 +176,12 @@ static bool add_intent(struct ledger *ledger, struct begin *begin, struct store_
 {
     RECORD_AUTO record;
     RECORD_AUTO personal;
+    BUF_AUTO value = {.max = RECORD_MAX};
+    struct journal_sealed sealed;
     record_init(&record);
     add_personal(&personal, begin);
-    record_hex(&personal, "input_salt", begin->ask.salt, sizeof begin->ask.salt);
+    if (begin->subjects && !begin_about(begin, &sealed, &value, err)) return false;
+    if (!begin->subjects) record_hex(&personal, "input_salt", begin->ask.salt, sizeof begin->ask.salt);
     describe_entry(&record, begin);
     record_id(&record, "call", call->ref.id);
     record_int(&record, "attempt", call->ref.attempt);
@@ -182,7 +192,8 @@ static bool add_intent(struct ledger *ledger, struct begin *begin, struct store_
     record_int(&record, "input_size", (int64_t)(begin->ask.input_size & INT64_MAX));
     record_int(&record, "key", begin->has_slot);
     record_int(&record, "time_limit_ms", (int64_t)((call->deadline - call->started) / CLOCK_MS));
-    struct journal_about about = {RECORD_INTENT, &call->ref, begin->workspace.id, &personal};
+    struct journal_about about = {RECORD_INTENT, &call->ref, begin->workspace.id, &personal,
+                                  begin->subjects ? &sealed : NULL};
     return journal_add(&ledger->journal, &about, &record, &call->intent, err);
 }
 
@@ -263,7 +274,7 @@ static bool record_opening(struct ledger *ledger, struct begin *begin, struct er
     add_personal(&personal, begin);
     record_id(&record, "call", begin->begun.call.id);
     record_int(&record, "attempt", begin->begun.call.attempt);
-    struct journal_about about = {RECORD_OPENED, &begin->begun.call, begin->workspace.id, &personal};
+    struct journal_about about = {RECORD_OPENED, &begin->begun.call, begin->workspace.id, &personal, NULL};
     return journal_add(&ledger->journal, &about, &record, &index, err);
 }
 
@@ -276,6 +287,7 @@ static bool decide(struct ledger *ledger, struct begin *begin, struct err *err)
         if (begin->err.kind == ERR_AUDIT) *err = begin->err;
         if (begin->err.kind == ERR_AUDIT) return false;
     }
+    if (begin->what == BEGIN_KEYLESS) return true;
     if (begin->what == BEGIN_REPLAYED) return !begin->has_answer || record_opening(ledger, begin, err);
     return begin->what == BEGIN_ADMITTED || refuse(ledger, begin, err);
 }
@@ -344,8 +356,14 @@ static void finish(struct ledger *ledger, struct begin *begin)
 
 void begins_done(struct ledger *ledger, bool durable, const struct err *why)
 {
-    for (unsigned i = 0; i < ledger->begin_count; i++) {
+    unsigned count = ledger->begin_count;
+    ledger->begin_count = 0; /* one that waits for keys may come back at once */
+    for (unsigned i = 0; i < count; i++) {
         struct begin *begin = ledger->begins[i];
+        if (durable && begin->what == BEGIN_KEYLESS) {
+            subjects_ask(ledger, begin);
+            continue;
+        }
         if (durable) {
             finish(ledger, begin);
         } else {
@@ -355,5 +373,4 @@ void begins_done(struct ledger *ledger, bool durable, const struct err *why)
         }
         free_begin(begin);
     }
-    ledger->begin_count = 0;
 }

@@ -44,6 +44,8 @@ static void make_hashes(struct begin *begin)
     add_text(&state, begin->ask.connector);
     add_text(&state, begin->ask.action);
     add_text(&state, begin->ask.credential);
+    for (unsigned i = 0; begin->subjects && i < begin->subjects->count; i++)
+        add_text(&state, begin->subjects->list[i].text);
     crypto_generichash_final(&state, begin->fingerprint, HASH_BYTES);
 }
 

@@ -183,18 +183,46 @@ static bool room(struct journal *journal, struct err *err)
     return true;
 }
 
-/* The personal part: salt and value go into the side table, the record gets the commitment. */
-static bool commit_to(struct record *personal, struct record *record, struct store_detail *detail, struct buf *value)
+/* Salt and value go into the side table, the record gets the commitment. */
+static void commit_to(const char *name, const struct buf *value, struct record *record, struct store_detail *detail)
 {
     static const char tag[] = "caisson detail v1\n";
     tree_hash commitment;
-    if (!record_bytes(personal, value)) return false;
+    *detail = (struct store_detail){.name = name, .value = value->bytes, .length = value->used};
     randombytes_buf(detail->salt, sizeof detail->salt);
     sha256_three(tag, sizeof tag - 1, detail->salt, sizeof detail->salt, value->bytes, value->used, commitment);
-    record_hex(record, "personal", commitment, HASH_BYTES);
-    detail->name = "personal";
-    detail->value = value->bytes;
-    detail->length = value->used;
+    record_hex(record, name, commitment, HASH_BYTES);
+}
+
+/* Both kinds of personal parts: what is in the clear, and what is sealed to people. */
+struct beside {
+    struct store_detail list[2];
+    unsigned count;
+};
+
+static bool commit_beside(const struct journal_about *about, struct record *record, struct buf *value,
+                          struct beside *beside)
+{
+    beside->count = 0;
+    if (about->personal && !record_bytes(about->personal, value)) return false;
+    if (about->personal) commit_to("personal", value, record, &beside->list[beside->count++]);
+    if (!about->sealed) return true;
+    struct store_detail *detail = &beside->list[beside->count++];
+    commit_to("about", about->sealed->value, record, detail);
+    detail->subjects = about->sealed->subjects[0];
+    detail->subject_count = about->sealed->count;
+    return true;
+}
+
+static bool keep_beside(struct journal *journal, uint64_t index, const struct beside *beside, struct err *err)
+{
+    for (unsigned i = 0; i < beside->count; i++) {
+        const struct store_detail *detail = &beside->list[i];
+        if (!store_detail_add(journal->store, index, detail, err)) return false;
+        for (unsigned j = 0; j < detail->subject_count; j++)
+            if (!store_subject_entry_add(journal->store, detail->subjects + (size_t)j * ID_BYTES, index, err))
+                return false;
+    }
     return true;
 }
 
@@ -214,11 +242,11 @@ static void add_common(struct journal *journal, enum record_kind kind, struct re
 bool journal_add(struct journal *journal, const struct journal_about *about, struct record *record, uint64_t *index,
                  struct err *err)
 {
-    struct store_detail detail;
+    struct beside beside;
     BUF_AUTO value = {.max = RECORD_MAX};
     BUF_AUTO body = {.max = RECORD_MAX + 1};
     add_common(journal, about->kind, record);
-    if ((about->personal && !commit_to(about->personal, record, &detail, &value)) || !record_bytes(record, &body))
+    if (!commit_beside(about, record, &value, &beside) || !record_bytes(record, &body))
         return err_set(err, ERR_INTERNAL, "a record of kind %s cannot be written down", record_kind_name(about->kind));
     if (!room(journal, err)) return false;
 
@@ -233,9 +261,7 @@ bool journal_add(struct journal *journal, const struct journal_about *about, str
         entry.attempt = about->call->attempt;
     }
     tree_leaf(body.bytes, body.used, entry.leaf);
-    if (!store_entry_add(journal->store, &entry, err) ||
-        (about->personal && !store_detail_add(journal->store, entry.index, &detail, err)))
-        return false;
+    if (!store_entry_add(journal->store, &entry, err) || !keep_beside(journal, entry.index, &beside, err)) return false;
     memcpy(journal->leaves[journal->leaf_count++], entry.leaf, HASH_BYTES);
     *index = entry.index;
     return true;

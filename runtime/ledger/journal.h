@@ -36,14 +36,21 @@ struct journal_mark {
 bool journal_mark(struct journal *journal, struct journal_mark *mark, struct err *err);
 bool journal_keep(struct journal *journal, struct err *err);
 bool journal_back(struct journal *journal, const struct journal_mark *mark);
+/* A personal value that is sealed to the people it speaks of. */
+struct journal_sealed {
+    const struct buf *value;
+    unsigned count;
+    uint8_t subjects[SUBJECTS_MAX][ID_BYTES];
+};
 struct journal_about {
     enum record_kind kind;
-    const struct call_ref *call; /* NULL: none */
-    const uint8_t *workspace;    /* NULL: none */
-    struct record *personal;     /* NULL: nothing personal; else it is kept beside the log, by commitment */
+    const struct call_ref *call;         /* NULL: none */
+    const uint8_t *workspace;            /* NULL: none */
+    struct record *personal;             /* NULL: nothing personal; else it is kept beside the log, by commitment */
+    const struct journal_sealed *sealed; /* NULL: none; the same, in the field "about" */
 };
 /* Adds one entry. When it fails with anything but ERR_AUDIT, nothing of it was written. The fields at, clock, kind, v,
- * walls and personal are added here. */
+ * walls, personal and about are added here. */
 bool journal_add(struct journal *journal, const struct journal_about *about, struct record *record, uint64_t *index,
                  struct err *err);
 /* One entry in a transaction of its own: durable when this returns true. */

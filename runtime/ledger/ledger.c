@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "checkpoint.h"
 #include "epoch.h"
+#include "people.h"
 #include "runtime/reach.h"
 #include "sandbox/enter.h"
 
@@ -183,6 +184,8 @@ static uint64_t ledger_tick(struct role *role)
     role_wake_at(role, waits_tick(ledger));
     role_wake_at(role, ends_tick(ledger));
     role_wake_at(role, rotate_tick(ledger));
+    role_wake_at(role, erase_tick(ledger));
+    role_wake_at(role, prune_tick(ledger));
     role_wake_at(role, principals_tick(role, &ledger->principals, now));
     ledger_batch(role);
     role_wake_at(role, signer_tick(ledger));
@@ -271,6 +274,8 @@ static const struct role_handler handlers[] = {
     {MSG_OFFER_ANSWER, on_answer},
     {MSG_REVOKED, on_answer},
     {MSG_WORKERS_ANSWER, on_answer},
+    {MSG_SUBJECT_KEYS_ANSWER, on_answer},
+    {MSG_SUBJECT_OPEN_ANSWER, on_answer},
     {CTL_RELOADED, on_answer},
     {CTL_KEYS_GIVEN, on_answer},
     {MSG_CALLS_LIST, on_query},
@@ -299,6 +304,12 @@ static const struct role_handler handlers[] = {
     {MSG_AUDIT_VKEY, on_query},
     {MSG_AUDIT_ROLL, on_query},
     {MSG_AUDIT_EPOCH, on_query},
+    {MSG_AUDIT_ERASE, on_query},
+    {MSG_AUDIT_PERSON, on_query},
+    {MSG_AUDIT_PRUNE, on_query},
+    {MSG_AUDIT_HOLD_ADD, on_query},
+    {MSG_AUDIT_HOLD_LIST, on_query},
+    {MSG_AUDIT_HOLD_REMOVE, on_query},
     {MSG_WORKSPACE_CREATE, on_query},
     {MSG_WORKSPACE_LIST, on_query},
     {MSG_KEY_STATUS, on_query},

@@ -42,6 +42,7 @@ struct ledger_limits {
     uint32_t running;           /* calls at once, all connectors together */
     uint32_t per_second, burst; /* BEGINs of one caller; 0: no limit */
     uint64_t key_life, answer_life, reserve_bytes;
+    uint64_t keep_bodies; /* ns: younger bodies are not pruned */
     uint64_t roll_period; /* after which a signing key is replaced; 0: only by hand */
 };
 
@@ -116,6 +117,7 @@ struct ledger {
     /* clock_now: of the last tick; after a disk that held us up, what was said meanwhile still lies in the lines: until
      * then nobody counts as silent */
     uint64_t ticked_at, patient_until;
+    bool erasing, pruning;         /* there may be work that was recorded and is not done yet (people.h) */
     uint64_t keys_until;           /* clock_now: BEGINs wait for the first workspace's keys, 0: they are there */
 };
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "ledger.h"
 #include "outcome.h"
+#include "subject.h"
 
 /* ── joining ───────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -148,17 +149,59 @@ static bool keeps_answer(const struct running *run)
     return run->call.has_slot && run->answer && run->end.answer_length && !again;
 }
 
+static bool speaks(void *context, const struct store_entry *entry)
+{
+    static const char start[] = "{\"about\":"; /* keys are sorted, and none comes before this one */
+    bool *people = context;
+    *people = entry->body && entry->length > sizeof start && memcmp(entry->body, start, sizeof start - 1) == 0;
+    return false;
+}
+
+/* Whom the call's intent was sealed to; *count 0: nobody, or they were erased meanwhile. *people: it named somebody. */
+static bool find_people(struct ledger *ledger, const struct running *run, struct journal_sealed *sealed,
+                        uint8_t (*publics)[32], bool *people, struct err *err)
+{
+    if (!store_entries(ledger->store, run->call.intent, 1, speaks, people, err) ||
+        !store_detail_sealed(ledger->store, run->call.intent, sealed->subjects, &sealed->count, NULL, err))
+        return false;
+    for (unsigned i = 0; i < sealed->count; i++) {
+        struct store_subject one;
+        bool found;
+        if (!store_subject_get(ledger->store, sealed->subjects[i], &one, &found, err)) return false;
+        if (!found || one.destroyed) sealed->count = 0;
+        if (sealed->count) memcpy(publics[i], one.public, sizeof publics[i]);
+    }
+    return true;
+}
+
+/* A host's name may be a letter to somebody: of a call about people it is sealed to them, or else not written down. */
+static bool add_denied(struct ledger *ledger, const struct running *run, struct record *personal,
+                       struct journal_sealed *sealed, struct buf *value, struct journal_about *about, struct err *err)
+{
+    BUF_AUTO text = {.max = RECORD_MAX};
+    uint8_t publics[SUBJECTS_MAX][32];
+    bool people = false;
+    record_text(personal, "denied_host", run->gate.last_denied);
+    if (!find_people(ledger, run, sealed, publics, &people, err)) return err->kind != ERR_AUDIT;
+    if (!people) about->personal = personal;
+    if (!people || !sealed->count || !record_bytes(personal, &text)) return true;
+    sealed->value = value;
+    if (subjects_seal((const uint8_t(*)[32])publics, sealed->count, &text, value, err)) about->sealed = sealed;
+    return true;
+}
+
 static bool write_parts(struct ledger *ledger, struct running *run, bool spilled, struct err *err)
 {
     RECORD_AUTO record;
     RECORD_AUTO personal;
+    BUF_AUTO value = {.max = RECORD_MAX};
+    struct journal_sealed sealed;
     bool kept = keeps_answer(run);
     record_init(&record);
     record_init(&personal);
     describe(&record, run, kept, spilled);
-    if (run->gate.last_denied[0]) record_text(&personal, "denied_host", run->gate.last_denied);
-    struct journal_about about = {RECORD_OUTCOME, &run->call.ref, run->call.workspace,
-                                  run->gate.last_denied[0] ? &personal : NULL};
+    struct journal_about about = {RECORD_OUTCOME, &run->call.ref, run->call.workspace, NULL, NULL};
+    if (run->gate.last_denied[0] && !add_denied(ledger, run, &personal, &sealed, &value, &about, err)) return false;
     return journal_add(&ledger->journal, &about, &record, &run->call.outcome, err) &&
            (!kept || store_answer_add(ledger->store, &run->call.ref, run->end.sealed_key, run->answer,
                                       run->end.answer_length, run->call.ended_at + ledger->limits.answer_life, err));

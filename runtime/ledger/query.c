@@ -51,6 +51,12 @@ static query_handler *handler_of(unsigned type)
         {MSG_AUDIT_VKEY, query_audit_vkey},
         {MSG_AUDIT_ROLL, query_audit_roll},
         {MSG_AUDIT_EPOCH, query_audit_epoch},
+        {MSG_AUDIT_ERASE, query_audit_erase},
+        {MSG_AUDIT_PERSON, query_audit_person},
+        {MSG_AUDIT_PRUNE, query_audit_prune},
+        {MSG_AUDIT_HOLD_ADD, query_hold_add},
+        {MSG_AUDIT_HOLD_LIST, query_hold_list},
+        {MSG_AUDIT_HOLD_REMOVE, query_hold_remove},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].type == type) return table[i].run;

@@ -31,6 +31,8 @@ query_handler query_workspace_create, query_workspace_list;
 query_handler query_key_status, query_key_rotate, query_key_master, query_renew;
 query_handler query_plugin_record, query_reload, query_freeze_record, query_key_record;
 query_handler query_audit_tail, query_audit_checkpoint, query_audit_vkey, query_audit_roll, query_audit_epoch;
+query_handler query_audit_erase, query_audit_person, query_audit_prune;
+query_handler query_hold_add, query_hold_list, query_hold_remove;
 
 /* Does the caller have this right in query->workspace? */
 bool query_may(const struct query *query, unsigned right);
@@ -54,6 +56,10 @@ bool in_id(const struct query *query, const char *key, uint8_t id[ID_BYTES], str
 /* "2026-01-02T03:04:05.678Z", JSON null for 0. */
 json_t *time_json(uint64_t ns);
 json_t *id_json(const uint8_t id[ID_BYTES]);
+/* What an entry says, with what stands in the clear beside it (query_audit.c). */
+json_t *entry_json(struct store *store, const struct store_entry *entry);
+/* One attempt of a call, as `calls show` has it (query_calls.c). */
+json_t *call_json(const struct store_call *call, const char *workspace);
 /* Room that is left in an answer for a list: what json_dumps would add for value is taken off; false: it is full. */
 bool list_add(json_t *list, json_t *value, size_t *room);
 enum { LIST_ROOM = 56 * 1024, LIST_MOST = 500 };

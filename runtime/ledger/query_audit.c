@@ -27,18 +27,18 @@ static json_t *read_json(const char *text, size_t length)
 }
 
 /* What stands beside the log, for those who may read the log. */
-static void add_detail(struct listing *listing, uint64_t index, json_t *row)
+static void add_detail(struct store *store, uint64_t index, json_t *row)
 {
     BUF_AUTO value = {.max = RECORD_MAX};
     struct err ignored = {0};
-    if (!store_detail_get(listing->ledger->store, index, "personal", &value, &ignored) || !value.used) return;
+    if (!store_detail_get(store, index, "personal", &value, &ignored) || !value.used) return;
     json_t *detail = read_json(value.bytes, value.used);
     if (!detail) return;
     json_object_set(row, "actor", json_object_get(detail, "caller"));
     json_object_set_new(row, "detail", detail);
 }
 
-static json_t *entry_json(struct listing *listing, const struct store_entry *entry)
+json_t *entry_json(struct store *store, const struct store_entry *entry)
 {
     static const char *const shown[] = {"call", "connector", "action", "class", "sent", "workspace", "reason", "act"};
     char leaf[HASH_TEXT];
@@ -49,14 +49,14 @@ static json_t *entry_json(struct listing *listing, const struct store_entry *ent
     for (size_t i = 0; body && i < sizeof shown / sizeof *shown; i++)
         if (json_object_get(body, shown[i])) json_object_set(row, shown[i], json_object_get(body, shown[i]));
     json_object_set_new(row, "body", body ? body : json_null());
-    add_detail(listing, entry->index, row);
+    add_detail(store, entry->index, row);
     return row;
 }
 
 static bool list_entry(void *context, const struct store_entry *entry)
 {
     struct listing *listing = context;
-    return list_add(listing->list, entry_json(listing, entry), &listing->room);
+    return list_add(listing->list, entry_json(listing->ledger->store, entry), &listing->room);
 }
 
 bool query_audit_tail(struct query *query, json_t **out, struct err *err)

@@ -23,7 +23,7 @@ static json_t *attempt_json(const struct store_call *call)
     return object;
 }
 
-static json_t *call_json(const struct store_call *call, const char *workspace)
+json_t *call_json(const struct store_call *call, const char *workspace)
 {
     json_t *object = attempt_json(call);
     json_object_set_new(object, "call_id", id_json(call->ref.id));

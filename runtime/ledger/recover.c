@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ledger.h"
+#include "people.h"
 
 enum { RETRY_MS = 500, OUTCOME_ROOM = 48 * 1024 }; /* pages that one outcome may touch, in log and database */
 
@@ -75,6 +76,7 @@ bool ledger_load(struct ledger *ledger, bool fresh, struct err *err)
     spill_close(&ledger->spill);
     if (!store_open(ledger->role->given[GIVE_DATA], fresh, &store, err)) return false;
     ledger->store = store;
+    work_look(ledger);
     return journal_open(&ledger->journal, store, ledger->role->start.minimum_isolation, err) &&
            spill_open(&ledger->spill, ledger->role->given[GIVE_DATA], err) && checkpoint_open(ledger, err);
 }

@@ -23,12 +23,22 @@ const char schema_audit[] =
     ") STRICT;"
     "CREATE UNIQUE INDEX entry_call ON entry(call, attempt, kind) WHERE kind IN (1, 2);"
     GUARDS
-    /* What is personal: the body holds SHA-256(tag, salt, value) only. form 0: value is plain JSON;
-     * 1: encrypted under the key of subject. */
+    /* What is personal: the body holds SHA-256(tag, salt, value) only. n = 2 idx, and one more for the name 'about':
+     * rows are only ever added at the end, so that no page keeps a copy of one that moved. form 0: value is plain JSON;
+     * 1: encrypted, its key sealed to subject: one id or several, 16 bytes each. */
     "CREATE TABLE detail("
-    "  idx INTEGER NOT NULL, name TEXT NOT NULL, form INTEGER NOT NULL DEFAULT 0,"
-    "  salt BLOB NOT NULL CHECK(length(salt) = 32), subject BLOB, nonce BLOB, value BLOB NOT NULL,"
-    "  PRIMARY KEY(idx, name)) STRICT, WITHOUT ROWID;"
+    "  n INTEGER PRIMARY KEY, idx INTEGER NOT NULL, name TEXT NOT NULL, form INTEGER NOT NULL DEFAULT 0,"
+    "  salt BLOB NOT NULL CHECK(length(salt) = 32), subject BLOB, value BLOB NOT NULL) STRICT;"
+    /* Which entries are about whom, and who is being erased: the row goes last. */
+    "CREATE TABLE subject_entry(subject BLOB NOT NULL, idx INTEGER NOT NULL,"
+    "  PRIMARY KEY(subject, idx)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX subject_entry_idx ON subject_entry(idx);"
+    "CREATE TABLE erasing(subject BLOB PRIMARY KEY CHECK(length(subject) = 16), workspace BLOB NOT NULL,"
+    "  entry INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    /* What must not be pruned or erased: a workspace's calls from one id to another, both included. */
+    "CREATE TABLE hold(id BLOB PRIMARY KEY CHECK(length(id) = 16), workspace BLOB NOT NULL,"
+    "  first BLOB NOT NULL CHECK(length(first) = 16), last BLOB NOT NULL CHECK(length(last) = 16),"
+    "  reason TEXT NOT NULL, created INTEGER NOT NULL, entry INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE tile(level INTEGER NOT NULL, n INTEGER NOT NULL,"
     "  hashes BLOB NOT NULL CHECK(length(hashes) = 8192), PRIMARY KEY(level, n)) STRICT;"
     "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, root BLOB NOT NULL CHECK(length(root) = 32),"
@@ -36,8 +46,9 @@ const char schema_audit[] =
     "CREATE TABLE cosignature(size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL,"
     "  PRIMARY KEY(size, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE signer(first_size INTEGER PRIMARY KEY, vkey TEXT NOT NULL, retired_size INTEGER) STRICT;"
-    "CREATE TABLE prune(ts INTEGER PRIMARY KEY, from_idx INTEGER NOT NULL, to_idx INTEGER NOT NULL,"
-    "  size INTEGER NOT NULL, root BLOB NOT NULL, archive BLOB NOT NULL, entry INTEGER NOT NULL) STRICT;"
+    /* from_idx to to_idx, both included; bodies below done are gone already. */
+    "CREATE TABLE prune(entry INTEGER PRIMARY KEY, from_idx INTEGER NOT NULL, to_idx INTEGER NOT NULL,"
+    "  done INTEGER NOT NULL, root BLOB NOT NULL, archive BLOB NOT NULL, ts INTEGER NOT NULL) STRICT;"
     /* One row per attempt; state 0 = open, 1 = ended. salt: until the outcome is written. */
     "CREATE TABLE call("
     "  id BLOB NOT NULL CHECK(length(id) = 16), attempt INTEGER NOT NULL, state INTEGER NOT NULL,"
@@ -106,4 +117,15 @@ const char schema_vault[] =
     /* Keys that sign the log, wrapped under the master's key: the one in use, and beside it, while it rolls, the next. */
     "CREATE TABLE signer_key("
     "  public BLOB PRIMARY KEY CHECK(length(public) = 32), id BLOB NOT NULL UNIQUE CHECK(length(id) = 16),"
-    "  after BLOB NOT NULL, binding BLOB NOT NULL, origin TEXT NOT NULL, wrapped BLOB NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+    "  after BLOB NOT NULL, binding BLOB NOT NULL, origin TEXT NOT NULL, wrapped BLOB NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    /* One row per person and workspace. reference: keyed hash of who it is. destroyed: the largest number until then;
+     * reference and keys are zeros from then on. key_version: eight digits. A row never changes its size or place, so
+     * that a key is overwritten where it stands and no page keeps a copy of one that moved. */
+    "CREATE TABLE subject_key("
+    "  n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK(length(id) = 16), workspace BLOB NOT NULL,"
+    "  reference BLOB NOT NULL CHECK(length(reference) = 32), key_version TEXT NOT NULL CHECK(length(key_version) = 8),"
+    "  wrapped BLOB NOT NULL CHECK(length(wrapped) = 128), public BLOB NOT NULL CHECK(length(public) = 32),"
+    "  created INTEGER NOT NULL, destroyed INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX subject_key_version ON subject_key(workspace, key_version, id);"
+    "CREATE UNIQUE INDEX subject_key_reference ON subject_key(workspace, reference) WHERE destroyed = "
+    "9223372036854775807;";

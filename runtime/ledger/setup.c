@@ -65,6 +65,7 @@ static void take_limits(const json_t *config, struct ledger_limits *limits)
     limits->key_life = number_of(config, "key_hours", 30 * 24, 87600) * HOUR;
     limits->answer_life = number_of(config, "answer_hours", 24, 8760) * HOUR;
     limits->roll_period = number_of(config, "roll_hours", 24, 8760) * HOUR;
+    limits->keep_bodies = number_of(config, "keep_bodies_days", 400, 36500) * 24 * HOUR;
     limits->reserve_bytes = number_of(config, "reserve_mb", 16, 1 << 20) << 20;
 }
 

@@ -60,16 +60,21 @@ struct store_entry {
     size_t length;
 };
 struct store_detail {
-    const char *name;
+    const char *name; /* "personal" or "about" */
     uint8_t salt[32];
     const char *value;
     size_t length;
+    const uint8_t *subjects; /* subject_count × ID_BYTES: whom the value is sealed to; none: form 0, plain */
+    unsigned subject_count;
 };
 bool store_log_size(struct store *store, uint64_t *size, uint64_t *last_at, struct err *err);
 bool store_entry_add(struct store *store, const struct store_entry *entry, struct err *err);
 bool store_detail_add(struct store *store, uint64_t index, const struct store_detail *detail, struct err *err);
 /* value is left empty when there is no such detail. */
 bool store_detail_get(struct store *store, uint64_t index, const char *name, struct buf *value, struct err *err);
+/* The sealed one: value is left empty when there is none. subjects: SUBJECTS_MAX × ID_BYTES. */
+bool store_detail_sealed(struct store *store, uint64_t index, uint8_t (*subjects)[ID_BYTES], unsigned *count,
+                         struct buf *value, struct err *err);
 /* Walks entries from an index on; the pointers live until visit returns; false from visit stops without failure. */
 typedef bool store_entry_visit(void *context, const struct store_entry *entry);
 bool store_entries(struct store *store, uint64_t from, uint64_t count, store_entry_visit *visit, void *context,
@@ -97,6 +102,58 @@ bool store_signer_add(struct store *store, const struct store_signer *signer, st
  * transaction, everything that belongs to the log is removed. *open: calls that had no outcome, and are closed. */
 bool store_epoch_keep(struct store *store, int folder, uint64_t epoch, struct err *err);
 bool store_epoch_clear(struct store *store, uint64_t *open, struct err *err);
+
+/* ── people, retention, holds ──────────────────────────────────────────────────────────────────────────── */
+
+bool store_subject_entry_add(struct store *store, const uint8_t subject[ID_BYTES], uint64_t index, struct err *err);
+bool store_subject_entry_count(struct store *store, const uint8_t subject[ID_BYTES], uint64_t *count, struct err *err);
+/* Indexes of entries about somebody, above `after` (-1: from the first on); at most room of them. */
+bool store_subject_entry_list(struct store *store, const uint8_t subject[ID_BYTES], int64_t after, uint64_t *list,
+                              unsigned room, unsigned *count, struct err *err);
+/* Erasures under way: found is false when there is none. */
+struct store_erasing {
+    uint8_t subject[ID_BYTES], workspace[ID_BYTES];
+    uint64_t entry;
+};
+bool store_erasing_add(struct store *store, const struct store_erasing *erasing, struct err *err);
+bool store_erasing_first(struct store *store, struct store_erasing *out, bool *found, struct err *err);
+bool store_erasing_done(struct store *store, const uint8_t subject[ID_BYTES], struct err *err);
+/* Deletes sealed details, kept answers and links of some of the subject's entries, inside the transaction; *left: not
+ * of all yet. */
+bool store_erase_some(struct store *store, const uint8_t subject[ID_BYTES], bool *left, struct err *err);
+
+struct store_hold {
+    uint8_t id[ID_BYTES], workspace[ID_BYTES], first[ID_BYTES], last[ID_BYTES]; /* of calls; 00… to ff…: all of it */
+    char reason[256];
+    uint64_t created, entry;
+};
+bool store_hold_add(struct store *store, const struct store_hold *hold, struct err *err);
+bool store_hold_get(struct store *store, const uint8_t id[ID_BYTES], struct store_hold *out, bool *found,
+                    struct err *err);
+bool store_hold_remove(struct store *store, const uint8_t id[ID_BYTES], struct err *err);
+typedef bool store_hold_visit(void *context, const struct store_hold *hold);
+bool store_holds(struct store *store, store_hold_visit *visit, void *context, struct err *err);
+/* The first entry from…to-1 that a hold covers; *found: there is one. */
+bool store_held_first(struct store *store, uint64_t from, uint64_t to, uint64_t *index, bool *found, struct err *err);
+/* Is one of the entries about this subject held? */
+bool store_held_subject(struct store *store, const uint8_t subject[ID_BYTES], bool *held, struct err *err);
+
+/* A pruning that was recorded: bodies from…to, both included; those below done are gone. */
+struct store_prune {
+    uint64_t entry, from, to, done, at;
+    uint8_t root[HASH_BYTES], archive[HASH_BYTES];
+};
+bool store_prune_add(struct store *store, const struct store_prune *prune, struct err *err);
+/* The oldest that is not done yet. */
+bool store_prune_first(struct store *store, struct store_prune *out, bool *found, struct err *err);
+/* Sets bodies to NULL and deletes details from prune->done to upto-1, and notes that, inside the transaction. */
+bool store_prune_some(struct store *store, const struct store_prune *prune, uint64_t upto, struct err *err);
+/* The time of an entry; 0: there is none. */
+bool store_entry_time(struct store *store, uint64_t index, uint64_t *at, struct err *err);
+/* The lowest intent of a call that is still open; *found: there is one. */
+bool store_open_first(struct store *store, uint64_t *index, bool *found, struct err *err);
+/* Moves the write-ahead log into the database and cuts it to nothing. *done: false: a reader holds it; try again. */
+bool store_truncate(struct store *store, enum store_db db, bool *done, struct err *err);
 
 /* ── calls ─────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -310,3 +367,18 @@ bool store_signer_keys(struct store *store, struct store_signer_key keys[STORE_S
                        struct err *err);
 /* Destroys every one but these two (NULL: none), in the file and in its write-ahead log. */
 bool store_signer_keys_keep(struct store *store, const uint8_t *one, const uint8_t *other, struct err *err);
+
+/* Somebody that calls are about. destroyed: then there are no keys and no reference any more. */
+struct store_subject {
+    uint8_t id[ID_BYTES], workspace[ID_BYTES], reference[HASH_BYTES], public[32];
+    struct wrapped secret;
+    uint32_t key_version; /* of the workspace's key that wraps it */
+    uint64_t created, destroyed;
+};
+bool store_subject_add(struct store *store, const struct store_subject *subject, struct err *err);
+bool store_subject_referenced(struct store *store, const uint8_t workspace[ID_BYTES],
+                              const uint8_t reference[HASH_BYTES], struct store_subject *out, bool *found,
+                              struct err *err);
+bool store_subject_get(struct store *store, const uint8_t id[ID_BYTES], struct store_subject *out, bool *found,
+                       struct err *err);
+bool store_subject_destroy(struct store *store, const uint8_t id[ID_BYTES], uint64_t now, struct err *err);

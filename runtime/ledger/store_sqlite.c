@@ -141,6 +141,11 @@ void store_close(struct store *store)
     free(store);
 }
 
+void store_quick(struct store *store, enum store_db db)
+{
+    sqlite3_busy_timeout(store->db[db], BUSY_MS);
+}
+
 void store_idle(struct store *store)
 {
     for (int db = 0; db < STORE_DBS; db++) {

@@ -55,6 +55,9 @@ void column_text(sqlite3_stmt *row, int column, char *text, size_t size);
 /* Appends a blob's bytes. */
 bool column_buf(sqlite3_stmt *row, int column, struct buf *buf, struct err *err);
 
+/* Waits for others' locks as long as usual again. */
+void store_quick(struct store *store, enum store_db db);
+
 /* Sets err from the connection's state; always false. */
 bool store_failed(struct store *store, enum store_db db, struct err *err);
 bool store_exec(struct store *store, enum store_db db, const char *sql, struct err *err);

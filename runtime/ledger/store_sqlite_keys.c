@@ -44,6 +44,20 @@ static struct source {
       " AND wrapped = ?4",
       0},
      {STORE_VAULT, "SELECT count(*) FROM credential_version WHERE workspace = ?1 AND key_version = ?2", 0}},
+    {REWRAP_SUBJECT_KEY,
+     false,
+     {STORE_VAULT,
+      "SELECT id, 0, wrapped FROM subject_key WHERE workspace = ?1 AND key_version = printf('%08d', ?2)"
+      " AND destroyed = 9223372036854775807 AND (id, 0) > (?3, ?4) ORDER BY id LIMIT ?5",
+      0},
+     {STORE_VAULT,
+      "UPDATE subject_key SET wrapped = ?1, key_version = printf('%08d', ?5) WHERE id = ?2 AND ?3 = 0"
+      " AND wrapped = ?4 AND destroyed = 9223372036854775807",
+      0},
+     {STORE_VAULT,
+      "SELECT count(*) FROM subject_key WHERE workspace = ?1 AND key_version = printf('%08d', ?2)"
+      " AND destroyed = 9223372036854775807",
+      0}},
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 

@@ -29,17 +29,42 @@ bool store_entry_add(struct store *store, const struct store_entry *entry, struc
 
 bool store_detail_add(struct store *store, uint64_t index, const struct store_detail *detail, struct err *err)
 {
-    static struct query query = {STORE_AUDIT, "INSERT INTO detail(idx, name, salt, value) VALUES(?,?,?,?)", 0};
-    return store_run(store, &query, err, "ithb", (int64_t)index, detail->name, detail->salt, detail->value,
+    static struct query query = {
+        STORE_AUDIT, "INSERT INTO detail(n, idx, name, form, salt, subject, value) VALUES(?,?,?,?,?,?,?)", 0};
+    bool sealed = detail->subject_count > 0;
+    int64_t place = 2 * (int64_t)index + (strcmp(detail->name, "about") == 0);
+    return store_run(store, &query, err, "iituhbb", place, (int64_t)index, detail->name, (uint32_t)sealed, detail->salt,
+                     sealed ? detail->subjects : NULL, (size_t)detail->subject_count * ID_BYTES, detail->value,
                      detail->length);
 }
 
 bool store_detail_get(struct store *store, uint64_t index, const char *name, struct buf *value, struct err *err)
 {
-    static struct query query = {STORE_AUDIT, "SELECT value FROM detail WHERE idx = ? AND name = ? AND form = 0", 0};
-    sqlite3_stmt *row = store_query(store, &query, err, "it", (int64_t)index, name);
+    static struct query query = {STORE_AUDIT, "SELECT value FROM detail WHERE n = ? AND form = 0", 0};
+    int64_t place = 2 * (int64_t)index + (strcmp(name, "about") == 0);
+    sqlite3_stmt *row = store_query(store, &query, err, "i", place);
     int got = row ? store_step(store, &query, row, err) : -1;
     bool ok = got == 0 || (got == 1 && column_buf(row, 0, value, err));
+    store_done(row);
+    return ok;
+}
+
+bool store_detail_sealed(struct store *store, uint64_t index, uint8_t (*subjects)[ID_BYTES], unsigned *count,
+                         struct buf *value, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "SELECT subject, value FROM detail WHERE n = ? AND form = 1", 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "i", 2 * (int64_t)index + 1);
+    int got = row ? store_step(store, &query, row, err) : -1;
+    bool ok = got >= 0;
+    *count = 0;
+    if (got == 1) {
+        *count = (unsigned)sqlite3_column_bytes(row, 0) / ID_BYTES;
+        if (*count == 0 || *count > SUBJECTS_MAX)
+            ok = err_set(err, ERR_IO, "a personal detail does not say whose it is");
+        else
+            column_bytes(row, 0, subjects, (size_t)*count * ID_BYTES);
+        ok = ok && (!value || column_buf(row, 1, value, err));
+    }
     store_done(row);
     return ok;
 }

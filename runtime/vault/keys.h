@@ -57,6 +57,7 @@ struct key_context {
 #define FOR_ANSWER_SECRET "answer-secret"
 #define FOR_FIELD "field"
 #define FOR_SIGNER "log-signer"
+#define FOR_SUBJECT_KEY "subject-key" /* the person's id stands in the place of the credential's */
 
 /* Reads the master key once from the descriptor, checks file and content, keeps its children only. share_fd: the pipe
  * that a key provider's half comes through, -1 where there is none. */

@@ -73,6 +73,7 @@ static const struct {
     [REWRAP_CREDENTIAL_KEY] = {FOR_CREDENTIAL_KEY, true, true},
     [REWRAP_ANSWER_SECRET] = {FOR_ANSWER_SECRET, true, false},
     [REWRAP_SIGNER] = {FOR_SIGNER, false, false},
+    [REWRAP_SUBJECT_KEY] = {FOR_SUBJECT_KEY, true, true},
 };
 
 static struct key_context context_of(const struct msg_rewrap *ask, const struct rewrap_item *item)

@@ -25,6 +25,8 @@ static const struct role_handler handlers[] = {
     {MSG_SIGNER_NEW, vault_on_signer_new},
     {MSG_SIGN, vault_on_sign},
     {MSG_OFFER, vault_on_offer},
+    {MSG_SUBJECT_KEYS, vault_on_subject_keys},
+    {MSG_SUBJECT_OPEN, vault_on_subject_open},
     {CTL_WITNESSED, vault_on_witnessed},
     {MSG_NONE, NULL},
 };

@@ -36,6 +36,9 @@ void vault_on_renew(struct role *role, struct role_line *line, const struct role
 void vault_given(struct role *role, enum give_kind kind, uint32_t index);
 /* offer.c */
 void vault_on_offer(struct role *role, struct role_line *line, const struct role_message *message);
+/* subject.c */
+void vault_on_subject_keys(struct role *role, struct role_line *line, const struct role_message *message);
+void vault_on_subject_open(struct role *role, struct role_line *line, const struct role_message *message);
 /* sign.c */
 void vault_on_signer_new(struct role *role, struct role_line *line, const struct role_message *message);
 void vault_on_sign(struct role *role, struct role_line *line, const struct role_message *message);

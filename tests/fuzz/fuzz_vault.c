@@ -23,6 +23,8 @@ static struct msg_order order;
 static struct msg_seal seal;
 static struct submission submission;
 static struct msg_open_key open_key;
+static struct msg_subject_keys subject_keys;
+static struct msg_subject_open subject_open;
 static struct msg_sign sign_ask;
 static struct msg_signer_new signer_new;
 static struct ctl_witnessed witnessed;
@@ -46,6 +48,8 @@ templates[] = {
     {MSG_SEAL, &seal, sizeof seal, vault_on_seal},
     {MSG_OPEN_KEY, &open_key, sizeof open_key, vault_on_open_key},
     {MSG_SIGNER_NEW, &signer_new, sizeof signer_new, vault_on_signer_new},
+    {MSG_SUBJECT_KEYS, &subject_keys, sizeof subject_keys, vault_on_subject_keys},
+    {MSG_SUBJECT_OPEN, &subject_open, sizeof subject_open, vault_on_subject_open},
     {MSG_SIGN, &sign_ask, sizeof sign_ask, vault_on_sign},
     {CTL_WITNESSED, &witnessed, sizeof witnessed, vault_on_witnessed},
     {MSG_WORKSPACE_KEY, &workspace, sizeof workspace, vault_on_workspace_key},
@@ -102,6 +106,14 @@ static void make_templates(void)
     signer_make(&vault.keys, sign_ask.origin, sign_ask.signer.public, false, &sign_ask.next);
     sign_ask.entry_length = 64;
     seal.workspace_key = open_key.workspace_key = order.workspace_key;
+    subject_keys.workspace_key = subject_open.workspace_keys[0] = order.workspace_key;
+    subject_keys.count = subject_open.count = 1;
+    struct key_context person = {
+        .purpose = FOR_SUBJECT_KEY, .workspace = order.workspace, .credential = subject_open.ids[0]};
+    memset(store->work.workspace, 1, KEY_BYTES);
+    crypto_box_keypair(subject_open.publics[0], store->work.answer);
+    key_wrap(store->work.workspace, &person, store->work.answer, &subject_open.secrets[0]);
+    crypto_box_seal(subject_open.sealed, store->work.answer, KEY_BYTES, subject_open.publics[0]);
     seal.version = 1;
     TEXT_COPY(seal.workspace_name, "default");
     TEXT_COPY(seal.credential_name, "main");

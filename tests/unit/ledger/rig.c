@@ -177,6 +177,32 @@ static bool falls_silent(struct rig *rig, const struct msg_head *head)
     return rig->silenced = true;
 }
 
+/* A wrapped key is the key itself here. */
+static void make_subjects(const struct msg_subject_keys *ask, struct msg_subject_keys_answer *answer)
+{
+    answer->count = ask->count;
+    for (uint32_t i = 0; i < ask->count; i++) {
+        crypto_box_keypair(answer->publics[i], answer->secrets[i].bytes);
+        memcpy(answer->secrets[i].bytes + 32, ask->ids[i], ID_BYTES);
+    }
+}
+
+static void open_subjects(const struct msg_subject_open *ask, struct msg_subject_open_answer *answer)
+{
+    uint8_t box[SUBJECT_SEALED_MAX], inner[SUBJECT_SEALED_MAX];
+    size_t length = 32 + (size_t)ask->count * 48;
+    memcpy(box, ask->sealed, length);
+    for (uint32_t i = ask->count; i-- > 0; length -= 48) {
+        assert_memory_equal(ask->secrets[i].bytes + 32, ask->ids[i], ID_BYTES);
+        if (crypto_box_seal_open(inner, box, length, ask->publics[i], ask->secrets[i].bytes) != 0) {
+            answer->status.kind = ERR_STATE;
+            return;
+        }
+        memcpy(box, inner, length - 48);
+    }
+    memcpy(answer->key, box, 32);
+}
+
 static void answer_vault(struct rig *rig, const struct msg_head *head)
 {
     bool silent = falls_silent(rig, head);
@@ -189,6 +215,8 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
         struct msg_open_key_answer opened;
         struct msg_sign_answer signature;
         struct msg_signer_new_answer signer;
+        struct msg_subject_keys_answer subjects;
+        struct msg_subject_open_answer subject;
     } answer;
     static const struct {
         unsigned ask, answer;
@@ -200,7 +228,9 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
                 {MSG_REWRAP, MSG_REWRAP_ANSWER, sizeof answer.rewrapped},
                 {MSG_RENEW, MSG_SEAL_ANSWER, sizeof answer.sealed},
                 {MSG_SIGNER_NEW, MSG_SIGNER_NEW_ANSWER, sizeof answer.signer},
-                {MSG_SIGN, MSG_SIGN_ANSWER, sizeof answer.signature}};
+                {MSG_SIGN, MSG_SIGN_ANSWER, sizeof answer.signature},
+                {MSG_SUBJECT_KEYS, MSG_SUBJECT_KEYS_ANSWER, sizeof answer.subjects},
+                {MSG_SUBJECT_OPEN, MSG_SUBJECT_OPEN_ANSWER, sizeof answer.subject}};
     memset(&answer, 0, sizeof answer);
     if (head->type == MSG_WORKSPACE_KEY)
         memset(&answer.keys.workspace_key, 0x77, sizeof answer.keys - sizeof answer.keys.status);
@@ -214,6 +244,8 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
     if (head->type == MSG_OPEN_KEY)
         memcpy(answer.opened.key, ((const struct msg_open_key *)body_of(rig))->sealed_key, 32);
     if (head->type == MSG_SIGNER_NEW) make_signer(rig, body_of(rig), &answer.signer);
+    if (head->type == MSG_SUBJECT_KEYS) make_subjects(body_of(rig), &answer.subjects);
+    if (head->type == MSG_SUBJECT_OPEN) open_subjects(body_of(rig), &answer.subject);
     if (head->type == MSG_SIGN) sign(rig, body_of(rig), &answer.signature);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].ask == head->type && !silent)
@@ -224,7 +256,8 @@ static void answer_vault(struct rig *rig, const struct msg_head *head)
 static bool vault_question(unsigned type)
 {
     return type == MSG_WORKSPACE_KEY || type == MSG_SEAL || type == MSG_OPEN_KEY || type == MSG_SIGNER_NEW ||
-           type == MSG_SIGN || type == MSG_KEYS || type == MSG_REWRAP || type == MSG_RENEW;
+           type == MSG_SIGN || type == MSG_KEYS || type == MSG_REWRAP || type == MSG_RENEW ||
+           type == MSG_SUBJECT_KEYS || type == MSG_SUBJECT_OPEN;
 }
 
 /* Answers what the vault was asked; gives up when an order stands first (the test takes that itself). */

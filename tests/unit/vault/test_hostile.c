@@ -4,8 +4,8 @@
 #include "harness.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 #include <linux/sockios.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -100,7 +100,8 @@ static void every_number(void **state)
 
 static void every_length(void **state)
 {
-    static const unsigned types[] = {MSG_ORDER_CANCEL, MSG_WORKSPACE_KEY, MSG_OPEN_KEY, MSG_SIGN, MSG_HALF};
+    static const unsigned types[] = {MSG_ORDER_CANCEL, MSG_WORKSPACE_KEY, MSG_OPEN_KEY, MSG_SIGN,
+                                     MSG_SUBJECT_KEYS, MSG_SUBJECT_OPEN,  MSG_HALF};
     struct harness *h = *state;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         int line = types[i] == MSG_HALF ? h->runner : h->ledger;

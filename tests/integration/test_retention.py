@@ -1,0 +1,446 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept, and how it goes: people are found, shown and erased; old bodies are archived and pruned; a legal hold
+keeps both. After each the log verifies as before. A daemon that was killed between two steps takes the rest up."""
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
+from daemon import CAISSON, Daemon, eventually, run  # noqa: E402
+
+ADA, BOB = "ada@demo.example", "bob@demo.example"
+NEVER = "2001-01-01"  # before every entry
+daemon = archives = None
+
+
+def greet(*subjects, key=None, status=200):
+    answer = daemon.call("hello", "greet", {"name": "Ada"}, key=key, **({"subjects": list(subjects)} if subjects else {}))
+    assert answer.status == status, answer
+    return answer
+
+
+def verify():
+    done = daemon.cli("audit", "verify", "--full")
+    assert "is whole" in done.stdout, done.stdout
+    return done.stdout
+
+
+def rows(sql, *values, file="audit.db"):
+    with contextlib.closing(sqlite3.connect(f"file:{daemon.home}/data/{file}?mode=ro", uri=True)) as database:
+        return database.execute(sql, values).fetchall()
+
+
+def files_with(piece):
+    """The files of the data folder that hold these bytes anywhere, in use or not."""
+    found = []
+    for name in os.listdir(daemon.home + "/data"):
+        with open(f"{daemon.home}/data/{name}", "rb") as file:
+            if piece in file.read():
+                found.append(name)
+    return found
+
+
+def export(subject, *words, check=True):
+    done = daemon.cli("audit", "export", "--subject", subject, *words, check=check)
+    return json.loads(done.stdout) if done.returncode == 0 else done
+
+
+def erase(subject, *words, check=True):
+    return daemon.cli("audit", "erase", "--subject", subject, "--authority", "request 17", *words, check=check)
+
+
+def person(subject):
+    """What the files hold of somebody: the wrapped key, and the ciphertexts."""
+    identity = export(subject)["subject_id"].replace("-", "")
+    wrapped = rows("SELECT wrapped FROM subject_key WHERE id = ?", bytes.fromhex(identity), file="vault.db")[0][0]
+    values = [value for subjects, value in rows("SELECT subject, value FROM detail WHERE form = 1")
+              if bytes.fromhex(identity) in [subjects[i:i + 16] for i in range(0, len(subjects), 16)]]
+    assert values and len(wrapped) == 128, (values, wrapped)
+    return [wrapped[-100:], *[value[:32] for value in values], *[value[-32:] for value in values]]
+
+
+def recorded(kind):
+    return [json.loads(body) for body, in rows("SELECT body FROM entry WHERE body IS NOT NULL ORDER BY idx")
+            if f'"kind":"{kind}"' in body.decode()]
+
+
+# ── people ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nobody_is_named_in_the_clear():
+    """Not one file of the data folder has the address, before anything is erased; the log has commitments only."""
+    greet(" Ada@Demo.Example ", key="key-of-ada")
+    greet(ADA, BOB)
+    greet("+49 (170) 123-4567")
+    greet()
+    for text in (ADA, "Ada@Demo", "key-of-ada", "1701234567", BOB):
+        assert files_with(text.encode()) == [], text
+    intents = recorded("intent")
+    assert [("about" in body) for body in intents[-4:]] == [True, True, True, False], intents
+    verify()
+
+
+def test_export_gives_a_person_everything():
+    greet(ADA)
+    shown = export("ADA@demo.example")
+    assert shown["subject"] == "mailto:" + ADA, shown
+    entries = shown["entries"]
+    assert [entry["kind"] for entry in entries] == ["intent"] * 3, entries
+    assert entries[0]["about"]["key"] == "key-of-ada" and len(entries[0]["about"]["input_salt"]) == 64, entries[0]
+    assert all(entry["about"]["subjects"] == ["mailto:" + ADA] for entry in entries), entries
+    assert [entry["about"]["others"] for entry in entries] == [0, 1, 0], entries
+    assert all(entry["outcome"]["class"] == "ok" and entry["call_state"]["class"] == "ok" for entry in entries), entries
+    assert BOB not in json.dumps(shown)
+    assert export("0049 1701234567")["subject"] == "tel:+491701234567"
+    assert recorded("admin")[-1]["act"] == "audit.export"
+    assert recorded("admin")[-1]["target"] == export("+491701234567")["subject_id"]
+    daemon.cli("audit", "export", "--subject", ADA, "--output", archives + "/ada.json")
+    with open(archives + "/ada.json", encoding="utf-8") as file:
+        assert json.load(file) == shown
+    os.unlink(archives + "/ada.json")
+    assert export(ADA, "--format", "tiles", check=False).returncode == 2
+
+
+def test_export_has_pages():
+    for _ in range(23):
+        greet("many@demo.example")
+    assert len(export("many@demo.example")["entries"]) == 23
+
+
+def test_unknown_people_and_wrong_names():
+    for done in (export("nobody@demo.example", check=False), erase("nobody@demo.example", check=False)):
+        assert done.returncode and "nothing in workspace default is about this person" in done.stderr, done
+    assert "no person" not in erase("x\ny", check=False).stderr
+    refused = daemon.call("hello", "greet", {"name": "Ada"}, subjects=["a <a@b.example>"])
+    assert refused.status == 422 or refused.status == 400, refused
+    assert "plain address" in refused.json["detail"], refused
+    for wrong in ("ada", [7], [""], ["x" * 300], ["a@b.example"] * 9):
+        assert daemon.call("hello", "greet", {"name": "Ada"}, subjects=wrong).status in (400, 422), wrong
+    assert daemon.cli("audit", "erase", "--subject", ADA, check=False).returncode == 2
+
+
+def test_subjects_are_part_of_the_request():
+    greet(ADA, key="once")
+    assert greet("Ada@demo.example", key="once").json["replayed"]
+    assert greet(BOB, key="once", status=422).json["type"].endswith("key-reused")
+
+
+def test_a_hold_keeps_a_person():
+    held = greet("held@demo.example").json["call_id"]
+    add = daemon.cli("audit", "hold", "add", "--from", held, "--to", held, "--reason", "case 4", "--json")
+    hold = json.loads(add.stdout)["id"]
+    pieces = person("held@demo.example")
+    refused = erase("held@demo.example", check=False)
+    assert refused.returncode and "legal hold" in refused.stderr, refused
+    assert all(files_with(piece) for piece in pieces)
+    assert "case 4" in daemon.cli("audit", "hold", "list").stdout
+    daemon.cli("audit", "hold", "remove", hold, "--reason", "closed")
+    assert "No holds" in daemon.cli("audit", "hold", "list").stdout
+    assert [body["act"] for body in recorded("admin")[-3:]].count("hold.remove") == 1
+    erase("held@demo.example")
+    assert not any(files_with(piece) for piece in pieces)
+    verify()
+
+
+def test_erase():
+    """Key and ciphertext are in the files before, and in no file after; what was proven stays so; others lose nothing."""
+    greet(BOB)
+    alone = len(export(BOB)["entries"])
+    pieces = person(ADA)
+    before = verify()
+    assert all(files_with(piece) for piece in pieces), "the test finds nothing to begin with"
+    leaves = rows("SELECT idx, leaf, body FROM entry ORDER BY idx")
+    done = erase(ADA)
+    assert "can no longer be read" in done.stdout, done.stdout
+    assert [files_with(piece) for piece in pieces] == [[] for _ in pieces], "it is still there"
+    assert rows("SELECT idx, leaf, body FROM entry ORDER BY idx")[:len(leaves)] == leaves
+    record = recorded("erase")[-1]
+    assert record["authority"] == "request 17" and record["count"] == 4, record
+    assert "ada" not in json.dumps(record).lower()
+    assert "is whole" in before and verify()
+    gone = export(ADA, check=False)
+    assert gone.returncode and "nothing" in gone.stderr, gone
+    shown = export(BOB)["entries"]
+    assert len(shown) == alone and sum("about" in entry for entry in shown) == alone - 1, shown
+
+
+def test_a_later_call_makes_a_new_key():
+    greet(ADA)
+    shown = export(ADA)
+    assert len(shown["entries"]) == 1, shown
+    keys = rows("SELECT destroyed = 9223372036854775807, reference = zeroblob(32), hex(wrapped) FROM subject_key ORDER BY n", file="vault.db")
+    assert sum(row[0] for row in keys) + sum(row[1] for row in keys) == len(keys), keys
+    assert all(set(row[2]) == {"0"} for row in keys if not row[0]), keys
+
+
+def test_rotation_takes_people_along():
+    """A person's key goes under the workspace's new one: what was sealed before is shown as before, and can be erased."""
+    greet("rotated@demo.example")
+    before = export("rotated@demo.example")
+    daemon.cli("key", "rotate", "workspace")
+    versions = rows("SELECT DISTINCT key_version FROM subject_key WHERE destroyed = 9223372036854775807", file="vault.db")
+    assert versions == [("00000002",)] and rows("SELECT version FROM workspace_key", file="vault.db") == [(2,)], versions
+    assert export("rotated@demo.example") == before
+    pieces = person("rotated@demo.example")
+    greet("rotated@demo.example", "fresh@demo.example")
+    assert len(export("fresh@demo.example")["entries"]) == 1
+    erase("rotated@demo.example")
+    assert not any(files_with(piece) for piece in pieces)
+
+
+def erased(pieces):
+    return not rows("SELECT 1 FROM erasing") and not any(files_with(piece) for piece in pieces)
+
+
+def interrupted(subject, file):
+    """An erasure that a reader of one database holds up, and the daemon's death right there."""
+    greet(subject)
+    pieces = person(subject)
+    holding = sqlite3.connect(f"file:{daemon.home}/data/{file}?mode=ro", uri=True, isolation_level=None)
+    holding.execute("BEGIN")
+    holding.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    asking = subprocess.Popen([CAISSON, "--home", daemon.home, "audit", "erase", "--subject", subject, "--authority", "x"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    eventually("the erasure is recorded", lambda: rows("SELECT 1 FROM erasing"))
+    daemon.kill()
+    asking.wait()
+    holding.close()
+    assert rows("SELECT 1 FROM erasing"), "it was over already"
+    daemon.start()
+    eventually("the rest is done", lambda: erased(pieces))
+    verify()
+
+
+def test_killed_before_the_key_was_out_of_the_files():
+    interrupted("first@demo.example", "vault.db")
+
+
+def test_killed_before_the_ciphertext_was_out_of_the_files():
+    interrupted("second@demo.example", "audit.db")
+
+
+def test_killed_right_after_the_record():
+    greet("third@demo.example")
+    pieces = person("third@demo.example")
+    identity = bytes.fromhex(export("third@demo.example")["subject_id"].replace("-", ""))
+    daemon.kill()
+    with contextlib.closing(sqlite3.connect(f"{daemon.home}/data/audit.db", isolation_level=None)) as database:
+        database.execute("INSERT INTO erasing(subject, workspace, entry) VALUES(?, zeroblob(16), 0)", (identity,))
+    chown_data()
+    daemon.start()
+    eventually("the erasure is taken up", lambda: erased(pieces))
+    verify()
+
+
+def chown_data():
+    """What a database client of ours left beside the files belongs to the ledger, as they do."""
+    owner = os.stat(daemon.home + "/data/audit.db")
+    for name in os.listdir(daemon.home + "/data"):
+        with contextlib.suppress(PermissionError):
+            os.chown(f"{daemon.home}/data/{name}", owner.st_uid, owner.st_gid)
+
+
+def test_a_reader_delays_only_the_files():
+    """The key is gone at once; the answer says what is still to come."""
+    greet("fourth@demo.example")
+    pieces = person("fourth@demo.example")
+    with contextlib.closing(sqlite3.connect(f"file:{daemon.home}/data/audit.db?mode=ro", uri=True, isolation_level=None)) as holding:
+        holding.execute("BEGIN")
+        holding.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        done = erase("fourth@demo.example")
+        assert "Somebody is reading" in done.stdout, done.stdout
+        assert not files_with(pieces[0])
+        greet()
+    eventually("the files follow", lambda: erased(pieces))
+
+
+# ── pruning ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tomorrow():
+    with contextlib.closing(sqlite3.connect(":memory:")) as clock:
+        return clock.execute("SELECT date('now', '+1 day')").fetchone()[0]
+
+
+def now():
+    with contextlib.closing(sqlite3.connect(":memory:")) as clock:
+        return clock.execute("SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 'now')").fetchone()[0]
+
+
+def prune(name, *words, before=None, check=True):
+    path = os.path.join(archives, name)
+    return path, daemon.cli("audit", "prune", "--before", before or now(), "--archive", path, *words, check=check)
+
+
+def node(left, right):
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def tree(hashes):
+    """RFC 6962: the root over hashes that are leaves, or subtrees of one height."""
+    if len(hashes) == 1:
+        return hashes[0]
+    split = 1
+    while split * 2 < len(hashes):
+        split *= 2
+    return node(tree(hashes[:split]), tree(hashes[split:]))
+
+
+def log_root(blocks, edge):
+    """The same over whole blocks of 256 leaves and the leaves behind them."""
+    size = len(blocks) * 256 + len(edge)
+    if len(blocks) < 2 and not (blocks and edge):
+        return tree(blocks or edge)
+    split = 256
+    while split * 2 < size:
+        split *= 2
+    if split // 256 >= len(blocks) and not edge:
+        return tree(blocks)
+    return node(tree(blocks[:split // 256]), log_root(blocks[split // 256:], edge))
+
+
+def check_archive(path, first, last):
+    """A second verifier: everything in it hangs together, up to the signed root."""
+    with open(path, "rb") as file:
+        text = file.read()
+    lines = [json.loads(line) for line in text.decode().splitlines()]
+    head, entries, end = lines[0], lines[1:-1], lines[-1]
+    assert head["format"] == "caisson-archive-1" and (head["from"], head["to"]) == (first, last), head
+    assert [entry["index"] for entry in entries] == list(range(first, last + 1))
+    leaves = []
+    for entry in entries:
+        leaf = bytes.fromhex(entry["leaf"])
+        assert entry["body"] is None or hashlib.sha256(b"\0" + entry["body"].encode()).digest() == leaf, entry
+        leaves.append(leaf)
+    blocks, edge = [bytes.fromhex(text) for text in end["blocks"]], [bytes.fromhex(text) for text in end["edge"]]
+    for at in range(0, len(leaves), 256):
+        assert tree(leaves[at:at + 256]) == blocks[(first + at) // 256]
+    signed = base64.b64decode(end["checkpoint"].split("\n")[2])
+    assert log_root(blocks, edge) == signed
+    assert bytes.fromhex(end["root"]) == tree(leaves)
+    return hashlib.sha256(text).hexdigest(), entries
+
+
+def test_nothing_young_goes():
+    _, done = prune("young", before=NEVER, check=False)
+    assert done.returncode and "nothing to prune" in done.stderr and not os.listdir(archives), done
+    _, done = prune("young", before=tomorrow(), check=False)
+    assert done.returncode and "KeepBodies" in done.stderr and not os.listdir(archives), done
+
+
+def fill(size):
+    """Calls until the log has that many entries."""
+    while rows("SELECT count(*) FROM entry")[0][0] < size:
+        greet()
+
+
+def test_no_archive_among_our_own_files():
+    for folder in ("plugins", "plugins.d", "data", "keys", "plugins/hello"):
+        path = os.path.join(daemon.home, folder, "archive")
+        done = daemon.cli("audit", "prune", "--before", now(), "--archive", path, check=False)
+        assert done.returncode and not os.path.exists(path), done
+    os.symlink(daemon.home + "/plugins", archives + "/elsewhere")
+    done = prune("elsewhere/archive", check=False)[1]
+    assert "exports go elsewhere" in done.stderr and not os.path.exists(daemon.home + "/plugins/archive"), done
+    os.unlink(archives + "/elsewhere")
+
+
+def test_a_hold_keeps_bodies():
+    fill(270)
+    daemon.cli("audit", "hold", "add", "--reason", "case 5")
+    _, done = prune("held", check=False)
+    assert done.returncode and "legal hold" in done.stderr and not os.listdir(archives), done
+    hold = json.loads(daemon.cli("audit", "hold", "list", "--json").stdout)["holds"][0]["id"]
+    daemon.cli("audit", "hold", "remove", hold)
+
+
+def test_a_false_archive_is_refused():
+    """The ledger computes the root of what goes by itself."""
+    sent = {"before": int(subprocess.check_output(["date", "+%s"])) * 10**9}
+    plan = daemon.http("POST", "/v1/audit/prune", sent, door="desk").json
+    assert plan["from"] == 0 and plan["to"] == 256, plan
+    lie = {**sent, "from": 0, "to": 256, "archive": "00" * 32, "root": "11" * 32}
+    refused = daemon.http("POST", "/v1/audit/prune", lie, door="desk")
+    assert refused.status == 409 and "not of these entries" in refused.json["detail"], refused
+    assert daemon.http("POST", "/v1/audit/prune", {**lie, "to": 255}, door="desk").status == 409
+    assert daemon.http("POST", "/v1/audit/prune", lie).status == 404, "callers have no such path"
+    assert not recorded("prune")
+
+
+def test_prune():
+    greet("kept@demo.example")
+    told = [("SELECT count(*) FROM entry WHERE body IS NULL", 0), ("SELECT count(*) FROM prune", 0)]
+    assert all(rows(sql)[0][0] == count for sql, count in told)
+    leaves = rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx")
+    bodies.update(rows("SELECT idx, body FROM entry WHERE idx < 256"))
+    path, done = prune("first.jsonl", "--details")
+    assert "Pruned" in done.stdout, done.stdout
+    digest, entries = check_archive(path, 0, 255)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert any(entry["details"] for entry in entries) and [entry["body"].encode() for entry in entries] == [bodies[i] for i in range(256)]
+    record = recorded("prune")[-1]
+    assert record["archive"] == digest and (record["from"], record["to"]) == (0, 255), record
+    gone = {kind for kind, in rows("SELECT DISTINCT kind FROM entry WHERE idx < 256 AND body IS NOT NULL")}
+    assert gone <= {6, 7, 8, 9, 10}, gone
+    assert not rows("SELECT 1 FROM detail d JOIN entry e ON e.idx = d.idx WHERE e.body IS NULL LIMIT 1")
+    assert rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx") == leaves
+    assert "are pruned: proven" in verify()
+    assert "legal hold" not in prune("again", check=False)[1].stderr
+    greet()
+    assert export("kept@demo.example")["entries"]
+
+
+def test_killed_while_bodies_went():
+    """The record is there and some bodies are not gone yet: as a kill between two steps leaves it."""
+    daemon.kill()
+    with contextlib.closing(sqlite3.connect(f"{daemon.home}/data/audit.db", isolation_level=None)) as database:
+        trigger, = database.execute("SELECT sql FROM sqlite_schema WHERE name = 'entry_fixed'").fetchone()
+        database.execute("DROP TRIGGER entry_fixed")
+        for index in range(100, 256):
+            database.execute("UPDATE entry SET body = ? WHERE idx = ?", (bodies[index], index))
+        database.execute("UPDATE prune SET done = 100")
+        database.execute(trigger)
+    chown_data()
+    daemon.start()
+    eventually("the rest goes", lambda: rows("SELECT done FROM prune")[0][0] == 256)
+    assert rows("SELECT count(*) FROM entry WHERE idx >= 100 AND idx < 256 AND body IS NOT NULL AND kind < 6")[0][0] == 0
+    verify()
+
+
+def test_bodies_gone_without_a_record_are_damage():
+    daemon.stop()
+    copy = tempfile.mkdtemp(prefix="caisson-copy.")
+    try:
+        for part in ("data", "keys", "witness"):
+            shutil.copytree(os.path.join(daemon.home, part), os.path.join(copy, part))
+        with contextlib.closing(sqlite3.connect(copy + "/data/audit.db", isolation_level=None)) as database:
+            database.execute("UPDATE entry SET body = NULL WHERE idx = 258")
+        done = subprocess.run([CAISSON, "--home", copy, "audit", "verify"], capture_output=True, text=True)
+        assert done.returncode and "no record says that they were pruned" in done.stdout, done
+        with contextlib.closing(sqlite3.connect(copy + "/data/audit.db", isolation_level=None)) as database:
+            database.execute("UPDATE entry SET body = NULL WHERE kind = 6")
+        done = subprocess.run([CAISSON, "--home", copy, "audit", "verify"], capture_output=True, text=True)
+        assert done.returncode and "not pruned" in done.stdout, done
+    finally:
+        shutil.rmtree(copy)
+    daemon.start()
+
+
+if __name__ == "__main__":
+    archives, bodies = tempfile.mkdtemp(prefix="caisson-archives."), {}
+    try:
+        with Daemon("[Audit]\nKeepBodies=0") as daemon:
+            daemon.start()
+            daemon.enable("hello")
+            run([case for name, case in list(globals().items()) if name.startswith("test_")])
+    finally:
+        shutil.rmtree(archives, ignore_errors=True)
