@@ -64,7 +64,9 @@ static bool put_public(int home_dirfd, int folder, const uint8_t master[KEY_BYTE
     fresh = public;
     key_file_public(master, &fresh);
     memcpy(fresh.signing, public.signing, sizeof fresh.signing);
-    if (memcmp(fresh.submission, public.submission, sizeof fresh.submission) == 0) return true;
+    if (memcmp(fresh.submission, public.submission, sizeof fresh.submission) == 0 &&
+        memcmp(fresh.identity, public.identity, sizeof fresh.identity) == 0)
+        return true;
     return key_file_put_public(folder, &fresh, true, err);
 }
 
