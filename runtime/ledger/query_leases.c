@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Leases: what runs or waits with a credential in its hands, as the running calls and the runner's workers show it;
- * and taking it back. The record of a revocation is written first, then calls are cancelled and workers killed. */
+ * and taking it back. The record of a revocation is written first, then workers are killed and calls cancelled. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -312,9 +312,13 @@ bool query_lease_revoke(struct query *query, json_t **out, struct err *err)
         return err_set(err, ERR_STATE, "the call is not running any more");
     struct revocation *revocation = calloc(1, sizeof *revocation);
     if (!revocation) return err_set(err, ERR_BUSY, "there is no memory");
-    bool ok = record_revocation(query, &which, err);
-    if (ok) revocation->calls = cancel_calls(query, &which);
-    query->later = ok && ask_runner(query, &which, revocation, err);
-    if (!query->later) free(revocation);
+    bool recorded = record_revocation(query, &which, err);
+    /* The runner first: a worker that a cancelled call had killed meanwhile would not be counted. */
+    query->later = recorded && ask_runner(query, &which, revocation, err);
+    unsigned calls = recorded ? cancel_calls(query, &which) : 0;
+    if (query->later)
+        revocation->calls = calls;
+    else
+        free(revocation);
     return query->later;
 }
