@@ -99,8 +99,8 @@ static bool old_of(const char *word, struct audit_log *log, uint64_t *size, stru
     struct note_parts parts;
     struct audit_note note;
     uint8_t root[HASH_BYTES];
-    if (number_of(word, size)) return true;
     buf_init(&text, NOTE_MOST);
+    if (number_of(word, size)) return true;
     if (!file_get(AT_FDCWD, word, NOTE_MOST, word, &text, err)) return false;
     if (!note_split(text.bytes ? text.bytes : "", text.used, &parts, err) ||
         !checkpoint_parse(&parts, log->origin, &note, err))

@@ -43,6 +43,10 @@ bool wiring_give_config(struct parent *p, struct child *child)
     restarts++;
     return true;
 }
+bool wiring_give_keys(struct parent *p, struct err *err)
+{
+    return true;
+}
 struct child *parent_child(struct parent *p, enum role_id role)
 {
     return &p->children[role];

@@ -40,7 +40,8 @@ HelloAnswer = record("HelloAnswer", ("status", Status), ("principal", u32))
 Begin = record("Begin", ("who", Who), ("workspace", ctypes.c_char * 64), ("connector", ctypes.c_char * 64),
                ("action", ctypes.c_char * 64), ("credential", ctypes.c_char * 64), ("key", ctypes.c_char * 256),
                ("traceparent", ctypes.c_char * 56), ("salt", u8 * 32), ("input_digest", u8 * 32),
-               ("input_hash", u8 * 32), ("input_size", u64), ("deadline", u64), ("refusal", u32), ("answer_by", u32))
+               ("input_hash", u8 * 32), ("input_size", u64), ("deadline", u64), ("refusal", u32), ("answer_by", u32),
+               ("subjects_length", u32), ("reserved", u32))
 Begun = record("Begun", ("status", Status), ("call", CallRef), ("entry", u32), ("action", u32), ("replay", u32),
                ("call_class", u32), ("sent", u32), ("reason", u32), ("retry_after", u32), ("intent_index", u64),
                ("outcome_index", u64), ("workspace_key", u8 * 32), ("key", u8 * 32), ("answer_length", u32),
