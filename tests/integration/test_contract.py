@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import uuid
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
@@ -279,6 +280,49 @@ def test_desk_leases():
     at_desk("POST", "/v1/credentials", {"name": "unopened", "connector": "webhook", "box": "AAAA", "kid": "0123456789abcdef"}, status=409)
 
 
+def test_desk_keys():
+    assert at_desk("GET", "/v1/keys")["workspaces"][0]["name"] == "default"
+    at_desk("GET", "/v1/keys?after=default")
+    assert at_desk("POST", "/v1/keys/rotate", {"what": "workspace", "workspace": "default"})["version"] == 2
+    at_desk("POST", "/v1/keys/rotate", {"what": "credential", "workspace": "default", "name": "nobody"}, status=404)
+    at_desk("POST", "/v1/keys/master", {})  # without a file of the next one: looked for, and nothing comes of it
+    at_desk("POST", "/v1/key-record", {"act": "backup", "text": "to nowhere"})
+    at_desk("POST", "/v1/audit/roll")
+    assert hook("/").status == 200
+
+
+def test_desk_people():
+    person = "ada@people.example"
+    answer = api("POST", "/v1/calls", {"connector": "hello", "action": "greet", "input": {"name": "Ada"}, "subjects": [person]})
+    assert answer.status == 200, answer
+    assert at_desk("POST", "/v1/audit/person", {"subject": person, "workspace": "default"})["entries"]
+    held = at_desk("POST", "/v1/audit/holds", {"workspace": "default", "reason": "a court's letter"})["id"]
+    assert [one["id"] for one in at_desk("GET", "/v1/audit/holds?workspace=default")["holds"]] == [held]
+    at_desk("POST", "/v1/audit/erase", {"subject": person, "authority": "her letter"}, status=409)
+    at_desk("DELETE", f"/v1/audit/holds/{held}?reason=settled")
+    assert at_desk("POST", "/v1/audit/erase", {"subject": person, "authority": "her letter"})["count"] > 0
+    at_desk("POST", "/v1/audit/prune", {"before": 1}, status=409)
+    while len(at_desk("GET", "/v1/audit/entries?from=256&limit=1")["entries"]) == 0:  # only whole blocks of 256 go
+        assert call().status == 200
+    at_desk("GET", "/v1/audit/checkpoint")
+    assert at_desk("POST", "/v1/audit/prune", {"before": time.time_ns()})["to"] == 256
+
+
+def test_desk_epoch():
+    """After a log that was put back: the way on is asked for behind the same door."""
+    kept = os.path.join(daemon.home, "kept")
+    daemon.stop()
+    subprocess.run(["cp", "-a", daemon.home + "/data", kept], check=True)
+    daemon.start()
+    assert call().status == 200
+    daemon.stop()
+    shutil.rmtree(daemon.home + "/data")
+    os.rename(kept, daemon.home + "/data")
+    daemon.start()
+    assert at_desk("POST", "/v1/audit/epoch", {"reason": "put back by a test"})["origin"].endswith("/2")
+    assert call().status == 200
+
+
 def test_desk_through_the_command():
     """The command speaks to the desk through the judge: its requests must fit the description too."""
     folder = os.path.join(daemon.home, "through")
@@ -322,7 +366,7 @@ def test_nothing_was_left_out():
 def main():
     global daemon, https, strict, lax, desk, token, reader
     port = free_port()
-    config = f"[Listen]\nTcp=127.0.0.1:{port}\n[Limits]\nCallRate=100\nCallBurst=400\n[Resolver]\nHost=hooks.demo.example 127.0.0.1\n"
+    config = f"[Listen]\nTcp=127.0.0.1:{port}\n[Audit]\nKeepBodies=0\n[Limits]\nCallRate=100\nCallBurst=400\n[Resolver]\nHost=hooks.demo.example 127.0.0.1\n"
     with Daemon(config=config) as daemon:
         ca = os.path.join(daemon.home, "ca")
         subprocess.run([f"{PEERS}/make_ca.sh", ca, "hooks.demo.example"], check=True)
