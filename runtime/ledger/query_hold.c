@@ -57,6 +57,10 @@ bool query_hold_add(struct query *query, json_t **out, struct err *err)
     char reason[REASON];
     if (!in_text(query, "reason", reason, sizeof reason, err) || !read_range(query, &hold, err)) return false;
     if (!reason[0]) return err_set(err, ERR_BAD_INPUT, "\"reason\" must say who wants it kept and why");
+    if (ledger->pruning || ledger->erasing) /* they looked for holds when they were ordered, and do so no more */
+        return err_set(err, ERR_BUSY,
+                       "something is being pruned or erased right now: ask again when that is over, "
+                       "and look whether what is to be kept is still there");
     id_new(hold.id);
     memcpy(hold.workspace, query->workspace.id, ID_BYTES);
     memcpy(hold.reason, reason, sizeof hold.reason);

@@ -251,8 +251,10 @@ void vault_on_witnessed(struct role *role, struct role_line *line, const struct 
     bool good = status_check(&witnessed->status, &err);
     if (good) signer->last = signer->next;
     if (!ledger || ledger->generation != signer->generation) return;
-    if (!good || !signer_unwrap(&vault->keys, signer->last.origin, &signer->by, &err))
+    if (!good || !signer_unwrap(&vault->keys, signer->last.origin, &signer->by, &err)) {
+        keys_wipe(&vault->keys);
         return answer_sign(role, ledger, signer->seq, &err, NULL);
+    }
     size_t length = checkpoint_text(signer->last.origin, signer->last.size, signer->last.root, text);
     crypto_sign_detached(signature, NULL, (const uint8_t *)text, length, vault->keys.store->work.signer);
     keys_wipe(&vault->keys);
