@@ -147,18 +147,22 @@ static bool same_call(const struct call_ref *one, const struct call_ref *other)
     return one->attempt == other->attempt && memcmp(one->id, other->id, ID_BYTES) == 0;
 }
 
-/* Whose request is it? *ahead: of a call whose label is still on its way. A malformed one names no call, so in a lease
- * it waits for a label that may be there already: a record must not name the call before. */
+/* A malformed request, or one to dial that says of no call that it is its own. The SDK writes neither. */
+static bool names_no_call(const struct egress_ask *ask)
+{
+    static const struct call_ref nobody;
+    return ask->kind == EGRESS_MALFORMED || (ask->kind == EGRESS_ASK_DIAL && same_call(&ask->call, &nobody));
+}
+
+/* Whose request is it? *ahead: of a call whose label is still on its way. In a lease, what names no call waits for a
+ * label that may be there already: it must not go to the account of the call before. */
 static struct gate *gate_of_ask(struct broker *broker, struct channel *channel, const struct egress_ask *ask,
                                 bool *ahead)
 {
     static const struct call_ref nobody;
-    *ahead = false;
-    if (ask->kind == EGRESS_MALFORMED) {
-        *ahead = channel->keep && (channel->relabelling || channel_label_may_wait(broker));
+    *ahead = names_no_call(ask) && channel->keep && (channel->relabelling || channel_label_may_wait(broker));
+    if (names_no_call(ask) || same_call(&ask->call, &nobody) || same_call(&ask->call, &channel->call))
         return channel->gate;
-    }
-    if (same_call(&ask->call, &nobody) || same_call(&ask->call, &channel->call)) return channel->gate;
     if (channel->former && same_call(&ask->call, &channel->former->call)) return channel->former;
     *ahead = channel->keep;
     return NULL;
@@ -287,7 +291,7 @@ void channel_join(struct broker *broker, struct channel *channel, struct gate *g
         channel->has_ahead = false;
         if (channel->ahead.kind == EGRESS_MALFORMED)
             on_malformed(broker, channel, &channel->ahead, &channel->ahead_why);
-        else if (same_call(&channel->ahead.call, &channel->call))
+        else if (names_no_call(&channel->ahead) || same_call(&channel->ahead.call, &channel->call))
             act(broker, channel, &channel->ahead, gate);
     }
     listen_to(broker, channel);

@@ -128,6 +128,20 @@ static void test_malformed_is_of_its_call(void **state)
     assert_int_equal(answer.status, EGRESS_DENIED);
     close_gate(h, &worker);
 
+    /* a dial that names no call is of the same one */
+    next_call(&worker);
+    struct worker unnamed = worker;
+    unnamed.call = (struct call_ref){0};
+    kill(h->pid, SIGSTOP);
+    open_gate(h, &worker, "");
+    relabel(h, &worker);
+    ask_dial(&unnamed, "good.test", echo.port);
+    kill(h->pid, SIGCONT);
+    assert_true(take_answer(&unnamed, &answer, &fd));
+    assert_int_equal(answer.status, EGRESS_OK);
+    close(fd);
+    assert_int_equal(close_gate(h, &worker).dials, 1);
+
     /* and once more in the next one: an incident a call, not a channel */
     next_call(&worker);
     open_gate(h, &worker, "");
