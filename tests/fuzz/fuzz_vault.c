@@ -229,7 +229,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     submissions_init(&vault.submissions, 0);
     MUST(signer_open(&vault.signer, -1, &err));
     for (int i = 0; i < STEPS && input.at < input.end; i++) run_step(&input);
-    clock_set(2000 * CLOCK_S, 510 * CLOCK_S);
+    clock_set(UINT64_MAX, 510 * CLOCK_S);
     MUST(release_tick(&vault.release) == 0); /* nothing outlives every deadline */
     release_forget_orders(&vault.release);
     release_forget_halves(&vault.release);
