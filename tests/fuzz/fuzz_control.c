@@ -149,7 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         MUST(child->control >= 0); /* no frame ends it */
     }
     close(ends[0]);
-    for (int turn = 0; turn < 4 && child->control >= 0; turn++) control_read(&parent, child); /* so many frames a turn */
+    for (int turn = 0; turn < 4 && child->control >= 0; turn++)
+        control_read(&parent, child); /* so many frames a turn */
     MUST(child->control < 0);
     MUST(role == ROLE_LOADER || role == ROLE_PROVIDER || killed || child->state == CHILD_ENDING);
     close(parent.reload.registry >= 0 ? parent.reload.registry : -1);
