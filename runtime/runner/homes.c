@@ -84,12 +84,13 @@ static void retire(struct runner *runner, struct home *home)
     if (!home->busy) home_close(runner, home, REASON_POLICY);
 }
 
-/* Running calls of a changed entry end in their own time; the cell goes with the last of them (workers.c). */
+/* Running calls of a changed entry end in their own time; the cell goes with the last of them (workers.c). A home that
+ * ends for new authorities has its entry still, and that entry must be one of a registry that is kept. */
 void homes_update(struct runner *runner)
 {
     for (int i = 0; i < HOMES; i++) {
         struct home *home = &runner->homes[i];
-        if (!home->used || home->ending) continue;
+        if (!home->used || (home->ending && !home->entry)) continue;
         const struct entry *same = registry_same(&runner->registry, home->digest);
         home->entry = same;
         if (same)
