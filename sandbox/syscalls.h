@@ -190,7 +190,7 @@ static const struct call_row call_rows[] = {
     CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 1), IS32(2, 7), "SO_SNDBUF"),
     CALL2(setsockopt, FRONTS | OUTWARD, YES, IS32(1, 1), IS32(2, 8), "SO_RCVBUF"),
 
-    /* ── broker, and the provider before the vault opens: the only ones that make sockets and connect ── */
+    /* ── broker, and the provider for the seconds that it lives: the only ones that make sockets and connect ── */
     CALL3(socket, OUTWARD, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET, STREAM: TCP, never raw or MPTCP"),
     CALL3(socket, OUTWARD, YES, IS32(0, 2), MASKED(1, SOCKET_TYPE, 2), IS32(2, 0), "AF_INET, DGRAM: name servers"),
     CALL3(socket, OUTWARD, YES, IS32(0, 10), MASKED(1, SOCKET_TYPE, 1), IS32(2, 0), "AF_INET6, STREAM"),

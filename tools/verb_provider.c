@@ -106,15 +106,15 @@ bool verb_key_rotate_provider(struct cli *cli, struct err *err)
     if (!file) provider_row_says(&row, name, version);
     snprintf(text, sizeof text, "%s, version %s", name, version);
     bool recorded = verb_key_record(cli, "provider", text);
-    JSON_AUTO *report = json_pack("{s:s,s:s,s:b,s:b}", "provider", name, "version", version, "restart_needed",
-                                  halves.split == file, "recorded", recorded);
+    bool kind = halves.split == file, restart = kind || !json_equal(halves.keys, halves.from);
+    JSON_AUTO *report = json_pack("{s:s,s:s,s:b,s:b}", "provider", name, "version", version, "restart_needed", restart,
+                                  "recorded", recorded);
     if (cli->json)
         print_json(report);
     else
-        printf("The key provider is now %s.%s\n", text,
-               halves.split == file ? " Restart caissond; then rotate the master key, since copies of its old file "
-                                      "open what the key in use has sealed."
-                                    : "");
+        printf("The key provider is now %s.%s%s\n", text, restart ? " Restart caissond." : "",
+               kind ? " Then rotate the master key, since copies of its old file open what the key in use has sealed."
+                    : "");
     return true;
 }
 

@@ -297,12 +297,15 @@ void channel_join(struct broker *broker, struct channel *channel, struct gate *g
     listen_to(broker, channel);
 }
 
-/* A half whose gate did not come, or a request whose label did not come: the channel is read, and answers "closed". */
+/* A half whose gate did not come, or a request whose label did not come: the channel is read, and answers "closed".
+ * What waited for a label that was another worker's is of the call that runs. */
 static void stop_waiting(struct broker *broker, struct channel *channel)
 {
     struct egress_ask ahead = channel->ahead;
     if (channel->has_ahead && ahead.kind == EGRESS_MALFORMED)
         on_malformed(broker, channel, &ahead, &channel->ahead_why);
+    else if (channel->has_ahead && names_no_call(&ahead))
+        act(broker, channel, &ahead, channel->gate);
     else if (channel->has_ahead && ahead.kind == EGRESS_ASK_DIAL)
         channel_answer(broker, channel, ahead.id, EGRESS_CLOSED, "no call is running", -1);
     channel->has_ahead = false;

@@ -123,6 +123,8 @@ bool wiring_give(struct parent *parent, struct child *child, struct err *err);
 
 /* ── provider.c: the half of the master key that is not in its file ────────────────────────────────────── */
 
+/* Is the helper of the vault before gone? It is ended where it is not, and the vault is started after it. */
+bool provider_gone(struct parent *parent);
 /* The vault's end of a new pipe, and a helper that has the other. */
 bool provider_give_vault(struct parent *parent, struct child *child, struct err *err);
 bool provider_give_helper(struct parent *parent, struct child *child, struct err *err);

@@ -12,12 +12,18 @@
 
 #include "parent.h"
 
+/* It may still be asking for the version, or hang in a module: nobody waits for its word any more. */
+bool provider_gone(struct parent *parent)
+{
+    struct child *helper = parent_child(parent, ROLE_PROVIDER);
+    if (helper->state != CHILD_OFF) roles_kill(helper);
+    return helper->state == CHILD_OFF;
+}
+
 bool provider_give_vault(struct parent *parent, struct child *child, struct err *err)
 {
     int ends[2];
     if (!config_provider(&parent->config)) return true;
-    if (parent_child(parent, ROLE_PROVIDER)->state != CHILD_OFF)
-        return err_set(err, ERR_BUSY, "the last helper of the key provider still runs");
     if (pipe2(ends, O_CLOEXEC) < 0) return err_sys(err, ERR_IO, "no pipe can be made");
     FD_AUTO vault = ends[0];
     parent->share_out = ends[1];

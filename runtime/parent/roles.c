@@ -11,17 +11,21 @@
 
 #include "base/auto.h"
 #include "base/clock.h"
+#include "base/keyderive.h"
 #include "base/log.h"
 #include "base/wire.h"
 
 #include "parent.h"
 
 enum {
-    START_SECONDS = 60, /* the ledger may have to recover a database */
+    START_SECONDS = 60,  /* the ledger may have to recover a database */
+    HELPER_SECONDS = 50, /* of a key provider: less than the vault waits for it */
     END_SECONDS = 10,   /* after the control line was closed, for all but those with running calls */
     FAILURES_MOST = 5,
     SOON_SECONDS = 10 /* a role that dies sooner after READY is started again more slowly each time */
 };
+
+_Static_assert((int)HELPER_SECONDS < (int)SHARE_WAIT_S, "the helper's end comes first");
 
 /* Those of one stage start together. The ledger needs the vault; whoever proves that keys, the vault and the log are
  * out of its reach starts when all of them are there. */
@@ -80,7 +84,7 @@ bool roles_spawn(struct parent *parent, enum role_id role, struct err *err)
     child->control = take_fd(&control);
     child->since = clock_now();
     child->refused = 0;
-    child->due = child->since + START_SECONDS * CLOCK_S;
+    child->due = child->since + (role == ROLE_PROVIDER ? HELPER_SECONDS : START_SECONDS) * CLOCK_S;
     child->last_words[0] = '\0';
     if (hand_over(parent, child, err)) return true;
     snprintf(child->last_words, sizeof child->last_words, "%s", err->text);
@@ -122,7 +126,8 @@ void roles_advance(struct parent *parent)
         if (parent->registry < 0 && child->role != ROLE_VAULT) return; /* it alone holds none */
         if (child->state == CHILD_READY) continue;
         stage = start_order[i].stage;
-        if (child->state == CHILD_OFF && clock_now() >= child->due) start_one(parent, child);
+        if (child->state != CHILD_OFF || clock_now() < child->due) continue;
+        if (child->role != ROLE_VAULT || provider_gone(parent)) start_one(parent, child);
     }
 }
 
@@ -182,7 +187,7 @@ static void plan_restart(struct parent *parent, struct child *child, enum child_
 {
     uint64_t now = clock_now();
     /* A vault that waits for its provider is no reason to end the daemon: calls are refused until it is back. */
-    bool waits = child->role == ROLE_VAULT && parent->announced && provider_words(parent);
+    bool waits = child->role == ROLE_VAULT && was == CHILD_STARTING && parent->announced && provider_words(parent);
     if (waits) {
         log_event(LOG_LEVEL_ERROR, "provider-away", log_text("said", provider_words(parent)));
         child->failures = FAILURES_MOST - 1;
@@ -205,7 +210,8 @@ void roles_ended(struct parent *parent, struct child *child)
     enum child_state was = child->state;
     if (child->pidfd < 0 || waitid(P_PIDFD, (id_t)child->pidfd, &how, WEXITED | WNOHANG) < 0 || how.si_pid == 0) return;
     if (child->control >= 0) control_read(parent, child); /* its last words */
-    bool orderly = was == CHILD_ENDING || one_shot(child->role);
+    bool quiet = child->role == ROLE_LOADER || (child->role == ROLE_PROVIDER && how.si_code == CLD_EXITED);
+    bool orderly = was == CHILD_ENDING || quiet; /* a loader's end is told by the reload */
     if (!orderly) log_end(child, &how);
     close_fd(&child->pidfd);
     close_fd(&child->control);
@@ -216,7 +222,10 @@ void roles_ended(struct parent *parent, struct child *child)
         reload_loader_gone(parent, child);
         return;
     }
-    if (child->role == ROLE_PROVIDER) return; /* the vault has its share, or says that it has not */
+    if (child->role == ROLE_PROVIDER) { /* the vault has its share, or says that it has not */
+        roles_advance(parent);
+        return;
+    }
     if (!parent->stopping) plan_restart(parent, child, was);
     reload_step(parent);
     roles_advance(parent);
@@ -260,6 +269,8 @@ uint64_t roles_tick(struct parent *parent)
         if (!child->due) continue;
         if (child->state != CHILD_OFF && child->state != CHILD_READY && now >= child->due) {
             log_event(LOG_LEVEL_ERROR, "role-late", log_text("of", role_name(child->role)));
+            if (child->role == ROLE_PROVIDER)
+                snprintf(child->last_words, sizeof child->last_words, "the key provider does not answer");
             roles_kill(child);
             child->due = now + CLOCK_S;
         }

@@ -85,7 +85,6 @@ bool keys_open(struct keys *keys, int master_fd, int share_fd, struct err *err)
     if (good) {
         key_wrapping(master, KEY_VERSION, keys->store->wrapping);
         key_submission(master, KEY_VERSION, keys->submission_public, keys->store->submission);
-        key_signing(master, KEY_VERSION, keys->signing_public, keys->store->signing);
         key_identity(master, KEY_VERSION, keys->identity_public, keys->store->identity);
     }
     keys_wipe(keys);

@@ -10,7 +10,7 @@
 /* Everything secret, in one piece of secret memory. The first group lives as long as the process; the second is
  * used within one message and wiped at its end (keys_wipe). */
 struct key_store {
-    uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES], signing[KEY_SIGN_SECRET];
+    uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES];
     struct key_next {
         uint8_t wrapping[KEY_BYTES], submission[KEY_BYTES], identity[KEY_SIGN_SECRET];
     } next;                               /* of the next master key, while it is being rotated */
@@ -35,7 +35,7 @@ struct keys {
     struct memory memory;
     struct key_store *store;
     bool has_share;
-    uint8_t submission_public[KEY_BYTES], signing_public[KEY_BYTES], identity_public[KEY_BYTES];
+    uint8_t submission_public[KEY_BYTES], identity_public[KEY_BYTES];
     bool has_next;
     uint8_t next_public[KEY_BYTES], former_public[KEY_BYTES]; /* for submissions */
     uint8_t next_identity[KEY_BYTES];

@@ -15,12 +15,11 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, CAISSON, PEERS, SOURCE, Daemon, Peer, eventually, run  # noqa: E402
+from daemon import BAD, CAISSON, PEERS, Daemon, Peer, eventually, run  # noqa: E402
 
 ROOT = os.geteuid() == 0
 HELPER = 60710 + 9 if ROOT else os.geteuid()
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
-HERE = os.path.join(SOURCE, "tests", "hostile")
 CANARY = "a secret that only the whole key opens"
 
 
@@ -63,7 +62,7 @@ class Home(Daemon):
 
     def use(self, store=True):
         if store:
-            self.enable("bad", files=(os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(HERE, "bad.json")))
+            self.enable("bad", files=BAD)
             self.credential("canary", "bad", {"canary": CANARY, "other": "x"})
         answer = self.call("bad", "talk", {"text": "working"}, credential="canary")
         assert answer.status == 200, answer
@@ -274,6 +273,23 @@ def test_a_provider_that_is_lost():
         home.stop()
         stand.set(down=True)
         home.refused("answered 503: sealed")
+
+
+def test_a_helper_that_is_slow():
+    """The helper of the vault before may still be asking for the key's version: it is ended, and the daemon goes on."""
+    if not ROOT:
+        return
+    with Stand() as stand, secret("s.token\n") as file, Home("transit", Url=stand.url, Key="caisson", SecretFile=file,
+                                                             CAFile=stand.path("ca.pem"), Address="127.0.0.1") as home:
+        home.start()
+        home.use()
+        stand.set(slow=15)
+        for _ in range(2):
+            vault = home.role("vault")
+            os.kill(vault, signal.SIGKILL)
+            eventually("a new vault", lambda: home.role("vault") not in (None, vault))
+            eventually("calls run again", lambda: home.call("bad", "talk", {"text": "working"}, credential="canary").status == 200, 40)
+            assert home.role("provider") is not None, "nobody is slow: this tries nothing"
 
 
 def test_transit_refuses():

@@ -140,7 +140,19 @@ static void test_malformed_is_of_its_call(void **state)
     assert_true(take_answer(&unnamed, &answer, &fd));
     assert_int_equal(answer.status, EGRESS_OK);
     close(fd);
-    assert_int_equal(close_gate(h, &worker).dials, 1);
+
+    /* and so it is when what lay in the runner's line was another worker's */
+    struct worker stranger = worker;
+    stranger.channel += 1000;
+    stranger.call = (struct call_ref){0};
+    kill(h->pid, SIGSTOP);
+    ask_dial(&unnamed, "good.test", echo.port);
+    relabel(h, &stranger);
+    kill(h->pid, SIGCONT);
+    assert_true(take_answer(&unnamed, &answer, &fd));
+    assert_int_equal(answer.status, EGRESS_OK);
+    close(fd);
+    assert_int_equal(close_gate(h, &worker).dials, 2);
 
     /* and once more in the next one: an incident a call, not a channel */
     next_call(&worker);

@@ -4,7 +4,8 @@
 means: token, context, associated data; Signature Version 4 recomputed from AWS's description, EncryptionContext.
 
 The file state.json in --folder is read at every request: {"transit_version": N, "token": TEXT, "key_id": TEXT,
-"secret": TEXT, "session": TEXT, "down": BOOL}. Ends with its standard input; prints "ready PORT".
+"secret": TEXT, "session": TEXT, "down": BOOL, "slow": SECONDS}; slow is the answer about the key's version.
+Ends with its standard input; prints "ready PORT".
 """
 import argparse
 import base64
@@ -16,6 +17,7 @@ import os
 import ssl
 import sys
 import threading
+import time
 import urllib.parse
 
 ARN = "arn:aws:kms:eu-test-1:111122223333:key/0000-1111"
@@ -85,6 +87,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(404, {"errors": ["no handler for route"]})
         self.keep(what)
         if what == "keys":
+            time.sleep(state.get("slow", 0))
             return self.answer(200, {"data": {"name": name, "latest_version": state["transit_version"], "type": "aes256-gcm96"}})
         bound = (base64.b64decode(body["context"], validate=True) + b"|"
                  + base64.b64decode(body["associated_data"], validate=True))

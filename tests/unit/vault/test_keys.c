@@ -166,7 +166,7 @@ static void derived(void **state)
     FD_AUTO fd = harness_key(h);
     assert_true(keys_open(&keys, fd, -1, &err));
     assert_memory_equal(keys.submission_public, h->public.submission, KEY_BYTES);
-    assert_memory_equal(keys.signing_public, h->public.signing, KEY_BYTES);
+    assert_memory_equal(keys.identity_public, h->public.identity, KEY_BYTES);
     assert_memory_not_equal(keys.store->wrapping, keys.store->submission, KEY_BYTES);
     assert_true(sodium_is_zero((uint8_t *)&keys.store->work, sizeof keys.store->work));
     keys_close(&keys);
