@@ -94,3 +94,13 @@ bool json_compact(const json_t *value, struct buf *buf)
     int done = json_dump_callback(value, add_piece, &to, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     return done == 0 && !to.failed;
 }
+
+const json_t *json_named(const json_t *list, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        const char *here = json_string_value(json_object_get(one, "name"));
+        if (here && strcmp(here, name) == 0) return one;
+    }
+    return NULL;
+}

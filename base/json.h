@@ -19,3 +19,6 @@ bool json_read(const char *bytes, size_t length, size_t max, json_t **out, struc
 
 /* Adds the canonical text: keys sorted by bytes, no white space. false: the buffer is full or memory is short. */
 bool json_compact(const json_t *value, struct buf *buf);
+
+/* The first object of a list whose "name" is that text; NULL: none, or no list. Belongs to the list. */
+const json_t *json_named(const json_t *list, const char *name);

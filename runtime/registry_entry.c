@@ -108,14 +108,7 @@ static bool read_actions(const json_t *object, struct entry *entry, struct err *
 
 static bool field_required(const json_t *fields, const char *name)
 {
-    size_t i;
-    const json_t *field;
-    json_array_foreach((json_t *)fields, i, field)
-    {
-        const char *here = json_string_value(json_object_get(field, "name"));
-        if (here && strcmp(here, name) == 0) return json_is_true(json_object_get(field, "required"));
-    }
-    return false;
+    return json_is_true(json_object_get(json_named(fields, name), "required"));
 }
 
 static bool find_need(const json_t *object, struct entry *entry, struct err *err)

@@ -60,14 +60,7 @@ static bool read_manifest(struct age_reader *in, enum backup_kind kind, json_t *
 
 static const json_t *manifest_row(const json_t *manifest, const char *name)
 {
-    size_t i;
-    json_t *one;
-    json_array_foreach(json_object_get(manifest, "files"), i, one)
-    {
-        const char *said = json_string_value(json_object_get(one, "name"));
-        if (said && strcmp(said, name) == 0) return one;
-    }
-    return NULL;
+    return json_named(json_object_get(manifest, "files"), name);
 }
 
 static const struct backup_file *known(enum backup_kind kind, const char *name)

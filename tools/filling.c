@@ -8,36 +8,18 @@
 #include "api.h"
 #include "audience.h"
 #include "base/auto.h"
-#include "base/auto_json.h"
+#include "base/json.h"
 #include "keys.h"
 #include "print.h"
 
-const json_t *filling_field(const json_t *fields, const char *name)
-{
-    size_t i;
-    json_t *field;
-    json_array_foreach(fields, i, field)
-    {
-        const char *here = json_string_value(json_object_get(field, "name"));
-        if (here && strcmp(here, name) == 0) return field;
-    }
-    return NULL;
-}
-
 bool filling_connector(struct filling *filling, const char *connector, struct err *err)
 {
-    size_t i;
-    json_t *entry;
     JSON_AUTO *answer = NULL;
     char path[API_PATH];
     api_path(path, "/v1/connectors", NULL);
     api_query(path, "workspace", filling->submission->workspace);
     if (!api_get(&filling->cli->home, API_DESK, path, &answer, err)) return false;
-    json_array_foreach(print_list(answer), i, entry)
-    {
-        const char *name = json_string_value(json_object_get(entry, "name"));
-        if (name && strcmp(name, connector) == 0) filling->entry = json_incref(entry);
-    }
+    filling->entry = json_incref((json_t *)json_named(print_list(answer), connector));
     filling->fields = json_object_get(filling->entry, "fields");
     if (!filling->entry)
         return err_set(err, ERR_NOT_FOUND, "no connector %.63s is enabled: caisson plugin list tells which are",

@@ -26,8 +26,6 @@ struct filling_source {
 
 /* Finds the connector among those of the submission's workspace. */
 bool filling_connector(struct filling *filling, const char *connector, struct err *err);
-/* NULL: it has no such field. */
-const json_t *filling_field(const json_t *fields, const char *name);
 bool filling_has(const struct submission *submission, const char *name);
 /* Seals it to keys/vault.pub and hands it over; source NULL: it was not imported. *answer: a new reference. */
 bool filling_submit(const struct filling *filling, const struct filling_source *source, json_t **answer,

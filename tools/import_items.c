@@ -24,18 +24,6 @@ static bool sealed_sound(enum import_format format, const json_t *sealed)
     return json_is_object(sealed) && json_is_string(json_object_get(sealed, "ct"));
 }
 
-static bool name_taken(const json_t *list, const char *name)
-{
-    size_t i;
-    json_t *item;
-    json_array_foreach(list, i, item)
-    {
-        const char *other = json_string_value(json_object_get(item, "name"));
-        if (other && strcmp(other, name) == 0) return true;
-    }
-    return false;
-}
-
 /* name NULL: it has none. */
 static bool add(struct splitting *to, const char *name, const json_t *sealed, struct err *err)
 {
@@ -46,7 +34,7 @@ static bool add(struct splitting *to, const char *name, const json_t *sealed, st
     if (name && !name_valid(name))
         return err_set(err, ERR_BAD_INPUT,
                        "item %zu: a name has a-z 0-9 - _ and inner dots, first a letter, at most 63", number);
-    if (name && name_taken(to->list, name)) return err_set(err, ERR_BAD_INPUT, "the name %s stands there twice", name);
+    if (name && json_named(to->list, name)) return err_set(err, ERR_BAD_INPUT, "the name %s stands there twice", name);
     JSON_AUTO *item = json_pack("{s:O}", "sealed", sealed);
     if (name) json_object_set_new(item, "name", json_string(name));
     return json_array_append(to->list, item) == 0 || err_set(err, ERR_BUSY, "there is no memory");

@@ -8,6 +8,7 @@
 #include "audience.h"
 #include "base/auto.h"
 #include "base/auto_json.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "filling.h"
 #include "keys.h"
@@ -54,7 +55,7 @@ static bool take_value(const json_t *field, const char *name, const char *text, 
 
 static bool add_field(struct filling *filling, const char *name, const char *text, struct err *err)
 {
-    const json_t *field = filling_field(filling->fields, name);
+    const json_t *field = json_named(filling->fields, name);
     BUF_AUTO value;
     buf_init(&value, VALUE_MOST);
     if (!field)

@@ -137,14 +137,7 @@ static bool write_files(struct enabling *enabling, struct err *err)
 /* The entry of that name in the daemon's list. */
 static const json_t *entry_named(const json_t *answer, const char *name)
 {
-    size_t i;
-    json_t *entry;
-    json_array_foreach(print_list(answer), i, entry)
-    {
-        const char *here = json_string_value(json_object_get(entry, "name"));
-        if (here && strcmp(here, name) == 0) return entry;
-    }
-    return NULL;
+    return json_named(print_list(answer), name);
 }
 
 static bool check_state(struct cli *cli, const char *name, const char *wanted, struct err *err)

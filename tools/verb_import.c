@@ -8,6 +8,7 @@
 #include "audience.h"
 #include "base/auto_json.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "importing.h"
 #include "keys.h"
@@ -75,11 +76,11 @@ static bool known_fields(const struct importing *import, struct err *err)
     unsigned at = 0;
     for (const char *map; (map = cli_next(filling->cli, "map", &at));) {
         const char *equals = strchr(map, '='), *field = equals ? equals + 1 : map;
-        if (!filling_field(filling->fields, field))
+        if (!json_named(filling->fields, field))
             return err_set(err, ERR_BAD_INPUT, "the connector %s has no credential field %.63s",
                            import->start.connector, field);
     }
-    if (import->field && !filling_field(filling->fields, import->field))
+    if (import->field && !json_named(filling->fields, import->field))
         return err_set(err, ERR_BAD_INPUT, "the connector %s has no credential field %.63s", import->start.connector,
                        import->field);
     return true;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "idempotency.h"
 
@@ -136,14 +137,8 @@ static bool find_entry(struct ledger *ledger, struct begin *begin, struct err *e
 
 static bool field_required(const struct entry *entry, const char *name)
 {
-    size_t i;
-    json_t *field;
-    json_array_foreach(json_object_get(entry->document, "fields"), i, field)
-    {
-        const char *here = json_string_value(json_object_get(field, "name"));
-        if (here && strcmp(here, name) == 0) return json_is_true(json_object_get(field, "required"));
-    }
-    return false;
+    const json_t *field = json_named(json_object_get(entry->document, "fields"), name);
+    return json_is_true(json_object_get(field, "required"));
 }
 
 static bool order_has(const struct msg_order *order, const char *name)

@@ -46,6 +46,10 @@ int store_step(struct store *store, struct query *query, sqlite3_stmt *row, stru
 void store_done(sqlite3_stmt *row);
 /* A statement without rows. */
 bool store_run(struct store *store, struct query *query, struct err *err, const char *format, ...);
+/* The first column of the only row of a bound statement (NULL: it failed), which ends here. *found is false without a row,
+ * and for NULL. */
+bool store_number(struct store *store, struct query *query, sqlite3_stmt *row, uint64_t *number, bool *found,
+                  struct err *err);
 
 /* Columns, bounded: what does not fit exactly is damage and leaves zeros. */
 void column_bytes(sqlite3_stmt *row, int column, void *bytes, size_t count);

@@ -63,23 +63,13 @@ bool store_holds(struct store *store, store_hold_visit *visit, void *context, st
     return got == 0;
 }
 
-static bool first_number(struct store *store, struct query *query, sqlite3_stmt *row, uint64_t *number, bool *found,
-                         struct err *err)
-{
-    int got = row ? store_step(store, query, row, err) : -1;
-    if (got >= 0) *found = got == 1 && sqlite3_column_type(row, 0) == SQLITE_INTEGER;
-    if (got == 1) *number = column_u64(row, 0);
-    store_done(row);
-    return got >= 0;
-}
-
 bool store_held_first(struct store *store, uint64_t from, uint64_t to, uint64_t *index, bool *found, struct err *err)
 {
     static struct query query = {STORE_AUDIT,
                                  "SELECT e.idx FROM entry e WHERE e.idx >= ? AND e.idx < ? AND"
                                  " EXISTS(SELECT 1 FROM hold h WHERE " HOLD_COVERS ") ORDER BY e.idx LIMIT 1",
                                  0};
-    return first_number(store, &query, store_query(store, &query, err, "ii", (int64_t)from, (int64_t)to), index, found,
+    return store_number(store, &query, store_query(store, &query, err, "ii", (int64_t)from, (int64_t)to), index, found,
                         err);
 }
 
@@ -90,7 +80,7 @@ bool store_held_subject(struct store *store, const uint8_t subject[ID_BYTES], bo
                                  " JOIN hold h ON " HOLD_COVERS " WHERE s.subject = ? LIMIT 1",
                                  0};
     uint64_t ignored;
-    return first_number(store, &query, store_query(store, &query, err, "d", subject), &ignored, held, err);
+    return store_number(store, &query, store_query(store, &query, err, "d", subject), &ignored, held, err);
 }
 
 /* ── pruning ───────────────────────────────────────────────────────────────────────────────────────── */
@@ -151,13 +141,13 @@ bool store_entry_time(struct store *store, uint64_t index, uint64_t *at, struct 
     static struct query query = {STORE_AUDIT, "SELECT ts FROM entry WHERE idx = ?", 0};
     bool found;
     *at = 0;
-    return first_number(store, &query, store_query(store, &query, err, "i", (int64_t)index), at, &found, err);
+    return store_number(store, &query, store_query(store, &query, err, "i", (int64_t)index), at, &found, err);
 }
 
 bool store_open_first(struct store *store, uint64_t *index, bool *found, struct err *err)
 {
     static struct query query = {STORE_AUDIT, "SELECT min(intent) FROM call WHERE state = 0", 0};
-    return first_number(store, &query, store_query(store, &query, err, ""), index, found, err);
+    return store_number(store, &query, store_query(store, &query, err, ""), index, found, err);
 }
 
 bool store_truncate(struct store *store, enum store_db db, bool *done, struct err *err)

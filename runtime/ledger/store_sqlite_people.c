@@ -14,21 +14,11 @@ bool store_subject_entry_add(struct store *store, const uint8_t subject[ID_BYTES
     return store_run(store, &query, err, "di", subject, (int64_t)index);
 }
 
-static bool one_number(struct store *store, struct query *query, sqlite3_stmt *row, uint64_t *number, bool *found,
-                       struct err *err)
-{
-    int got = row ? store_step(store, query, row, err) : -1;
-    if (got >= 0) *found = got == 1 && sqlite3_column_type(row, 0) == SQLITE_INTEGER;
-    if (got == 1) *number = column_u64(row, 0);
-    store_done(row);
-    return got >= 0;
-}
-
 bool store_subject_entry_count(struct store *store, const uint8_t subject[ID_BYTES], uint64_t *count, struct err *err)
 {
     static struct query query = {STORE_AUDIT, "SELECT count(*) FROM subject_entry WHERE subject = ?", 0};
     bool found;
-    return one_number(store, &query, store_query(store, &query, err, "d", subject), count, &found, err);
+    return store_number(store, &query, store_query(store, &query, err, "d", subject), count, &found, err);
 }
 
 bool store_subject_entry_list(struct store *store, const uint8_t subject[ID_BYTES], int64_t after, uint64_t *list,

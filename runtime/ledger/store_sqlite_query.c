@@ -118,6 +118,16 @@ bool store_run(struct store *store, struct query *query, struct err *err, const 
     return got == 0;
 }
 
+bool store_number(struct store *store, struct query *query, sqlite3_stmt *row, uint64_t *number, bool *found,
+                  struct err *err)
+{
+    int got = row ? store_step(store, query, row, err) : -1;
+    if (got >= 0) *found = got == 1 && sqlite3_column_type(row, 0) == SQLITE_INTEGER;
+    if (got == 1) *number = column_u64(row, 0);
+    store_done(row);
+    return got >= 0;
+}
+
 /* ── columns ───────────────────────────────────────────────────────────────────────────────────────── */
 
 void column_bytes(sqlite3_stmt *row, int column, void *bytes, size_t count)

@@ -6,7 +6,6 @@ the log verifies. usage: test_kill.py [MOMENTS] [ROLE…]"""
 import collections
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -82,16 +81,6 @@ def check(answers):
     daemon.cli("audit", "verify")
 
 
-def kill(role):
-    if role == "all":
-        daemon.kill()
-        daemon.start()
-        return
-    pid = daemon.role(role)
-    os.kill(pid, signal.SIGKILL)
-    eventually(f"{role} is back", lambda: daemon.role(role) not in (None, pid))
-
-
 def round_of(role):
     load = Load()
     try:
@@ -99,7 +88,7 @@ def round_of(role):
             before = len(load.answers)
             eventually("calls get through", lambda: len(load.answers) > before + 3, 60)
             time.sleep(dice.random() * 0.05)  # the random moment itself, not a wait for something
-            kill(role)
+            daemon.kill_role(role)
     finally:
         load.stop()
     good = sum(status == 200 for status in load.answers.values())

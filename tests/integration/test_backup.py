@@ -12,9 +12,8 @@ import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, SOURCE, Daemon, run  # noqa: E402
+from daemon import BAD, BUILD, Daemon, run  # noqa: E402
 
-HERE = os.path.join(SOURCE, "tests", "hostile")
 folder = recipient = recovery = daemon = None
 
 
@@ -30,7 +29,7 @@ def at(name):
 
 
 def enable(one):
-    one.enable("bad", files=(os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(HERE, "bad.json")))
+    one.enable("bad", files=BAD)
 
 
 def talk(one):

@@ -18,7 +18,7 @@ import uuid
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 from bridge import Bridge  # noqa: E402
-from daemon import BUILD, PEERS, SOURCE, Answer, Daemon, Peer, eventually, run  # noqa: E402
+from daemon import BAD, BUILD, PEERS, SOURCE, Answer, Daemon, Peer, eventually, run  # noqa: E402
 from prism import Prism, free_port  # noqa: E402
 
 OPENAPI = os.path.join(SOURCE, "docs", "openapi.yaml")
@@ -376,7 +376,7 @@ def main():
                 Prism("proxy", OPENAPI, f"http://127.0.0.1:{port}", "--validate-request", "false") as lax:
             daemon.start()
             daemon.enable("hello")
-            daemon.enable("bad", "--egress", "none", files=(os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json")))
+            daemon.enable("bad", "--egress", "none", files=BAD)
             daemon.enable("webhook", "--egress", f"tls://hooks.demo.example:{https.port}", "--ranges", "127.0.0.0/8", "--ca", ca + "/ca.pem")
             daemon.credential("hook", "webhook", {"secret": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"})
             token, reader = (json.loads(daemon.cli("--json", "token", "create", role, "--workspace", "default", "--role", role).stdout)["token"]

@@ -11,11 +11,10 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, CAISSOND, SOURCE, Daemon, eventually, run  # noqa: E402
+from daemon import BAD, CAISSOND, Daemon, eventually, run  # noqa: E402
 from log import Attempts  # noqa: E402
 
 MEGABYTE = 1 << 20
-BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
 
 
 class SmallDisk(Daemon):

@@ -28,14 +28,6 @@ def verify(*options, state="first"):
     return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout + done.stderr
 
 
-def rows(sql, name="audit.db"):
-    database = sqlite3.connect(f"file:{daemon.home}/data/{name}?mode=ro", uri=True)
-    try:
-        return database.execute(sql).fetchall()
-    finally:
-        database.close()
-
-
 def put_back():
     shutil.rmtree(daemon.home + "/data")
     subprocess.run(["tar", "-C", daemon.home, "-xpf", older], check=True)
@@ -51,11 +43,11 @@ def test_it_is_noticed_and_named():
     status, said = verify()
     assert status == 0, said
     daemon.stop()
-    signed = rows("SELECT size, root FROM checkpoint ORDER BY size DESC LIMIT 1")[0]
+    signed = daemon.rows("SELECT size, root FROM checkpoint ORDER BY size DESC LIMIT 1")[0]
     put_back()
-    found = rows("SELECT count(*) FROM entry")[0][0]
+    found = daemon.rows("SELECT count(*) FROM entry")[0][0]
     daemon.start()
-    first = json.loads(rows("SELECT body FROM entry WHERE idx = 0")[0][0])
+    first = json.loads(daemon.rows("SELECT body FROM entry WHERE idx = 0")[0][0])
     assert first["kind"] == "epoch" and first["old_size"] == signed[0] and first["old_root"] == signed[1].hex(), first
     assert first["found_size"] == found and first["old_origin"] == said["origin"], first
     assert first["target"] == said["origin"][:-1] + "2" and "older copy" in first["reason"], first
@@ -77,7 +69,7 @@ def test_calls_run_again():
     daemon.cli("audit", "epoch", "--reason", "the disk failed on Sunday")
     greet()
     assert greet(key="kept").json, "a key of before the copy is forgotten"
-    acts = [json.loads(body) for body, in rows("SELECT body FROM entry WHERE kind = 5")]
+    acts = [json.loads(body) for body, in daemon.rows("SELECT body FROM entry WHERE kind = 5")]
     assert any(act["act"] == "audit.epoch" and act["text"] == "the disk failed on Sunday" for act in acts), acts
     assert daemon.cli("audit", "epoch", "--reason", "again", check=False).returncode
 
@@ -99,14 +91,12 @@ def test_the_log_before_verifies():
 def test_a_log_that_was_cut():
     """Not an older file but one with its end cut off: the same."""
     daemon.stop()
-    owner = os.stat(daemon.home + "/data/audit.db")
     database = sqlite3.connect(daemon.home + "/data/audit.db")
     database.executescript("DROP TRIGGER entry_keep; DELETE FROM entry WHERE idx > 3;")
     database.close()
-    for name in os.listdir(daemon.home + "/data"):
-        os.chown(f"{daemon.home}/data/{name}", owner.st_uid, owner.st_gid)
+    daemon.own_data()
     daemon.start()
-    first = json.loads(rows("SELECT body FROM entry WHERE idx = 0")[0][0])
+    first = json.loads(daemon.rows("SELECT body FROM entry WHERE idx = 0")[0][0])
     assert first["target"].endswith("/3") and first["found_size"] == 4 and "cut" in first["reason"], first
     daemon.cli("audit", "epoch", "--reason", "cut by a test")
     greet()

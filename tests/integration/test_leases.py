@@ -11,9 +11,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, PEERS, SOURCE, Daemon, Peer, eventually, run  # noqa: E402
+from daemon import BAD, PEERS, Daemon, Peer, eventually, run  # noqa: E402
 
-BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
 MAIL = {"from": "sender@demo.example", "to": ["to@demo.example"], "subject": "x", "text": "x"}
 WEBHOOK_SECRET = {"secret": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}
 daemon = hook = mail_port = hook_port = folders = common = None

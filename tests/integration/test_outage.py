@@ -9,9 +9,8 @@ import threading
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 from accounts import UNAVAILABLE, Load, accounted  # noqa: E402
-from daemon import BUILD, SOURCE, Daemon, eventually, run  # noqa: E402
+from daemon import BAD, Daemon, eventually, run  # noqa: E402
 
-BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
 
 
 class Limited(Daemon):

@@ -35,11 +35,6 @@ def verify():
     return done.stdout
 
 
-def rows(sql, *values, file="audit.db"):
-    with contextlib.closing(sqlite3.connect(f"file:{daemon.home}/data/{file}?mode=ro", uri=True)) as database:
-        return database.execute(sql, values).fetchall()
-
-
 def files_with(piece):
     """The files of the data folder that hold these bytes anywhere, in use or not."""
     found = []
@@ -62,15 +57,15 @@ def erase(subject, *words, check=True):
 def person(subject):
     """What the files hold of somebody: the wrapped key, and the ciphertexts."""
     identity = export(subject)["subject_id"].replace("-", "")
-    wrapped = rows("SELECT wrapped FROM subject_key WHERE id = ?", bytes.fromhex(identity), file="vault.db")[0][0]
-    values = [value for subjects, value in rows("SELECT subject, value FROM detail WHERE form = 1")
+    wrapped = daemon.rows("SELECT wrapped FROM subject_key WHERE id = ?", bytes.fromhex(identity), file="vault")[0][0]
+    values = [value for subjects, value in daemon.rows("SELECT subject, value FROM detail WHERE form = 1")
               if bytes.fromhex(identity) in [subjects[i:i + 16] for i in range(0, len(subjects), 16)]]
     assert values and len(wrapped) == 128, (values, wrapped)
     return [wrapped[-100:], *[value[:32] for value in values], *[value[-32:] for value in values]]
 
 
 def recorded(kind):
-    return [json.loads(body) for body, in rows("SELECT body FROM entry WHERE body IS NOT NULL ORDER BY idx")
+    return [json.loads(body) for body, in daemon.rows("SELECT body FROM entry WHERE body IS NOT NULL ORDER BY idx")
             if f'"kind":"{kind}"' in body.decode()]
 
 
@@ -159,11 +154,11 @@ def test_erase():
     pieces = person(ADA)
     before = verify()
     assert all(files_with(piece) for piece in pieces), "the test finds nothing to begin with"
-    leaves = rows("SELECT idx, leaf, body FROM entry ORDER BY idx")
+    leaves = daemon.rows("SELECT idx, leaf, body FROM entry ORDER BY idx")
     done = erase(ADA)
     assert "can no longer be read" in done.stdout, done.stdout
     assert [files_with(piece) for piece in pieces] == [[] for _ in pieces], "it is still there"
-    assert rows("SELECT idx, leaf, body FROM entry ORDER BY idx")[:len(leaves)] == leaves
+    assert daemon.rows("SELECT idx, leaf, body FROM entry ORDER BY idx")[:len(leaves)] == leaves
     record = recorded("erase")[-1]
     assert record["authority"] == "request 17" and record["count"] == 4, record
     assert "ada" not in json.dumps(record).lower()
@@ -178,7 +173,7 @@ def test_a_later_call_makes_a_new_key():
     greet(ADA)
     shown = export(ADA)
     assert len(shown["entries"]) == 1, shown
-    keys = rows("SELECT destroyed = 9223372036854775807, reference = zeroblob(32), hex(wrapped) FROM subject_key ORDER BY n", file="vault.db")
+    keys = daemon.rows("SELECT destroyed = 9223372036854775807, reference = zeroblob(32), hex(wrapped) FROM subject_key ORDER BY n", file="vault")
     assert sum(row[0] for row in keys) + sum(row[1] for row in keys) == len(keys), keys
     assert all(set(row[2]) == {"0"} for row in keys if not row[0]), keys
 
@@ -188,8 +183,8 @@ def test_rotation_takes_people_along():
     greet("rotated@demo.example")
     before = export("rotated@demo.example")
     daemon.cli("key", "rotate", "workspace")
-    versions = rows("SELECT DISTINCT key_version FROM subject_key WHERE destroyed = 9223372036854775807", file="vault.db")
-    assert versions == [("00000002",)] and rows("SELECT version FROM workspace_key", file="vault.db") == [(2,)], versions
+    versions = daemon.rows("SELECT DISTINCT key_version FROM subject_key WHERE destroyed = 9223372036854775807", file="vault")
+    assert versions == [("00000002",)] and daemon.rows("SELECT version FROM workspace_key", file="vault") == [(2,)], versions
     assert export("rotated@demo.example") == before
     pieces = person("rotated@demo.example")
     greet("rotated@demo.example", "fresh@demo.example")
@@ -199,7 +194,7 @@ def test_rotation_takes_people_along():
 
 
 def erased(pieces):
-    return not rows("SELECT 1 FROM erasing") and not any(files_with(piece) for piece in pieces)
+    return not daemon.rows("SELECT 1 FROM erasing") and not any(files_with(piece) for piece in pieces)
 
 
 def interrupted(subject, file):
@@ -211,11 +206,11 @@ def interrupted(subject, file):
     holding.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     asking = subprocess.Popen([CAISSON, "--home", daemon.home, "audit", "erase", "--subject", subject, "--authority", "x"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    eventually("the erasure is recorded", lambda: rows("SELECT 1 FROM erasing"))
+    eventually("the erasure is recorded", lambda: daemon.rows("SELECT 1 FROM erasing"))
     daemon.kill()
     asking.wait()
     holding.close()
-    assert rows("SELECT 1 FROM erasing"), "it was over already"
+    assert daemon.rows("SELECT 1 FROM erasing"), "it was over already"
     daemon.start()
     eventually("the rest is done", lambda: erased(pieces))
     verify()
@@ -236,18 +231,10 @@ def test_killed_right_after_the_record():
     daemon.kill()
     with contextlib.closing(sqlite3.connect(f"{daemon.home}/data/audit.db", isolation_level=None)) as database:
         database.execute("INSERT INTO erasing(subject, workspace, entry) VALUES(?, zeroblob(16), 0)", (identity,))
-    chown_data()
+    daemon.own_data()
     daemon.start()
     eventually("the erasure is taken up", lambda: erased(pieces))
     verify()
-
-
-def chown_data():
-    """What a database client of ours left beside the files belongs to the ledger, as they do."""
-    owner = os.stat(daemon.home + "/data/audit.db")
-    for name in os.listdir(daemon.home + "/data"):
-        with contextlib.suppress(PermissionError):
-            os.chown(f"{daemon.home}/data/{name}", owner.st_uid, owner.st_gid)
 
 
 def test_a_reader_delays_only_the_files():
@@ -340,9 +327,9 @@ def test_nothing_young_goes():
 
 def fill(size):
     """Calls until the log has that many entries, and the second of the newest is over: --before counts in seconds."""
-    while rows("SELECT count(*) FROM entry")[0][0] < size:
+    while daemon.rows("SELECT count(*) FROM entry")[0][0] < size:
         greet()
-    newest = rows("SELECT max(ts) FROM entry")[0][0]
+    newest = daemon.rows("SELECT max(ts) FROM entry")[0][0]
     eventually("the next second", lambda: time.time_ns() // 10**9 > newest // 10**9)
 
 
@@ -382,9 +369,9 @@ def test_a_false_archive_is_refused():
 def test_prune():
     greet("kept@demo.example")
     told = [("SELECT count(*) FROM entry WHERE body IS NULL", 0), ("SELECT count(*) FROM prune", 0)]
-    assert all(rows(sql)[0][0] == count for sql, count in told)
-    leaves = rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx")
-    bodies.update(rows("SELECT idx, body FROM entry WHERE idx < 256"))
+    assert all(daemon.rows(sql)[0][0] == count for sql, count in told)
+    leaves = daemon.rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx")
+    bodies.update(daemon.rows("SELECT idx, body FROM entry WHERE idx < 256"))
     path, done = prune("first.jsonl", "--details")
     assert "Pruned" in done.stdout, done.stdout
     digest, entries = check_archive(path, 0, 255)
@@ -392,10 +379,10 @@ def test_prune():
     assert any(entry["details"] for entry in entries) and [entry["body"].encode() for entry in entries] == [bodies[i] for i in range(256)]
     record = recorded("prune")[-1]
     assert record["archive"] == digest and (record["from"], record["to"]) == (0, 255), record
-    gone = {kind for kind, in rows("SELECT DISTINCT kind FROM entry WHERE idx < 256 AND body IS NOT NULL")}
+    gone = {kind for kind, in daemon.rows("SELECT DISTINCT kind FROM entry WHERE idx < 256 AND body IS NOT NULL")}
     assert gone <= {6, 7, 8, 9, 10}, gone
-    assert not rows("SELECT 1 FROM detail d JOIN entry e ON e.idx = d.idx WHERE e.body IS NULL LIMIT 1")
-    assert rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx") == leaves
+    assert not daemon.rows("SELECT 1 FROM detail d JOIN entry e ON e.idx = d.idx WHERE e.body IS NULL LIMIT 1")
+    assert daemon.rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx") == leaves
     assert "are pruned: proven" in verify()
     assert "legal hold" not in prune("again", check=False)[1].stderr
     greet()
@@ -412,10 +399,10 @@ def test_killed_while_bodies_went():
             database.execute("UPDATE entry SET body = ? WHERE idx = ?", (bodies[index], index))
         database.execute("UPDATE prune SET done = 100")
         database.execute(trigger)
-    chown_data()
+    daemon.own_data()
     daemon.start()
-    eventually("the rest goes", lambda: rows("SELECT done FROM prune")[0][0] == 256)
-    assert rows("SELECT count(*) FROM entry WHERE idx >= 100 AND idx < 256 AND body IS NOT NULL AND kind < 6")[0][0] == 0
+    eventually("the rest goes", lambda: daemon.rows("SELECT done FROM prune")[0][0] == 256)
+    assert daemon.rows("SELECT count(*) FROM entry WHERE idx >= 100 AND idx < 256 AND body IS NOT NULL AND kind < 6")[0][0] == 0
     verify()
 
 

@@ -8,10 +8,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, SOURCE, Daemon, eventually, run  # noqa: E402
+from daemon import BAD, Daemon, eventually, run  # noqa: E402
 from log import Attempts  # noqa: E402
 
-BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
 FIELDS = {"canary": "canary-lease-77", "other": "x"}
 daemon = pool = None
 

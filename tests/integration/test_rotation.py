@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, CAISSON, SOURCE, Daemon, eventually, run  # noqa: E402
+from daemon import CAISSON, Daemon, eventually, one_action, run  # noqa: E402
 
 CREDENTIALS = 24  # more than one batch of REWRAPS
 daemon = None
@@ -110,16 +109,8 @@ class Load:
 def no_damage():
     """Nothing that the vault could not open was ever sent to it, and the log is whole."""
     daemon.cli("audit", "verify")
-    events = [json.loads(body)["event"] for (body,) in look_at("audit", "SELECT body FROM entry WHERE kind = 4")]
+    events = [json.loads(body)["event"] for (body,) in daemon.rows("SELECT body FROM entry WHERE kind = 4")]
     assert "credential" not in events, events
-
-
-def look_at(file, sql):
-    database = sqlite3.connect(f"file:{daemon.home}/data/{file}.db?mode=ro", uri=True)
-    try:
-        return database.execute(sql).fetchall()
-    finally:
-        database.close()
 
 
 def status():
@@ -247,16 +238,6 @@ def test_missing_damaged_and_foreign_keys():
 
 # ── kill -9 at each step ──────────────────────────────────────────────────────────────────────────────
 
-def kill(victim):
-    if victim == "all":
-        daemon.kill()
-        daemon.start()
-        return
-    pid = daemon.role(victim)
-    os.kill(pid, signal.SIGKILL)
-    eventually(f"{victim} is back", lambda: daemon.role(victim) not in (None, pid))
-
-
 def busy_until(look, reached, over):
     """Polls without a pause: a step lasts about 20 ms. true: it was seen; false: it passed by unseen."""
     end = time.monotonic() + 30
@@ -290,7 +271,7 @@ def workspace_killed_at(what, victim):
             look.close()
             asked.join()
         if seen:
-            kill(victim)
+            daemon.kill_role(victim)
         eventually("it is over", lambda: vault("SELECT 1 FROM workspace_key") and not vault("SELECT 1 FROM rotation"), 30)
         assert vault("SELECT version, state FROM workspace_key") == [(version + 1, 1)]
         assert vault("SELECT DISTINCT key_version FROM credential_version") == [(version + 1,)]
@@ -339,7 +320,7 @@ def master_killed_at(what, victim):
         if seen:
             command.kill()
             if victim != "command":
-                kill(victim)
+                daemon.kill_role(victim)
         command.wait()
         # Whatever the moment: everything can be read now, and the same command ends it.
         for name in list(secrets)[:3]:
@@ -375,21 +356,10 @@ def test_status_says_it():
     assert f"{CREDENTIALS} credential versions under it" in said and "retired" in said, said
 
 
-def bad_connector():
-    """The bad connector with the one action that tells its secret."""
-    with open(os.path.join(SOURCE, "tests", "hostile", "bad.json"), encoding="utf-8") as text:
-        manifest = json.load(text)
-    manifest["actions"] = {"secret": {**manifest["actions"]["secret"], "fields": ["canary"]}}
-    path = os.path.join(daemon.home, "one-action.json")
-    with open(path, "w", encoding="utf-8") as out:
-        json.dump(manifest, out)
-    return os.path.join(BUILD, "tests", "hostile", "bad.so"), path
-
-
 if __name__ == "__main__":
     with Daemon() as daemon:
         daemon.start()
-        daemon.enable("bad", files=bad_connector())
+        daemon.enable("bad", files=one_action(daemon))
         for name, secret in secrets.items():
             daemon.credential(name, "bad", {"canary": secret})
         only = sys.argv[1:]

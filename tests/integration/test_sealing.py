@@ -15,12 +15,11 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 from accounts import UNAVAILABLE, Load, accounted  # noqa: E402
-from daemon import BUILD, CAISSON, SOURCE, Daemon, eventually, run  # noqa: E402
+from daemon import BAD, BUILD, CAISSON, Daemon, eventually, run  # noqa: E402
 from log import Attempts  # noqa: E402
 from second_verifier import Verifier  # noqa: E402
 
 MEGABYTE = 1 << 20
-BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
 
 
 def sh(*words):

@@ -12,10 +12,9 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, CAISSON, SOURCE, Daemon, run  # noqa: E402
+from daemon import BAD, CAISSON, Daemon, run  # noqa: E402
 from second_verifier import Damaged, Verifier, sha256  # noqa: E402
 
-BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
 SECRET_INPUT = "Ada, who is nobody's business"
 
 
@@ -92,8 +91,8 @@ ATTACKS = {
     "bytes are gone without a record": "UPDATE entry SET body = NULL WHERE idx = 60",
     "a detail is another": "UPDATE detail SET value = CAST('{}' AS BLOB) WHERE idx = (SELECT min(idx) FROM detail)",
     "nothing is signed": "DELETE FROM checkpoint",
-    "a note was changed": "UPDATE checkpoint SET note = CAST(replace(CAST(note AS TEXT), 'A', 'B') AS BLOB)"
-                          " WHERE size = (SELECT max(size) FROM checkpoint)",
+    "a note was changed": "UPDATE checkpoint SET note = CAST(replace(CAST(note AS TEXT), char(10) || size || char(10),"
+                          " char(10) || (size + 1) || char(10)) AS BLOB) WHERE size = (SELECT max(size) FROM checkpoint)",
 }
 
 

@@ -13,11 +13,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, SOURCE, Daemon, UnixHTTP, eventually, run  # noqa: E402
+from daemon import BAD, SOURCE, Daemon, UnixHTTP, eventually, run  # noqa: E402
 
 HERE = os.path.join(SOURCE, "tests", "integration", "submit")
 NPM = os.path.join(os.environ.get("CAISSON_NPM", ""), "node_modules")
-BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))
 CANARY = "canary-Zk3xQ9-sealed"
 PAGE = """<!doctype html><meta charset="utf-8"><title>submit</title>
 <script type="importmap">{"imports": {"libsodium": "/npm/libsodium/dist/modules-esm/libsodium.mjs",
@@ -329,14 +328,14 @@ def main():
     proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     with Daemon() as daemon:
-        started = int(time.time())
         daemon.start()
+        started = int(time.time())
         daemon.enable("bad", "--egress", "none", files=BAD)
         script = write_script()
         vkey = daemon.cli("credential", "vkey").stdout.strip()
         token = json.loads(daemon.cli("--json", "token", "create", "page", "--role", "admin", "--connector", "bad").stdout)["token"]
         thief = node({"what": "thief", "hash": vkey.split("+")[1]})[0]
-        eventually("a second that began after the vault", lambda: int(time.time()) > started + 1)
+        eventually("a second that began after the vault", lambda: int(time.time()) > started)
         only = sys.argv[1:]
         run([case for name, case in list(globals().items()) if name.startswith("test_") and (not only or any(word in name for word in only))])
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ CAISSON = os.path.join(BUILD, "tools", "caisson")
 CAISSOND = os.path.join(BUILD, "runtime", "parent", "caissond")
 PEERS = os.path.join(SOURCE, "tests", "integration", "peers")
 CONNECTORS = {"hello": "sdk/example/hello", "email": "plugins/email", "sms": "plugins/sms", "webhook": "plugins/webhook"}
+BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))  # for files=
 
 
 class UnixHTTP(http.client.HTTPConnection):
@@ -74,13 +76,14 @@ class Daemon:
         if os.path.exists(self.log):
             with open(self.log, encoding="utf-8", errors="replace") as lines:
                 said = lines.readlines()
-        if kind:
+        failed = kind and not (kind is SystemExit and not error.code)  # run() ends so when all is well
+        if failed:
             sys.stderr.write("".join(said[-60:]))
         if not os.environ.get("CAISSON_KEEP"):
             shutil.rmtree(self.home, ignore_errors=True)
         # A sanitised build says so in the log, and goes on or restarts the role.
         found = [line for line in said if "Sanitizer" in line or "runtime error:" in line]
-        assert kind or not found, f"a sanitiser complained: {''.join(found[:5])}"
+        assert failed or not found, f"a sanitiser complained: {''.join(found[:5])}"
 
     def start(self, expect=True):
         """Starts the daemon and waits for its line "ready"."""
@@ -115,6 +118,16 @@ class Daemon:
         self.process.wait()
         self.process.stdout.close()
         self.process = None
+
+    def kill_role(self, name):
+        """kill -9 of one role, or of "all"; returns when it is there again."""
+        if name == "all":
+            self.kill()
+            self.start()
+            return
+        pid = self.role(name)
+        os.kill(pid, signal.SIGKILL)
+        eventually(f"{name} is back", lambda: self.role(name) not in (None, pid))
 
     def family(self):
         """The pids of the daemon and all its descendants."""
@@ -165,6 +178,20 @@ class Daemon:
         headers = {"Idempotency-Key": key} if key else {}
         return self.http("POST", "/v1/calls", {"connector": connector, "action": action, "input": data, **more}, headers)
 
+    # ── its files ─────────────────────────────────────────────────────────────────────────────────────
+
+    def rows(self, sql, *values, file="audit"):
+        """What a query finds in data/FILE.db; nothing stays open that a daemon could wait for."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.home}/data/{file}.db?mode=ro", uri=True)) as database:
+            return database.execute(sql, values).fetchall()
+
+    def own_data(self):
+        """What a database client of the tests' left beside the files belongs to the ledger, as they do."""
+        owner = os.stat(self.home + "/data/audit.db")
+        for name in os.listdir(self.home + "/data"):
+            with contextlib.suppress(PermissionError):
+                os.chown(f"{self.home}/data/{name}", owner.st_uid, owner.st_gid)
+
     # ── connectors ────────────────────────────────────────────────────────────────────────────────────
 
     def install(self, plugin, files=None):
@@ -192,6 +219,17 @@ class Daemon:
         self.cli("credential", "set", name, "--connector", connector, *options, *words)
         for field in fields:
             os.unlink(os.path.join(self.home, f"secret-{field}"))
+
+
+def one_action(daemon, name="secret", fields=("canary",)):
+    """The bad connector with a manifest that has one action only, so that its number is known: for files=."""
+    with open(BAD[1], encoding="utf-8") as text:
+        manifest = json.load(text)
+    manifest["actions"] = {name: {**manifest["actions"][name], "fields": list(fields)}}
+    path = os.path.join(daemon.home, "one-action.json")
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump(manifest, out)
+    return BAD[0], path
 
 
 class Peer:

@@ -20,6 +20,7 @@ import uuid
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 import daemon as lib  # noqa: E402
+from daemon import one_action  # noqa: E402, F401 - for the attackers
 from log import Attempts  # noqa: E402
 
 u8, u32, u64 = ctypes.c_uint8, ctypes.c_uint32, ctypes.c_uint64
@@ -537,17 +538,6 @@ def in_background(act):
             raise result[0][1]
         return result[0][1]
     return wait
-
-
-def one_action(daemon, name="secret", fields=("canary",)):
-    """The bad connector with a manifest that has one action only, so that its number is known: (so, manifest)."""
-    with open(os.path.join(lib.SOURCE, "tests", "hostile", "bad.json"), encoding="utf-8") as text:
-        manifest = json.load(text)
-    manifest["actions"] = {name: {**manifest["actions"][name], "fields": list(fields)}}
-    path = os.path.join(daemon.home, "one-action.json")
-    with open(path, "w", encoding="utf-8") as out:
-        json.dump(manifest, out)
-    return os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), path
 
 
 def registry_number(daemon):

@@ -9,8 +9,6 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from attack import Sink, entries, lib  # noqa: E402
 
-HERE = os.path.join(lib.SOURCE, "tests", "hostile")
-BAD = (os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), os.path.join(HERE, "bad.json"))
 ONE, TWO = "one.example.com", "two.example.com"
 daemon = one = two = None
 
@@ -112,8 +110,8 @@ if __name__ == "__main__":
         one, two = Sink(), Sink()
         daemon.start()
         plain = ["--ranges", "127.0.0.0/8", "--egress", f"plain://{ONE}:{one.port}", "--egress", f"plain://{TWO}:{two.port}"]
-        daemon.enable("bad", *plain, "--egress", f"plain://127.0.0.1:{two.port}", files=BAD)
-        daemon.enable("bad", *plain, "--as", "leased", "--isolation", "lease", files=BAD)
+        daemon.enable("bad", *plain, "--egress", f"plain://127.0.0.1:{two.port}", files=lib.BAD)
+        daemon.enable("bad", *plain, "--as", "leased", "--isolation", "lease", files=lib.BAD)
         daemon.enable("webhook", "--set", "plain_http=true", "--set", "unsigned=true", *plain)
         daemon.credential("narrow", "bad", {"canary": "x"}, "--audience", ONE)
         daemon.credential("also-narrow", "bad", {"canary": "x"}, "--audience", ONE, "--audience", "three.example.com")

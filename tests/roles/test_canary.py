@@ -10,7 +10,7 @@ import urllib.parse
 import uuid
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, SOURCE, Daemon, run  # noqa: E402
+from daemon import BAD, Daemon, run  # noqa: E402
 
 CANARY = "canary-" + uuid.uuid4().hex + "-ü"
 SHAPES = [CANARY.encode(), base64.b64encode(CANARY.encode()), CANARY.encode().hex().encode(),
@@ -131,8 +131,6 @@ def test_nowhere_during_and_after_calls():
 def test_the_vault_forgets():
     """Between calls the vault holds no field in the clear. What it cannot hide, its public key, the same search finds: so
     it does search there; and where the kernel has secret memory, some of the vault is closed even to root."""
-    if os.geteuid() != 0:
-        return  # only root may look
     vault = daemon.role("vault")
     with open(os.path.join(daemon.home, "keys/vault.pub"), encoding="ascii") as text:
         public = bytes.fromhex(dict(line.split() for line in text if " " in line)["submission-key"])
@@ -165,7 +163,7 @@ def test_no_core_files():
 if __name__ == "__main__":
     with Daemon() as daemon:
         daemon.start()
-        here = os.path.join(SOURCE, "tests", "hostile")
-        daemon.enable("bad", files=(os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(here, "bad.json")))
+        daemon.enable("bad", files=BAD)
         daemon.credential("canary", "bad", {"canary": CANARY, "other": "never released"})
-        run([case for name, case in list(globals().items()) if name.startswith("test_")])
+        only_root = set() if os.geteuid() == 0 else {"test_the_vault_forgets"}  # only root may look
+        run([case for name, case in list(globals().items()) if name.startswith("test_") and name not in only_root])

@@ -17,7 +17,6 @@ from attack import GateClosed, Records, Taken, in_background, lib, outcome, regi
 TOKEN, PLAIN = "canary-" + uuid.uuid4().hex, "canary-" + uuid.uuid4().hex
 ACCOUNT = "AC" + "0" * 32
 DICE = random.Random(4713)
-BAD = (os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), os.path.join(lib.SOURCE, "tests", "hostile", "bad.json"))
 TEXT = {"to": "+15005550006", "from": "+15005550001", "body": "hello"}
 DIAL, OK = 1, 0
 daemon = broker = ca = receiver = None
@@ -168,7 +167,7 @@ if __name__ == "__main__":
             daemon.start()
             at = f"sms.demo.example:{receiver.port}"
             daemon.enable("sms", "--set", f"base_url=https://{at}", "--egress", f"tls://{at}", "--ranges", "127.0.0.0/8", "--ca", ca + "/ca.pem")
-            daemon.enable("bad", "--egress", "plain://anything.example:25", files=BAD)
+            daemon.enable("bad", "--egress", "plain://anything.example:25", files=lib.BAD)
             daemon.credential("phone", "sms", {"account_sid": ACCOUNT, "auth_token": TOKEN})
             told = daemon.call("sms", "send", TEXT, credential="phone")
             assert told.status == 200, told

@@ -13,7 +13,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from attack import Taken, entries, lib  # noqa: E402
 
 CANARY = "canary-" + uuid.uuid4().hex
-BAD = (os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), os.path.join(lib.SOURCE, "tests", "hostile", "bad.json"))
 # How each try must end: an error where there is nothing to be found, death where the list says so.
 REFUSED, KILLED = "files make processes uid".split(), "dial unix bind signal trace memory mount namespace exec memfd ring".split()
 ROLES = ("front", "desk", "ledger", "vault", "broker", "runner")
@@ -75,7 +74,7 @@ if __name__ == "__main__":
         daemon.start()
         daemon.enable("hello")
         for name in ("reach", "lies", "offers"):
-            daemon.enable("bad", "--as", name, files=BAD)
+            daemon.enable("bad", "--as", name, files=lib.BAD)
         daemon.credential("canary", "offers", {"canary": CANARY})
         honest_call()
         only = sys.argv[1:]

@@ -13,7 +13,6 @@ from attack import Front, Query, Records, Taken, Who, WHO_PEER, entries, lib  # 
 
 CANARY = "canary-" + uuid.uuid4().hex
 DICE = random.Random(4715)
-BAD = (os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), os.path.join(lib.SOURCE, "tests", "hostile", "bad.json"))
 ALIVE = ("front", "ledger", "vault", "broker", "runner")
 daemon = desk = None
 
@@ -86,7 +85,7 @@ def test_the_log_is_not_forked():
 if __name__ == "__main__":
     with Taken(canaries=[CANARY]) as daemon:
         daemon.start()
-        daemon.enable("bad", files=BAD)
+        daemon.enable("bad", files=lib.BAD)
         daemon.credential("canary", "bad", {"canary": CANARY})
         daemon.take_over("desk")
         with lib.eventually("its door", lambda: Front(daemon, "desk")) as desk:

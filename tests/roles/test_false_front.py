@@ -16,8 +16,6 @@ from attack import (CLASSES, SENT, WHO_PEER, WHO_TOKEN, Begin, CallRef, Done, En
 CANARY = "canary-" + uuid.uuid4().hex
 OTHER = "canary-" + uuid.uuid4().hex  # of the other workspace
 ROLES = ("ledger", "vault", "broker", "runner", "desk", "front")
-HERE = os.path.join(lib.SOURCE, "tests", "hostile")
-BAD = (os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), os.path.join(HERE, "bad.json"))
 DICE = random.Random(4711)
 daemon = sink = None
 ERR_NO_IDENTITY, ERR_DENIED, ERR_NOT_FOUND = 5, 6, 7
@@ -634,9 +632,9 @@ if __name__ == "__main__":
         daemon.cli("workspace", "create", "other")
         common = ["--egress", f"plain://sink.example.com:{sink.port}", "--ranges", "127.0.0.0/8"]
         both = [*common, "--workspaces", "default", "--workspaces", "other"]
-        daemon.enable("bad", *both, files=BAD)
-        daemon.enable("bad", *common, "--as", "here", files=BAD)
-        daemon.enable("bad", *both, "--as", "leased", "--isolation", "lease", "--grant", "LeaseIdle=60s", files=BAD)
+        daemon.enable("bad", *both, files=lib.BAD)
+        daemon.enable("bad", *common, "--as", "here", files=lib.BAD)
+        daemon.enable("bad", *both, "--as", "leased", "--isolation", "lease", "--grant", "LeaseIdle=60s", files=lib.BAD)
         daemon.credential("canary", "bad", {"canary": CANARY})
         daemon.credential("elsewhere", "bad", {"canary": OTHER}, "--workspace", "other")
         daemon.credential("leased-one", "leased", {"canary": CANARY})

@@ -4,7 +4,6 @@
 and an old version of it; it gets no plaintext of one, and no signature on a log that forks from what was signed."""
 import os
 import random
-import sqlite3
 import sys
 import uuid
 
@@ -19,11 +18,7 @@ daemon = ledger = stored = entry_digest = None
 
 
 def rows(file, sql, *args):
-    database = sqlite3.connect(f"file:{daemon.home}/data/{file}.db?mode=ro", uri=True)
-    try:
-        return database.execute(sql, args).fetchall()
-    finally:
-        database.close()
+    return daemon.rows(sql, *args, file=file)
 
 
 def credential(name):

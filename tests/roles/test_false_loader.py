@@ -13,7 +13,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from attack import RegistryIs, Records, Sink, Taken, entries, in_background, lib, registry_number  # noqa: E402
 
 CANARY = "canary-" + uuid.uuid4().hex
-BAD = (os.path.join(lib.BUILD, "tests", "hostile", "bad.so"), os.path.join(lib.SOURCE, "tests", "hostile", "bad.json"))
 ROLES = ("front", "desk", "ledger", "vault", "broker", "runner")
 daemon = sink = None
 
@@ -55,7 +54,7 @@ def reload_with(act):
 
 def test_what_is_not_sealed_is_not_taken():
     """A document that its maker could still change, or one of another number."""
-    with open(BAD[0], "rb") as file:
+    with open(lib.BAD[0], "rb") as file:
         so = file.read()
     held = registry_number(daemon)
     for number, seal in ((held + 1, False), (held, True), (held + 7, True)):
@@ -81,7 +80,7 @@ def test_grants_of_its_own_are_in_the_record():
     credential with an audience goes nowhere else."""
     before = Records(daemon)
     assert not dial("free", "two.example.com"), "the administrator's rule lets it through already"
-    with open(BAD[0], "rb") as file:
+    with open(lib.BAD[0], "rb") as file:
         so = file.read() + b"\0of the attacker's choice"
     number = registry_number(daemon) + 1
     told = reload_with(lambda attacker: hand_over(attacker, number, registry(number, so, ["plain://*:*"]), so))
@@ -108,7 +107,7 @@ if __name__ == "__main__":
     with Taken("[Resolver]\nHost=one.example.com 127.0.0.1\nHost=two.example.com 127.0.0.1\n", [CANARY]) as daemon:
         sink = Sink()
         daemon.start()
-        daemon.enable("bad", "--egress", f"plain://one.example.com:{sink.port}", "--ranges", "127.0.0.0/8", files=BAD)
+        daemon.enable("bad", "--egress", f"plain://one.example.com:{sink.port}", "--ranges", "127.0.0.0/8", files=lib.BAD)
         daemon.credential("free", "bad", {"canary": CANARY})
         daemon.credential("bound", "bad", {"canary": CANARY}, "--audience", "one.example.com")
         assert dial("free", "one.example.com")

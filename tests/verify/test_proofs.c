@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 
+#include "tests/lib/probes.h"
 #include "tools/audit_note.h"
 #include "tools/audit_proof.h"
 #include "tools/audit_proof_file.h"
@@ -47,81 +47,19 @@ static size_t read_whole(const char *path, char *text, size_t room)
 
 /* ── 196 probes ────────────────────────────────────────────────────────────────────────────────────── */
 
-/* Some probes say "whatever" in place of a root: that text's own hash stands for it, so that equal stays equal. */
-static bool hash_of(const json_t *value, bool loose, proof_hash out)
+static bool judge(const struct probe *probe)
 {
-    size_t length = 0;
-    const char *text = json_string_value(value);
-    unsigned char bytes[256];
-    if (!text || sodium_base642bin(bytes, sizeof bytes, text, strlen(text), NULL, &length, NULL,
-                                   sodium_base64_VARIANT_ORIGINAL) != 0)
-        return false;
-    if (length == HASH_BYTES)
-        memcpy(out, bytes, HASH_BYTES);
-    else
-        crypto_hash_sha256(out, bytes, length);
-    return loose || length == HASH_BYTES;
-}
-
-static uint64_t number_in(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-    assert_non_null(at);
-    return strtoull(at + strcspn(at, ":") + 1, NULL, 10);
-}
-
-static bool probe(bool inclusion, const char *text, const json_t *object)
-{
-    proof_hash root, other;
-    struct proof proof = {0};
-    const json_t *list = json_object_get(object, "proof");
-    uint64_t first = number_in(text, inclusion ? "\"leafIdx\"" : "\"size1\"");
-    uint64_t second = number_in(text, inclusion ? "\"treeSize\"" : "\"size2\"");
-    if (!hash_of(json_object_get(object, inclusion ? "leafHash" : "root1"), !inclusion, other) ||
-        !hash_of(json_object_get(object, inclusion ? "root" : "root2"), !inclusion, root))
-        return false;
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (proof.count == PROOF_MOST || !hash_of(json_array_get(list, i), false, proof.hashes[proof.count++]))
-            return false; /* no proof file could hold it */
-    return inclusion ? proof_check_inclusion(first, second, other, &proof, root)
-                     : proof_check_consistency(first, second, other, root, &proof);
-}
-
-static unsigned walk(const char *folder, bool inclusion, unsigned *good)
-{
-    unsigned count = 0;
-    DIR *files = opendir(folder);
-    assert_non_null(files);
-    for (struct dirent *one; (one = readdir(files));) {
-        char path[4096], text[16384];
-        if (one->d_name[0] == '.') continue;
-        snprintf(path, sizeof path, "%s/%s", folder, one->d_name);
-        if (one->d_type == DT_DIR) {
-            count += walk(path, inclusion, good);
-            continue;
-        }
-        read_whole(path, text, sizeof text);
-        json_t *object = json_loads(text, JSON_DECODE_INT_AS_REAL, NULL);
-        assert_non_null(object);
-        bool wrong = json_is_true(json_object_get(object, "wantErr"));
-        if (probe(inclusion, text, object) == wrong) fail_msg("%s: %s", path, wrong ? "accepted" : "refused");
-        *good += !wrong;
-        count++;
-        json_decref(object);
-    }
-    closedir(files);
-    return count;
+    struct proof proof = {.count = probe->count};
+    memcpy(proof.hashes, probe->proof, sizeof proof.hashes);
+    return probe->inclusion ? proof_check_inclusion(probe->first, probe->second, probe->other, &proof, probe->root)
+                            : proof_check_consistency(probe->first, probe->second, probe->other, probe->root, &proof);
 }
 
 static void test_probes(void **state)
 {
-    char path[2048];
-    unsigned count = 0, good = 0;
-    if (!has_vectors("merkle-rfc6962")) skip();
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/vectors/merkle-rfc6962/%s", data_folder(), i ? "inclusion" : "consistency");
-        count += walk(path, i, &good);
-    }
+    unsigned good = 0;
+    unsigned count = probes_run("inclusion", judge, &good) + probes_run("consistency", judge, &good);
+    if (!count) skip();
     assert_int_equal(count, 196);
     assert_int_equal(good, 12);
 }

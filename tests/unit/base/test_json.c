@@ -112,6 +112,14 @@ static void compact_is_canonical(void **state)
     assert_false(json_compact(value, &small));
 }
 
+static void the_named_one_is_found(void **state)
+{
+    JSON_AUTO *list = json_loads("[1, {\"name\": 5}, {\"name\": \"a\", \"x\": 1}, {\"name\": \"a\"}]", 0, NULL);
+    assert_ptr_equal(json_named(list, "a"), json_array_get(list, 2));
+    assert_null(json_named(list, "b"));
+    assert_null(json_named(NULL, "a"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +130,7 @@ int main(void)
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(any_value_may_stand_at_the_top),
         cmocka_unit_test(compact_is_canonical),
+        cmocka_unit_test(the_named_one_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

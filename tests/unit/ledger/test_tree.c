@@ -1,123 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tree against RFC 6962 probes that nobody on this project wrote, and against itself at every size. */
-#include <dirent.h>
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 
 #include "runtime/ledger/tree.h"
+#include "tests/lib/probes.h"
 
 /* ── the probes ────────────────────────────────────────────────────────────────────────────────────── */
 
-struct probe {
-    uint64_t first, second;
-    tree_hash root, other;
-    tree_hash proof[TREE_PROOF];
-    unsigned count;
-    bool whole; /* every hash has its 32 bytes: else no proof of ours could even hold it */
-};
-
-/* Some consistency probes say "whatever" in place of a root: that text's own hash stands for it, so that equal stays
- * equal. Elsewhere what is no hash is refused before there is anything to check. */
-static bool read_hash(const json_t *value, bool loose, tree_hash out)
+static bool judge(const struct probe *probe)
 {
-    size_t length = 0;
-    const char *text = json_string_value(value);
-    unsigned char bytes[256];
-    if (!text || sodium_base642bin(bytes, sizeof bytes, text, strlen(text), NULL, &length, NULL,
-                                   sodium_base64_VARIANT_ORIGINAL) != 0)
-        return false;
-    if (length == HASH_BYTES)
-        memcpy(out, bytes, HASH_BYTES);
-    else
-        sha256(bytes, length, out);
-    return loose || length == HASH_BYTES;
-}
-
-static void read_proof(const json_t *list, struct probe *probe)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        if (probe->count == TREE_PROOF || !read_hash(json_array_get(list, i), false, probe->proof[probe->count]))
-            probe->whole = false;
-        else
-            probe->count++;
-    }
-}
-
-/* Some are larger than jansson's numbers: taken from the text itself. */
-static uint64_t number_in(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
-    assert_non_null(at);
-    return strtoull(at + strcspn(at, ":") + 1, NULL, 10);
-}
-
-static bool check(const char *kind, const char *text, const json_t *object)
-{
-    struct probe probe = {.whole = true};
-    bool inclusion = strcmp(kind, "inclusion") == 0;
-    probe.first = number_in(text, inclusion ? "\"leafIdx\"" : "\"size1\"");
-    probe.second = number_in(text, inclusion ? "\"treeSize\"" : "\"size2\"");
-    probe.whole = read_hash(json_object_get(object, inclusion ? "leafHash" : "root1"), !inclusion, probe.other) &&
-                  read_hash(json_object_get(object, inclusion ? "root" : "root2"), !inclusion, probe.root);
-    read_proof(json_object_get(object, "proof"), &probe);
-    if (!probe.whole) return false;
-    return inclusion
-               ? tree_check_inclusion(probe.first, probe.second, probe.other, probe.proof, probe.count, probe.root)
-               : tree_check_consistency(probe.first, probe.second, probe.other, probe.root, probe.proof, probe.count);
-}
-
-static unsigned walk_folder(const char *kind, const char *folder, unsigned *good)
-{
-    unsigned count = 0;
-    char path[4096];
-    DIR *files = opendir(folder);
-    for (struct dirent *one; files && (one = readdir(files));) {
-        if (one->d_name[0] == '.') continue;
-        snprintf(path, sizeof path, "%s/%s", folder, one->d_name);
-        if (one->d_type == DT_DIR) {
-            count += walk_folder(kind, path, good);
-            continue;
-        }
-        char text[16384] = "";
-        FILE *file = fopen(path, "r");
-        assert_non_null(file);
-        assert_true(fread(text, 1, sizeof text - 1, file) > 0);
-        fclose(file);
-        json_t *object = json_loads(text, JSON_DECODE_INT_AS_REAL, NULL);
-        assert_non_null(object);
-        bool wrong = json_is_true(json_object_get(object, "wantErr"));
-        if (check(kind, text, object) == wrong) fail_msg("%s: %s", path, wrong ? "accepted" : "refused");
-        *good += !wrong;
-        count++;
-        json_decref(object);
-    }
-    if (files) closedir(files);
-    return count;
+    const tree_hash *proof = (const tree_hash *)probe->proof;
+    return probe->inclusion
+               ? tree_check_inclusion(probe->first, probe->second, probe->other, proof, probe->count, probe->root)
+               : tree_check_consistency(probe->first, probe->second, probe->other, probe->root, proof, probe->count);
 }
 
 static void test_probes(void **state)
 {
-    char path[2048];
-    unsigned count = 0, good = 0;
-    const char *data = getenv("CAISSON_TEST_DATA");
-    for (int i = 0; i < 2; i++) {
-        const char *kind = i ? "consistency" : "inclusion";
-        snprintf(path, sizeof path, "%s/vectors/merkle-rfc6962/%s", data ? data : SOURCE_ROOT "/../shared", kind);
-        count += walk_folder(kind, path, &good);
-    }
-    if (count == 0) {
-        print_message("skipped: no vectors/merkle-rfc6962 below CAISSON_TEST_DATA\n");
-        skip();
-    }
+    unsigned good = 0;
+    unsigned count = probes_run("inclusion", judge, &good) + probes_run("consistency", judge, &good);
+    if (!count) skip();
     assert_int_equal(count, 196);
     assert_int_equal(good, 12);
 }

@@ -2,14 +2,11 @@
 /* Signing: only what extends what was signed last, only after the parent has it, and so that others can verify it. */
 #include "harness.h"
 
-#include <dirent.h>
-#include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "runtime/vault/sign.h"
+#include "tests/lib/probes.h"
 #include "tools/audit_note.h"
 
 #define ORIGIN "log.example.org/test/1"
@@ -539,62 +536,18 @@ static void epoch_follows(void **state)
 
 /* ── vectors that nobody here wrote ────────────────────────────────────────────────────────────────── */
 
-static size_t from64(const json_t *value, uint8_t *bytes, size_t room)
+static bool judge(const struct probe *probe)
 {
-    size_t length = 0;
-    const char *text = json_string_value(value);
-    if (!text ||
-        sodium_base642bin(bytes, room, text, strlen(text), NULL, &length, NULL, sodium_base64_VARIANT_ORIGINAL))
-        return 0;
-    return length;
-}
-
-static void probe(const char *path)
-{
-    uint8_t old_root[HASH_BYTES] = {0}, root[HASH_BYTES] = {0}, proof[PROOF_HASHES][HASH_BYTES];
-    json_t *doc = json_load_file(path, 0, NULL);
-    assert_non_null(doc);
-    const json_t *list = json_object_get(doc, "proof");
-    size_t count = json_array_size(list);
-    bool shaped = count <= PROOF_HASHES;
-    from64(json_object_get(doc, "root1"), old_root, HASH_BYTES); /* some are shorter than a hash: padded with zeros */
-    from64(json_object_get(doc, "root2"), root, HASH_BYTES);
-    for (size_t i = 0; shaped && i < count; i++)
-        shaped = from64(json_array_get(list, i), proof[i], HASH_BYTES) == HASH_BYTES;
-    uint64_t old_size = (uint64_t)json_integer_value(json_object_get(doc, "size1"));
-    uint64_t size = (uint64_t)json_integer_value(json_object_get(doc, "size2"));
-    bool good = shaped && consistent(old_size, old_root, size, root, proof, count);
-    if (good == json_is_true(json_object_get(doc, "wantErr"))) fail_msg("%s", path);
-    json_decref(doc);
-}
-
-/* Returns how many. */
-static int probes_below(const char *folder)
-{
-    int count = 0;
-    char path[1024];
-    DIR *dir = opendir(folder);
-    if (!dir) return 0;
-    for (struct dirent *one; (one = readdir(dir));) {
-        if (one->d_name[0] == '.') continue;
-        snprintf(path, sizeof path, "%s/%s", folder, one->d_name);
-        if (one->d_type == DT_DIR)
-            count += probes_below(path);
-        else if (strstr(one->d_name, ".json"))
-            probe(path), count++;
-    }
-    closedir(dir);
-    return count;
+    return consistent(probe->first, probe->other, probe->second, probe->root, probe->proof, probe->count);
 }
 
 static void rfc6962_probes(void **state)
 {
-    char folder[1024];
+    unsigned good = 0;
     (void)state;
-    const char *data = getenv("CAISSON_TEST_DATA");
-    snprintf(folder, sizeof folder, "%s/vectors/merkle-rfc6962/consistency", data ? data : SOURCE_ROOT "/../shared");
-    if (access(folder, R_OK) < 0) skip();
-    assert_true(probes_below(folder) > 90);
+    unsigned count = probes_run("consistency", judge, &good);
+    if (!count) skip();
+    assert_true(count > 90 && good > 0);
 }
 
 #define WITH_VAULT(name) cmocka_unit_test_setup_teardown(name, start, harness_teardown)
