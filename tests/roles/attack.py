@@ -188,11 +188,15 @@ class Taken(lib.Daemon):
             os.kill(pid, signal.SIGKILL)
         return self.attacker() if role != "loader" else None
 
-    def restore(self, role):
-        """The honest program is back, and takes the attacker's place."""
+    def put_back(self, role):
+        """From its next start on, that role is the honest program again."""
         name = "front" if role == "desk" else role
         folder = os.path.join(self.layout, "runtime", name)
         os.rename(os.path.join(folder, "caisson-was"), os.path.join(folder, f"caisson-{name}"))
+
+    def restore(self, role):
+        """The honest program is back, and takes the attacker's place."""
+        self.put_back(role)
         os.kill(self.role(role), signal.SIGKILL)
 
     def attacker(self):
@@ -211,6 +215,26 @@ class FrontTaken(Taken):
     def __init__(self, config="", canaries=()):
         super().__init__(config, canaries)
         self.replace("front")
+
+
+class Halved(Taken):
+    """A daemon whose master key is kept in two halves: each new vault has a helper that asks for the other one."""
+
+    def __init__(self, config="", canaries=()):
+        super().__init__(config, canaries)
+        self.secret = os.path.join(self.layout, "passphrase")
+        with open(self.secret, "w", encoding="ascii") as file:
+            file.write("correct horse\n")
+        os.chmod(self.secret, 0o600)
+
+    def __enter__(self):
+        self.cli("init", "--provider", "passphrase", f"--keys=SecretFile={self.secret}", "--keys=ArgonMegabytes=19")
+        return self
+
+    def next_helper(self):
+        """The helper of the next vault, which starts now, is the attacker."""
+        os.kill(self.role("vault"), signal.SIGKILL)
+        return self.attacker()
 
 
 class Ended(AssertionError):
@@ -360,6 +384,11 @@ class Role:
                  for one in args]
         answer = self.order("call", number=number, args=shown)
         return answer["result"], errno.errorcode.get(answer["errno"], "")
+
+    def contents(self, fd):
+        """The first 4096 bytes of what a descriptor stands for, where it has places to read at."""
+        answer = self.order("call", number=17, args=[fd, {"hex": bytes(4096).hex()}, 4096, 0])
+        return bytes.fromhex(answer["args"][1])[:max(answer["result"], 0)]
 
     def file(self, data, seal=True):
         """A memory file of its own; -1: it may not have one."""

@@ -234,6 +234,7 @@ static json_t *known(const json_t *order, struct session *session)
     json_object_set_new(own, "listener", json_integer(role.given[GIVE_UNIX]));
     json_object_set_new(own, "control", json_integer(role.control.fd));
     json_object_set_new(own, "config", json_integer(role.given[GIVE_CONFIG]));
+    json_object_set_new(own, "out", json_integer(role.given[GIVE_OUT]));
     return json_pack("{s:o,s:o,s:I,s:i}", "lines", lines, "fds", own, "registry", (json_int_t)role.registry_number,
                      "pid", (int)getpid());
 }

@@ -11,7 +11,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from attack import Ended, Taken, lib  # noqa: E402
+from attack import Ended, Halved, Taken, lib  # noqa: E402
 
 ROOT = os.geteuid() == 0
 LIVE = ("front", "desk", "ledger", "vault", "broker", "runner")
@@ -128,7 +128,7 @@ def attempts_refused(role):
     yield "open the key to all", "chmod", (home("keys/master.key"), 0o666)
     for name, family, kind in (("unix", 1, 1), ("unix datagram", 1, 2), ("inet", 2, 1), ("inet6", 10, 1), ("raw", 2, 3), ("netlink", 16, 3),
                                ("packet", 17, 3), ("vsock", 40, 1)):
-        if role != "broker" or family not in (2, 10) or kind == 3:
+        if role not in ("broker", "provider") or family not in (2, 10) or kind == 3:
             yield f"a {name} socket", "socket", (family, kind, 0)
     yield "a pair that can be turned elsewhere", "socketpair", (1, 2, 0, bytes(8))
     yield "memory to run code in", "mmap", (0, 4096, 7, 0x22, -1, 0)
@@ -203,6 +203,15 @@ def test_broker_reaches_the_network_only():
     taken_role_reaches_nothing("broker")
 
 
+def test_provider_reaches_the_network_only():
+    """It lives for one start of a vault; a vault whose helper ended is started again, with another."""
+    with fresh_daemon(Halved):
+        daemon.replace("provider")
+        before = others("vault")
+        nothing_reached("provider", daemon.next_helper(), daemon.attacker)
+        assert others("vault") == before and daemon.process.poll() is None
+
+
 def test_loader_reads_plugins_only():
     """It lives for one reload; what it may read it cannot write."""
     with fresh_daemon():
@@ -253,11 +262,11 @@ def test_runner_reaches_no_process_and_no_network():
 
 
 @contextlib.contextmanager
-def fresh_daemon():
+def fresh_daemon(kind=Taken):
     """Most attackers die many times: each has a daemon of its own."""
     global daemon
     kept = daemon
-    with Taken() as daemon:
+    with kind() as daemon:
         daemon.start()
         yield
         daemon.kill()
