@@ -26,11 +26,14 @@ void hex_text(const uint8_t *bytes, size_t count, char *text)
     text[2 * count] = '\0';
 }
 
+/* A table, since which kind of digit comes next cannot be foreseen. */
 static int digit(char c)
 {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
+    static const int8_t one_more[256] = {
+        ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+        ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    };
+    return one_more[(unsigned char)c] - 1;
 }
 
 bool hex_parse(const char *text, uint8_t *bytes, size_t count)

@@ -14,7 +14,6 @@ enum { HEAD_BYTES = sizeof file_head - 1, CHECK_BYTES = 16, VKEY_NAME = 128, VKE
 /* Contexts of crypto_kdf: eight bytes each, one per purpose; never reuse one. */
 #define FOR_WRAPPING "csn-wrap"
 #define FOR_SUBMISSION "csn-subm"
-#define FOR_SIGNING "csn-sign"
 #define FOR_IDENTITY "csn-iden"
 #define FOR_CHECK "csn-chck"
 
@@ -133,25 +132,13 @@ void key_submission(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t p
     sodium_memzero(seed, sizeof seed);
 }
 
-static void sign_pair(const uint8_t master[KEY_BYTES], const char *context, uint32_t version,
-                      uint8_t public[KEY_BYTES], uint8_t secret[KEY_SIGN_SECRET])
-{
-    uint8_t seed[crypto_sign_SEEDBYTES];
-    derive(master, context, version, seed, sizeof seed);
-    crypto_sign_seed_keypair(public, secret, seed);
-    sodium_memzero(seed, sizeof seed);
-}
-
-void key_signing(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t public[KEY_BYTES],
-                 uint8_t secret[KEY_SIGN_SECRET])
-{
-    sign_pair(master, FOR_SIGNING, version, public, secret);
-}
-
 void key_identity(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t public[KEY_BYTES],
                   uint8_t secret[KEY_SIGN_SECRET])
 {
-    sign_pair(master, FOR_IDENTITY, version, public, secret);
+    uint8_t seed[crypto_sign_SEEDBYTES];
+    derive(master, FOR_IDENTITY, version, seed, sizeof seed);
+    crypto_sign_seed_keypair(public, secret, seed);
+    sodium_memzero(seed, sizeof seed);
 }
 
 void key_id_secret(const uint8_t key[KEY_BYTES], uint8_t id[KEY_ID_BYTES])

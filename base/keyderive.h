@@ -49,10 +49,6 @@ void key_wrapping(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t key
 /* The pair that credentials are submitted to (X25519). */
 void key_submission(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t public[KEY_BYTES],
                     uint8_t secret[KEY_BYTES]);
-/* The pair that signs the log's checkpoints (Ed25519). */
-void key_signing(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t public[KEY_BYTES],
-                 uint8_t secret[KEY_SIGN_SECRET]);
-
 /* The pair by which the vault is known for good: it vouches for the keys that submissions are sealed to (Ed25519). */
 void key_identity(const uint8_t master[KEY_BYTES], uint32_t version, uint8_t public[KEY_BYTES],
                   uint8_t secret[KEY_SIGN_SECRET]);

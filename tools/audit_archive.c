@@ -98,10 +98,10 @@ static bool put_entries(struct writing *writing, struct err *err)
     bool good = audit_db_prepare(writing->db,
                                  "SELECT idx, leaf, body FROM entry WHERE idx >= ?1 AND idx < ?2 ORDER BY idx", &row,
                                  err) &&
-                (!archive->details ||
-                 audit_db_prepare(writing->db,
-                                  "SELECT name, form, salt, subject, value FROM detail WHERE n / 2 = ?1 ORDER BY n",
-                                  &details, err));
+                (!archive->details || audit_db_prepare(writing->db,
+                                                       "SELECT name, form, salt, subject, value FROM detail"
+                                                       " WHERE n BETWEEN 2 * ?1 AND 2 * ?1 + 1 ORDER BY n",
+                                                       &details, err));
     if (good) sqlite3_bind_int64(row, 1, (int64_t)archive->from), sqlite3_bind_int64(row, 2, (int64_t)archive->to);
     while (good && (got = audit_db_step(writing->db, row, err)) == 1)
         good = put_entry(writing, row, details, tree, err);
@@ -194,7 +194,9 @@ static bool put_end(struct writing *writing, struct err *err)
                                  &row, err) &&
                 audit_db_step(writing->db, row, err) == 1;
     uint64_t size = good ? (uint64_t)sqlite3_column_int64(row, 0) : 0;
-    good = good && size >= writing->archive->to && lead_up(writing, size, root, line, err);
+    if (err->kind == ERR_NONE && size < writing->archive->to)
+        good = err_set(err, ERR_STATE, "no checkpoint covers the entries that are to be archived");
+    good = good && lead_up(writing, size, root, line, err);
     if (good && (sqlite3_column_bytes(row, 1) != HASH_BYTES || memcmp(sqlite3_column_blob(row, 1), root, HASH_BYTES)))
         good = err_set(err, ERR_DAMAGED, "the entries are not those that were signed");
     if (good)

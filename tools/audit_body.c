@@ -2,6 +2,7 @@
 /* Reading one record strictly: what is not exactly in the log's form was not written by the ledger. */
 #include "audit_body.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -39,21 +40,35 @@ static bool take_escape(struct cursor *cursor)
     return true;
 }
 
+/* The first quote, backslash or byte below a blank; looked for in eight at once. */
+static const unsigned char *next_special(const unsigned char *at, const unsigned char *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    for (uint64_t word; (size_t)(end - at) >= sizeof word; at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        word = le64toh(word);
+        uint64_t quote = word ^ ones * '"', slash = word ^ ones * '\\';
+        /* the lowest bit is right; those above it may be set by a borrow */
+        uint64_t found = (((word - ones * ' ') & ~word) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & tops;
+        if (found) return at + __builtin_ctzll(found) / 8;
+    }
+    while (at < end && *at >= ' ' && *at != '"' && *at != '\\') at++;
+    return at;
+}
+
 static bool take_string(struct cursor *cursor, struct text *text)
 {
     if (!take_byte(cursor, '"')) return false;
     *text = (struct text){.bytes = (const char *)cursor->at};
-    while (cursor->at < cursor->end && *cursor->at >= ' ') {
-        unsigned char c = *cursor->at++;
-        if (c == '"') {
-            text->length = (size_t)((const char *)cursor->at - text->bytes) - 1;
-            return true;
-        }
-        if (c != '\\') continue;
+    for (;;) {
+        cursor->at = next_special(cursor->at, cursor->end);
+        if (cursor->at == cursor->end || *cursor->at < ' ') return false;
+        if (*cursor->at++ == '"') break;
         text->escaped = true;
         if (!take_escape(cursor)) return false;
     }
-    return false;
+    text->length = (size_t)((const char *)cursor->at - text->bytes) - 1;
+    return true;
 }
 
 /* -?(0|[1-9][0-9]*) that fits 64 signed bits; not -0. */
@@ -126,14 +141,16 @@ static bool skip_value(struct cursor *cursor, int depth)
 enum fact_form { FACT_NUMBER, FACT_TEXT, FACT_ID, FACT_HASH };
 static const struct fact {
     const char *key;
+    size_t length;
     enum body_fact bit;
     enum fact_form form;
     size_t offset, size;
     const char *kind; /* of this kind of record only, whose name comes first */
 } facts[] = {
+/* in the order of their first letters, as keys come */
 #define FACT(name, bit, form, ...)                                                                                     \
     {                                                                                                                  \
-#name, bit, form, offsetof(struct body, name), sizeof((struct body *)0)->name, __VA_ARGS__                     \
+#name, sizeof #name - 1, bit, form, offsetof(struct body, name), sizeof((struct body *)0)->name, __VA_ARGS__   \
     }
     FACT(about, BODY_ABOUT, FACT_HASH),
     FACT(act, BODY_ACT, FACT_TEXT),
@@ -144,24 +161,25 @@ static const struct fact {
     FACT(from, BODY_FROM, FACT_NUMBER),
     FACT(intent, BODY_INTENT, FACT_NUMBER),
     FACT(kind, BODY_KIND, FACT_TEXT),
-    FACT(personal, BODY_PERSONAL, FACT_HASH),
-    FACT(sent, BODY_SENT, FACT_TEXT),
-    FACT(to, BODY_TO, FACT_NUMBER),
-    FACT(v, BODY_V, FACT_NUMBER),
     FACT(new, BODY_NEW, FACT_TEXT, "key_roll"),
     FACT(old, BODY_OLD, FACT_TEXT, "key_roll"),
+    FACT(old_origin, BODY_OLD_ORIGIN, FACT_TEXT, "epoch"),
+    FACT(personal, BODY_PERSONAL, FACT_HASH),
+    FACT(sent, BODY_SENT, FACT_TEXT),
     FACT(sign, BODY_SIGN, FACT_TEXT, "key_roll"),
     FACT(target, BODY_TARGET, FACT_TEXT, "epoch"),
-    FACT(old_origin, BODY_OLD_ORIGIN, FACT_TEXT, "epoch"),
+    FACT(to, BODY_TO, FACT_NUMBER),
+    FACT(v, BODY_V, FACT_NUMBER),
 #undef FACT
 };
+enum { FACTS = sizeof facts / sizeof *facts };
 
-static const struct fact *find_fact(const struct text *key)
+/* Keys ascend, so that no fact of a letter before this key's can come any more: *from goes along. */
+static const struct fact *find_fact(const struct text *key, size_t *from)
 {
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
-        if (facts[i].key[0] == key->bytes[0] && strlen(facts[i].key) == key->length &&
-            memcmp(facts[i].key, key->bytes, key->length) == 0)
-            return &facts[i];
+    while (*from < FACTS && facts[*from].key[0] < key->bytes[0]) ++*from;
+    for (size_t i = *from; i < FACTS && facts[i].key[0] == key->bytes[0]; i++)
+        if (facts[i].length == key->length && memcmp(facts[i].key, key->bytes, key->length) == 0) return &facts[i];
     return NULL;
 }
 
@@ -179,9 +197,9 @@ static bool keep_text(struct cursor *cursor, const struct fact *fact, unsigned c
     return true;
 }
 
-static bool take_member(struct cursor *cursor, const struct text *key, struct body *body)
+static bool take_member(struct cursor *cursor, const struct text *key, size_t *from, struct body *body)
 {
-    const struct fact *fact = find_fact(key);
+    const struct fact *fact = find_fact(key, from);
     if (!fact || (fact->kind && strcmp(fact->kind, body->kind) != 0)) return skip_value(cursor, 1);
     unsigned char *slot = (unsigned char *)body + fact->offset;
     body->seen |= (uint32_t)fact->bit;
@@ -209,11 +227,12 @@ bool body_read(const unsigned char *bytes, size_t length, struct body *body, str
 {
     struct cursor cursor = {bytes, bytes + length};
     struct text before = {0}, key;
+    size_t from = 0;
     memset(body, 0, sizeof *body);
     if (length > BODY_LONGEST || (!ascii(bytes, length) && !utf8_valid((const char *)bytes, length)))
         return err_set(err, ERR_DAMAGED, "its bytes are too long or no UTF-8");
     bool good = take_byte(&cursor, '{');
-    do good = good && take_key(&cursor, &before, &key) && take_member(&cursor, &key, body);
+    do good = good && take_key(&cursor, &before, &key) && take_member(&cursor, &key, &from, body);
     while (good && take_byte(&cursor, ','));
     if (!good || !take_byte(&cursor, '}') || cursor.at != cursor.end)
         return err_set(err, ERR_DAMAGED, "its bytes are not in the log's form");

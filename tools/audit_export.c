@@ -118,7 +118,7 @@ static void print_hex(FILE *out, const char *key, const void *bytes, size_t coun
 static bool print_personal(struct audit_log *log, uint64_t index, FILE *out, struct err *err)
 {
     sqlite3_stmt *row = NULL;
-    static const char sql[] = "SELECT salt, value FROM detail WHERE idx = ?1 AND name = 'personal' AND form = 0";
+    static const char sql[] = "SELECT salt, value FROM detail WHERE n = 2 * ?1 AND name = 'personal' AND form = 0";
     if (!audit_db_prepare(log->db, sql, &row, err)) return false;
     sqlite3_bind_int64(row, 1, (int64_t)index);
     int got = audit_db_step(log->db, row, err);

@@ -10,7 +10,7 @@
 #include "base/auto.h"
 #include "base/utf8.h"
 
-enum { ID = 4, TIME = 8, ROOT_BASE64 = 44, SIGNATURE_MOST = 8 * 1024, VKEY_BINARY = 33 };
+enum { ID = 4, TIME = 8, ROOT_BASE64 = 44, SIGNATURE_MOST = 8 * 1024, VKEY_BINARY = 33, ROLL_TEXT = 600 };
 static const char dash[] = "\xe2\x80\x94 "; /* an em dash and a space start every signature line */
 
 /* ── words ─────────────────────────────────────────────────────────────────────────────────────────── */
@@ -169,6 +169,16 @@ bool signer_same(const struct note_signer *one, const struct note_signer *other)
 {
     return one->kind == other->kind && strcmp(one->name, other->name) == 0 &&
            memcmp(one->key, other->key, sizeof one->key) == 0;
+}
+
+bool roll_vouched(const char *old, const char *new, const char *sign, const uint8_t key[32])
+{
+    char text[ROLL_TEXT];
+    uint8_t signature[crypto_sign_BYTES];
+    int length = snprintf(text, sizeof text, "caisson key roll v1\n%s\n%s\n", old, new);
+    return (size_t)length < sizeof text && strlen(sign) == 2 * sizeof signature &&
+           hex_parse(sign, signature, sizeof signature) &&
+           crypto_sign_verify_detached(signature, (const uint8_t *)text, (unsigned long long)length, key) == 0;
 }
 
 static bool log_line(const struct note_parts *parts, const struct note_signer *signer, const struct signature *line)

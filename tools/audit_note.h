@@ -31,6 +31,8 @@ struct note_signer {
 /* A verifier key: NAME+HASH+BASE64(kind, key). */
 bool signer_parse(const char *vkey, struct note_signer *signer, struct err *err);
 bool signer_same(const struct note_signer *one, const struct note_signer *other);
+/* Did the old key itself name the new one? Both as verifier keys; sign: the signature in hexadecimal. */
+bool roll_vouched(const char *old, const char *new, const char *sign, const uint8_t key[32]);
 /* Fills in good and time of each signer; lines of others are passed over. false: a line that claims to be by one of
  * them is bad, and then nothing that the note says counts. That nobody signed it is for the caller to see. */
 bool note_check(const struct note_parts *parts, struct note_signer *signers, unsigned count, struct err *err);

@@ -2,8 +2,6 @@
 /* Walking from the pinned key to the one in use (docs/audit-format.md, "Keys that roll"). */
 #include "audit_signers.h"
 
-#include <sodium.h>
-#include <stdio.h>
 #include <string.h>
 
 static bool of_this_log(const struct audit_signers *signers, const char *vkey, uint8_t key[KEY_BYTES], struct err *err)
@@ -14,16 +12,6 @@ static bool of_this_log(const struct audit_signers *signers, const char *vkey, u
     return true;
 }
 
-/* An entry is the ledger's word; that the new key is the vault's own is the old key's. */
-static bool vouched(const struct body *body, const uint8_t old[KEY_BYTES])
-{
-    char text[2 * VKEY_TEXT + 64];
-    uint8_t signature[crypto_sign_BYTES];
-    int length = snprintf(text, sizeof text, "caisson key roll v1\n%s\n%s\n", body->old, body->new);
-    return strlen(body->sign) == 2 * sizeof signature && hex_parse(body->sign, signature, sizeof signature) &&
-           crypto_sign_verify_detached(signature, (const uint8_t *)text, (unsigned long long)length, old) == 0;
-}
-
 bool audit_signers_entry(struct audit_signers *signers, const struct body *body, uint64_t index, struct err *err)
 {
     uint8_t old[KEY_BYTES], new[KEY_BYTES];
@@ -32,7 +20,9 @@ bool audit_signers_entry(struct audit_signers *signers, const struct body *body,
     if (!of_this_log(signers, body->old, old, err) || !of_this_log(signers, body->new, new, err)) return false;
     if (signers->due || memcmp(old, signers->key, KEY_BYTES) != 0)
         return err_set(err, ERR_DAMAGED, "it replaces another key than the one whose turn it was");
-    if (!vouched(body, old)) return err_set(err, ERR_DAMAGED, "the old key did not sign for the new one");
+    /* An entry is the ledger's word; that the new key is the vault's own is the old key's. */
+    if (!roll_vouched(body->old, body->new, body->sign, old))
+        return err_set(err, ERR_DAMAGED, "the old key did not sign for the new one");
     memcpy(signers->next, new, KEY_BYTES);
     signers->due = index + 1;
     return true;

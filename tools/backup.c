@@ -21,7 +21,6 @@ static const struct backup_file files[BACKUP_KINDS][BACKUP_FILES + 1] = {
     [BACKUP_AUDIT] = {{"audit.db", "data/audit.db", true, false}},
     [BACKUP_VAULT] = {{"vault.db", "data/vault.db", true, false},
                       {"state.db", "data/state.db", true, false},
-                      {"vault.pub", "keys/vault.pub", false, false},
                       {"recovery.age", "keys/recovery.age", false, true}},
 };
 static const char *const kind_names[BACKUP_KINDS] = {"audit", "vault"};

@@ -19,7 +19,7 @@ struct backup_file {
     bool copied;       /* a database: comes from the folder of copies */
     bool optional;
 };
-enum { BACKUP_FILES = 4, BACKUP_PATH = 2048, BACKUP_MANIFEST = 64 * 1024 };
+enum { BACKUP_FILES = 3, BACKUP_PATH = 2048, BACKUP_MANIFEST = 64 * 1024 };
 
 /* Ends with a NULL name. */
 const struct backup_file *backup_files(enum backup_kind kind);

@@ -63,6 +63,28 @@ static const json_t *manifest_row(const json_t *manifest, const char *name)
     return json_named(json_object_get(manifest, "files"), name);
 }
 
+/* What an attempt that came to nothing left here may be of another backup. */
+static bool drop_old(enum backup_kind kind, const char *home, struct err *err)
+{
+    char path[BACKUP_PATH];
+    for (const struct backup_file *file = backup_files(kind); file->name; file++) {
+        snprintf(path, sizeof path, "%s/%s.restored", home, file->place);
+        if (unlink(path) < 0 && errno != ENOENT) return err_sys(err, ERR_IO, "cannot remove %.200s", path);
+    }
+    return true;
+}
+
+/* taken: a bit for each of backup_files. */
+static bool all_there(enum backup_kind kind, const json_t *manifest, unsigned taken, struct err *err)
+{
+    const struct backup_file *files = backup_files(kind);
+    for (unsigned i = 0; files[i].name; i++)
+        if (!(taken >> i & 1) && !files[i].optional)
+            return err_set(err, ERR_DAMAGED, "the archive lacks %s", files[i].name);
+    return (size_t)__builtin_popcount(taken) == json_array_size(json_object_get(manifest, "files")) ||
+           err_set(err, ERR_DAMAGED, "the archive lacks files that its manifest names");
+}
+
 static const struct backup_file *known(enum backup_kind kind, const char *name)
 {
     for (const struct backup_file *file = backup_files(kind); file->name; file++)
@@ -77,7 +99,6 @@ static bool take_file(struct age_reader *in, const struct tar_entry *entry, cons
     char text[HASH_TEXT];
     const char *said = json_string_value(json_object_get(row, "sha256"));
     struct target target;
-    unlink(path);
     FD_AUTO fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) return err_sys(err, ERR_IO, "cannot make %.200s", path);
     target.fd = fd;
@@ -95,19 +116,22 @@ static bool take_all(struct age_reader *in, enum backup_kind kind, const char *h
 {
     struct tar_entry entry;
     char path[BACKUP_PATH], rest[1];
-    size_t count = 0, more = 0;
+    unsigned taken = 0;
+    size_t more = 0;
+    if (!drop_old(kind, home, err)) return false;
     for (bool end = false;;) {
         if (!tar_next(in, &entry, &end, err)) return false;
         if (end) break;
         const struct backup_file *file = known(kind, entry.name);
         const json_t *row = manifest_row(manifest, entry.name);
         if (!file || !row) return err_set(err, ERR_MALFORMED, "the archive holds a file that its manifest does not name");
+        unsigned bit = 1u << (file - backup_files(kind));
+        if (taken & bit) return err_set(err, ERR_MALFORMED, "the archive holds %s twice", file->name);
         snprintf(path, sizeof path, "%s/%s.restored", home, file->place);
         if (!take_file(in, &entry, path, row, err)) return false;
-        count++;
+        taken |= bit;
     }
-    if (count != json_array_size(json_object_get(manifest, "files")))
-        return err_set(err, ERR_DAMAGED, "the archive lacks files that its manifest names");
+    if (!all_there(kind, manifest, taken, err)) return false;
     /* The second empty block, and then age's own end, which only a whole file has. */
     while (age_read(in, rest, 1, &more, err))
         if (more == 0) return true;

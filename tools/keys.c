@@ -54,10 +54,9 @@ bool key_file_put(int folder, const char *name, mode_t mode, const char *text, s
 /* Ties the file's keys together and notices what was mistyped or cut. */
 static void public_check(const struct keys_public *public, char digits[2 * CHECK_BYTES + 1])
 {
-    uint8_t all[3 * KEY_BYTES], hash[CHECK_BYTES];
+    uint8_t all[2 * KEY_BYTES], hash[CHECK_BYTES];
     memcpy(all, public->submission, KEY_BYTES);
-    memcpy(all + KEY_BYTES, public->signing, KEY_BYTES);
-    memcpy(all + 2 * KEY_BYTES, public->identity, KEY_BYTES);
+    memcpy(all + KEY_BYTES, public->identity, KEY_BYTES);
     crypto_generichash(hash, sizeof hash, all, sizeof all, NULL, 0);
     hex_text(hash, sizeof hash, digits);
 }
@@ -66,20 +65,18 @@ void key_file_public(const uint8_t master[KEY_BYTES], struct keys_public *public
 {
     uint8_t secret[KEY_SIGN_SECRET];
     key_submission(master, KEY_VERSION, public->submission, secret);
-    key_signing(master, KEY_VERSION, public->signing, secret);
     key_identity(master, KEY_VERSION, public->identity, secret);
     sodium_memzero(secret, sizeof secret);
 }
 
 bool key_file_put_public(int folder, const struct keys_public *public, bool replace, struct err *err)
 {
-    char submission[HASH_TEXT], signing[HASH_TEXT], identity[HASH_TEXT], check[2 * CHECK_BYTES + 1], text[PUBLIC_MAX];
+    char submission[HASH_TEXT], identity[HASH_TEXT], check[2 * CHECK_BYTES + 1], text[PUBLIC_MAX];
     hex_text(public->submission, KEY_BYTES, submission);
-    hex_text(public->signing, KEY_BYTES, signing);
     hex_text(public->identity, KEY_BYTES, identity);
     public_check(public, check);
-    int length = snprintf(text, sizeof text, "%s\nsubmission-key %s\nlog-key %s\nidentity-key %s\ncheck %s\n",
-                          public_head, submission, signing, identity, check);
+    int length = snprintf(text, sizeof text, "%s\nsubmission-key %s\nidentity-key %s\ncheck %s\n", public_head,
+                          submission, identity, check);
     return key_file_put(folder, "vault.pub", 0644, text, (size_t)length, replace, err);
 }
 
@@ -176,17 +173,6 @@ bool keys_replace_row(int home_dirfd, const char *row, size_t length, struct err
            err_sys(err, ERR_IO, "cannot take keys/provider.share away");
 }
 
-bool keys_replace_master(int home_dirfd, const uint8_t master[KEY_BYTES], const uint8_t *share, struct err *err)
-{
-    char text[MASTER_FILE_BYTES];
-    FD_AUTO folder = -1;
-    if (!key_file_folder(home_dirfd, &folder, err)) return false;
-    master_text_half(master, share, text);
-    bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, true, err);
-    sodium_memzero(text, sizeof text);
-    return good;
-}
-
 bool keys_put_recovery(int home_dirfd, const char *text, size_t length, struct err *err)
 {
     FD_AUTO folder = -1;
@@ -206,7 +192,7 @@ bool keys_restore(int home_dirfd, const uint8_t master[KEY_BYTES], struct err *e
     FD_AUTO folder = -1;
     if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
     master_text(master, text);
-    bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, false, err) && public_make(folder, master, err);
+    bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, false, err);
     sodium_memzero(text, sizeof text);
     return good;
 }
@@ -227,15 +213,16 @@ static bool next_value(char **text, const char *word, char **value)
 
 static bool public_parse(char *text, struct keys_public *public, struct err *err)
 {
-    char *submission, *signing, *identity, *said, check[2 * CHECK_BYTES + 1];
+    char *submission, *identity, *said, check[2 * CHECK_BYTES + 1];
     size_t head = sizeof public_head - 1;
     if (strncmp(text, public_head, head) != 0 || text[head] != '\n')
-        return err_set(err, ERR_MALFORMED, "it is not a public key file of this release");
+        return err_set(err, ERR_MALFORMED,
+                       "it is not a public key file of this release: delete it and run caisson init again");
     text += head + 1;
-    bool good = next_value(&text, "submission-key", &submission) && next_value(&text, "log-key", &signing) &&
-                next_value(&text, "identity-key", &identity) && next_value(&text, "check", &said) && *text == '\0' &&
+    bool good = next_value(&text, "submission-key", &submission) && next_value(&text, "identity-key", &identity) &&
+                next_value(&text, "check", &said) && *text == '\0' &&
                 hex_parse(submission, public->submission, KEY_BYTES) &&
-                hex_parse(signing, public->signing, KEY_BYTES) && hex_parse(identity, public->identity, KEY_BYTES);
+                hex_parse(identity, public->identity, KEY_BYTES);
     if (good) public_check(public, check);
     if (!good || strcmp(check, said) != 0)
         return err_set(err, ERR_MALFORMED, "it is damaged: delete it and run caisson init again");

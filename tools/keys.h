@@ -11,12 +11,11 @@
 #include "base/keyderive.h"
 #include "runtime/messages.h"
 
-/* keys/vault.pub: five lines of text. The log's verifier key is made of `signing` and the log's own name. */
+/* keys/vault.pub: four lines of text, all of it grown from the master key. */
 struct keys_public {
     uint32_t version;
     uint8_t submission[KEY_BYTES]; /* X25519: what keys_seal() seals to */
     uint8_t submission_id[KEY_ID_BYTES];
-    uint8_t signing[KEY_BYTES]; /* Ed25519: who signs the log's checkpoints */
     uint8_t identity[KEY_BYTES]; /* Ed25519: who vouches for keys that pages seal to (VAULT_IDENTITY) */
 };
 
@@ -29,9 +28,11 @@ bool keys_create(int home_dirfd, struct err *err);
  * something may be under it already, says that it is missing. share: a key provider's half,
  * NULL where the files are whole. */
 bool keys_make_next(int home_dirfd, const uint8_t *share, bool may_make, struct err *err);
-/* Puts it in the place of keys/master.key, whose bytes are overwritten, and its public half into keys/vault.pub, which
- * keeps the log's key. Where there is no next one, that was done before. */
+/* Puts it in the place of keys/master.key, whose bytes are overwritten, and its public half into keys/vault.pub. Where
+ * there is no next one, that was done before. */
 bool keys_replace(int home_dirfd, const uint8_t *share, struct err *err);
+/* Makes keys/vault.pub of keys/master.key, whatever stood in it. */
+bool keys_publish(int home_dirfd, const uint8_t *share, struct err *err);
 
 /* With a key provider: the other half, and the text of keys/provider.share that the provider made of it. row NULL: there
  * is one already, and only a missing vault.pub may be made. */
@@ -44,11 +45,12 @@ bool keys_create_half(int home_dirfd, const struct keys_half *half, struct err *
 
 /* The master key itself: for the verbs that make its files anew. Wipe it at once. share: NULL where the file is whole. */
 bool keys_master(int home_dirfd, const uint8_t *share, uint8_t master[KEY_BYTES], struct err *err);
-/* Each whole or not at all, and on the disk when it returns. row NULL: there is no provider any more. */
+/* Each whole or not at all, and on the disk when it returns; an old master.key's bytes are overwritten. row NULL: there
+ * is no provider any more. */
 bool keys_replace_row(int home_dirfd, const char *row, size_t length, struct err *err);
 bool keys_replace_master(int home_dirfd, const uint8_t master[KEY_BYTES], const uint8_t *share, struct err *err);
 bool keys_put_recovery(int home_dirfd, const char *text, size_t length, struct err *err);
-/* Makes keys/master.key and keys/vault.pub of a master key that came from elsewhere; never over another. */
+/* Makes keys/master.key of a master key that came from elsewhere; never over another. */
 bool keys_restore(int home_dirfd, const uint8_t master[KEY_BYTES], struct err *err);
 
 /* Reads keys/vault.pub below the home folder and checks it. */

@@ -56,18 +56,24 @@ static bool rename_next(int folder, struct err *err)
     return wipe(old, err);
 }
 
-/* What grows from the master key is the new one's; the log keeps its key. */
-static bool put_public(int home_dirfd, int folder, const uint8_t master[KEY_BYTES], struct err *err)
+bool keys_replace_master(int home_dirfd, const uint8_t master[KEY_BYTES], const uint8_t *share, struct err *err)
 {
-    struct keys_public public, fresh;
-    if (!keys_read_public(home_dirfd, &public, err)) return false;
-    fresh = public;
-    key_file_public(master, &fresh);
-    memcpy(fresh.signing, public.signing, sizeof fresh.signing);
-    if (memcmp(fresh.submission, public.submission, sizeof fresh.submission) == 0 &&
-        memcmp(fresh.identity, public.identity, sizeof fresh.identity) == 0)
-        return true;
-    return key_file_put_public(folder, &fresh, true, err);
+    char text[MASTER_FILE_BYTES];
+    FD_AUTO folder = -1;
+    if (!key_file_folder(home_dirfd, &folder, err)) return false;
+    FD_AUTO old = openat(folder, "master.key", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (old < 0) return err_sys(err, ERR_IO, "cannot open keys/master.key");
+    master_text_half(master, share, text);
+    bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, true, err);
+    sodium_memzero(text, sizeof text);
+    return good && wipe(old, err);
+}
+
+static bool put_public(int folder, const uint8_t master[KEY_BYTES], struct err *err)
+{
+    struct keys_public public;
+    key_file_public(master, &public);
+    return key_file_put_public(folder, &public, true, err);
 }
 
 bool keys_replace(int home_dirfd, const uint8_t *share, struct err *err)
@@ -77,7 +83,17 @@ bool keys_replace(int home_dirfd, const uint8_t *share, struct err *err)
     if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
     bool next = key_file_exists(folder, NEXT);
     bool good = key_file_read(folder, next ? NEXT : "master.key", share, master, err) &&
-                put_public(home_dirfd, folder, master, err) && (!next || rename_next(folder, err));
+                put_public(folder, master, err) && (!next || rename_next(folder, err));
+    sodium_memzero(master, sizeof master);
+    return good;
+}
+
+bool keys_publish(int home_dirfd, const uint8_t *share, struct err *err)
+{
+    uint8_t master[KEY_BYTES];
+    FD_AUTO folder = -1;
+    if (!key_library(err) || !key_file_folder(home_dirfd, &folder, err)) return false;
+    bool good = key_file_read(folder, "master.key", share, master, err) && put_public(folder, master, err);
     sodium_memzero(master, sizeof master);
     return good;
 }

@@ -201,21 +201,29 @@ static bool give_names(const char *home, enum backup_kind kind, struct err *err)
         snprintf(to, sizeof to, "%s/%s", home, file->place);
         if (rename(from, to) < 0 && !(errno == ENOENT && file->optional))
             return err_sys(err, ERR_IO, "cannot name %s", file->place);
-        if (strcmp(file->name, "vault.pub") == 0) chmod(to, 0644);
     }
     return true;
 }
 
-/* age says who may read a backup, never who wrote it: what is submitted from now on is sealed to the key that grows from
- * the master key here, whatever public file came with the backup. A half tells nothing; the vault then says so itself. */
+/* age says who may read a backup, never who wrote it: what is submitted from now on is sealed to the key that grows
+ * from the master key here. Where its other half is not to be had, the file waits for it. */
 static bool own_public(struct cli *cli, struct err *err)
 {
-    JSON_AUTO *keys = NULL;
+    uint8_t share[KEY_BYTES];
+    bool has = false;
+    struct err away = {0};
     FD_AUTO folder = -1;
-    if (!home_open(&cli->home, &folder, err) || !provider_keys(&cli->home, NULL, &keys, err)) return false;
-    bool whole = strcmp(provider_name(keys), "file") == 0;
-    bool rotating = faccessat(folder, "keys/master.key.next", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-    return !whole || rotating || keys_replace(folder, NULL, err);
+    if (!home_open(&cli->home, &folder, err)) return false;
+    bool got = provider_share(&cli->home, share, &has, &away);
+    bool good = !got || keys_publish(folder, has ? share : NULL, err);
+    sodium_memzero(share, sizeof share);
+    if (got) return good;
+    if (unlinkat(folder, "keys/vault.pub", 0) < 0 && errno != ENOENT)
+        return err_sys(err, ERR_IO, "keys/vault.pub cannot be removed");
+    fputs("caisson: keys/vault.pub is to be made yet, by caisson init: ", stderr);
+    print_tame(away.text, stderr);
+    fputc('\n', stderr);
+    return true;
 }
 
 static void report_restore(struct cli *cli, const json_t *manifest)

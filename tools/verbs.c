@@ -178,7 +178,7 @@ static const struct cli_option prune[] = {
     {"before", "DATE", "Only of entries older than this: 2026-01-31, or 2026-01-31T12:00:00Z", false},
     {"archive", "FILE", "Where they are written first; a new file, not among the daemon's own", false},
     {"details", NULL, "Archive what stands beside the log as well, such as who called", false},
-    {"vkey", "KEY", "Trust this verifier key in place of keys/vault.pub", false},
+    {"vkey", "KEY", "Trust this verifier key in place of keys/log.pub", false},
     {"state", "FILE", "Remember there how far the log was verified", false},
     END};
 

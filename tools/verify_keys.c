@@ -15,7 +15,7 @@
 #include "audit_proof_file.h"
 #include "base/auto.h"
 
-enum { ROLL_BODY = 4096, ROLLS_MOST = 100000, VKEY_MOST = 256 };
+enum { ROLL_BODY = 4096, ROLLS_MOST = 100000 };
 
 bool verify_read(int folder, const char *path, size_t most, char **bytes, size_t *length, struct err *err)
 {
@@ -73,31 +73,10 @@ bool keys_pin(struct verify_keys *keys, const char *vkey, enum note_kind kind, s
 
 /* ── rolls ─────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* The text of a member of a record that body_read found sound: a key's quotes are never escaped, so that nothing
- * within a value can look like it. */
-static bool member(const uint8_t *bytes, size_t length, const char *key, char text[VKEY_MOST])
-{
-    const uint8_t *at = memmem(bytes, length, key, strlen(key)), *from = at ? at + strlen(key) : NULL;
-    const uint8_t *end = from ? memchr(from, '"', (size_t)(bytes + length - from)) : NULL;
-    if (!end || end - from >= VKEY_MOST || memchr(from, '\\', (size_t)(end - from))) return false;
-    memcpy(text, from, (size_t)(end - from));
-    text[end - from] = '\0';
-    return true;
-}
-
 struct roll {
     struct note_signer old, new;
     bool sealed; /* the old key itself named the new one: the log's writer alone could name any */
 };
-
-static bool roll_sealed(const char *old_text, const char *new_text, const char *digits, const uint8_t key[32])
-{
-    uint8_t signature[crypto_sign_BYTES];
-    char message[sizeof "caisson key roll v1\n\n\n" + 2 * VKEY_MOST];
-    int length = snprintf(message, sizeof message, "caisson key roll v1\n%s\n%s\n", old_text, new_text);
-    return strlen(digits) == 2 * sizeof signature && hex_parse(digits, signature, sizeof signature) &&
-           crypto_sign_verify_detached(signature, (const uint8_t *)message, (size_t)length, key) == 0;
-}
 
 /* Is this a record of a roll between two keys of one name? */
 static bool roll_parse(const uint8_t *bytes, size_t length, struct roll *roll)
@@ -105,15 +84,12 @@ static bool roll_parse(const uint8_t *bytes, size_t length, struct roll *roll)
     static const char kind[] = "\"kind\":\"key_roll\"";
     struct body body;
     struct err ignored = {0};
-    char old_text[VKEY_MOST], new_text[VKEY_MOST], digits[VKEY_MOST];
     if (!memmem(bytes, length, kind, sizeof kind - 1) || !body_read(bytes, length, &body, &ignored) ||
-        strcmp(body.kind, "key_roll") != 0 || !member(bytes, length, "\"old\":\"", old_text) ||
-        !member(bytes, length, "\"new\":\"", new_text) || !signer_parse(old_text, &roll->old, &ignored) ||
-        !signer_parse(new_text, &roll->new, &ignored) || strcmp(roll->old.name, roll->new.name) != 0 ||
+        strcmp(body.kind, "key_roll") != 0 || !signer_parse(body.old, &roll->old, &ignored) ||
+        !signer_parse(body.new, &roll->new, &ignored) || strcmp(roll->old.name, roll->new.name) != 0 ||
         roll->old.kind != NOTE_LOG || roll->new.kind != NOTE_LOG)
         return false;
-    roll->sealed = member(bytes, length, "\"sign\":\"", digits) &&
-                   roll_sealed(old_text, new_text, digits, roll->old.key);
+    roll->sealed = roll_vouched(body.old, body.new, body.sign, roll->old.key);
     return true;
 }
 

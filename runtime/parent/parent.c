@@ -120,6 +120,9 @@ bool parent_configure(struct parent *parent, struct err *err)
 {
     struct config fresh;
     if (!read_config(parent, &fresh, err)) return false;
+    /* A vault reads them at its start: this reload starts none, and one that dies would start with the new ones. */
+    if (parent->configured && !json_equal(parent->config.parts[ROLE_PROVIDER], fresh.parts[ROLE_PROVIDER]))
+        log_event(LOG_LEVEL_WARNING, "restart-needed", log_text("for", "changes in [Keys]"));
     if (parent->configured && config_keep(&parent->config, &fresh))
         log_event(LOG_LEVEL_WARNING, "restart-needed", log_text("for", "changes in [Daemon] or [Listen]"));
     config_clear(&parent->config);

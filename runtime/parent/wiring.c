@@ -226,8 +226,9 @@ static bool give_folders(struct parent *parent, struct child *child, struct err 
 /* What must be out of this role's reach: it tries all of them from inside its walls before it serves. */
 static bool give_probe(struct parent *parent, struct child *child, struct err *err)
 {
-    static const char *const forbidden[] = {"keys/master.key", "run/desk.sock", "plugins.d",    "caisson.conf",
-                                            "data/audit.db",   "data/state.db", "data/vault.db"};
+    static const char *const forbidden[] = {
+        "keys/master.key", "keys/master.key.next", "keys/provider.share", "run/desk.sock", "plugins.d",
+        "caisson.conf",    "data/audit.db",        "data/state.db",       "data/vault.db"};
     size_t count = sizeof forbidden / sizeof *forbidden - (child->role == ROLE_LEDGER ? 3 : 0);
     JSON_AUTO *paths = json_array();
     for (size_t i = 0; i < count; i++)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backup is taken while calls run, opened with Debian's age and tar, and restored into a new home by whoever holds the
 recovery key: credentials work there, and the log verifies."""
+import contextlib
 import hashlib
 import json
 import os
@@ -82,7 +83,7 @@ def test_others_open_it():
     where, manifest = unpack("b0.audit.age")
     other, sealed = unpack("b0.vault.age")
     assert sorted(os.listdir(where)) == ["audit.db", "manifest.json"]
-    assert sorted(os.listdir(other)) == ["manifest.json", "recovery.age", "state.db", "vault.db", "vault.pub"]
+    assert sorted(os.listdir(other)) == ["manifest.json", "recovery.age", "state.db", "vault.db"]
     assert manifest["backup"] == sealed["backup"] and (manifest["kind"], sealed["kind"]) == ("audit", "vault")
     for place, said in ((where, manifest), (other, sealed)):
         for file in said["files"]:
@@ -124,28 +125,26 @@ def test_restored_elsewhere():
         assert again.returncode and "evidence" in again.stderr, again.stderr
 
 
-def test_a_forged_public_key_is_not_taken():
-    """Whoever knows the recipient can write a backup: what is submitted after its restore is not sealed to their key."""
-    where, manifest = unpack("b2.vault.age")
-    with Daemon() as stranger:  # another vault's public file, sound by itself
-        shutil.copy(os.path.join(stranger.home, "keys/vault.pub"), os.path.join(where, "vault.pub"))
-    row, = (file for file in manifest["files"] if file["name"] == "vault.pub")
-    with open(os.path.join(where, "vault.pub"), "rb") as data:
-        forged = data.read()
-    row["bytes"], row["sha256"] = len(forged), hashlib.sha256(forged).hexdigest()
+def pack(name, where, manifest, files):
+    """An archive such as anybody can make who knows the recipient."""
     with open(os.path.join(where, "manifest.json"), "w", encoding="utf-8") as out:
         json.dump(manifest, out)
-    names = ["manifest.json", *(file["name"] for file in manifest["files"])]
-    plain = subprocess.run(["tar", "-c", "--format=ustar", "-C", where, *names], check=True, capture_output=True).stdout
-    with open(at("forged.vault.age"), "wb") as out:
+    plain = subprocess.run(["tar", "-c", "--format=ustar", "--hard-dereference", "-C", where, "manifest.json", *files], check=True,
+                           capture_output=True).stdout
+    with open(at(name), "wb") as out:
         out.write(subprocess.run(["age", "-r", recipient], input=plain, check=True, capture_output=True).stdout)
-    shutil.copy(at("b2.audit.age"), at("forged.audit.age"))
-    with Daemon() as other:
+
+
+def test_the_public_key_is_made_here():
+    """What is submitted after a restore is sealed to the key that is there, whatever stood in the file before."""
+    with Daemon() as other, Daemon() as stranger:
+        before = public_key(stranger.home)
         shutil.rmtree(other.home)
-        os.mkdir(other.home, 0o755)
-        other.cli("restore", at("forged"), "--identity", at("backup.key"), "--recovery", at("recovery.key"))
-        keys = [public_key(one.home) for one in (daemon, other)]
-        assert keys[0] == keys[1] and keys[1] not in forged, keys
+        os.makedirs(os.path.join(other.home, "keys"), 0o755)
+        shutil.copy(os.path.join(stranger.home, "keys/vault.pub"), os.path.join(other.home, "keys/vault.pub"))
+        other.cli("restore", at("b2"), "--identity", at("backup.key"), "--recovery", at("recovery.key"))
+        assert public_key(other.home) == public_key(daemon.home) != before
+        assert os.stat(os.path.join(other.home, "keys/vault.pub")).st_mode & 0o777 == 0o644
 
 
 def test_refusals():
@@ -182,6 +181,18 @@ def test_refusals():
             out.write(subprocess.run(["age", "-r", recipient], input=plain, check=True, capture_output=True).stdout)
         assert "is not what the backup's manifest says" in restore(at("cut"), "--identity", at("backup.key"), "--recovery", at("recovery.key"))
         assert manifest["format"] == 1
+        # One file twice in the place of another, which a try before left here.
+        where, manifest = unpack("b0.vault.age")
+        shutil.copy(at("b0.audit.age"), at("twice.audit.age"))
+        left = os.path.join(home, "data", "state.db.restored")
+        for files, problem in ((["vault.db", "vault.db", "recovery.age"], "vault.db twice"), (["vault.db", "recovery.age"], "lacks state.db"),
+                               (["vault.db", "state.db"], "lacks files"), (["manifest.json"], "does not name")):
+            pack("twice.vault.age", where, manifest, files)
+            with open(left, "w", encoding="ascii") as out:
+                out.write("of another day")
+            assert problem in restore(at("twice"), "--identity", at("backup.key"), "--recovery", at("recovery.key")), files
+            with contextlib.suppress(FileNotFoundError), open(left, "rb") as old:
+                assert old.read() != b"of another day"
 
 
 def test_recorded():

@@ -171,6 +171,42 @@ def test_passphrase():
         home.use(store=False)
 
 
+def test_restored_beside_a_half():
+    """The public file is made of both halves; where the other one is not to be had, none is there until it is."""
+    with tempfile.TemporaryDirectory(prefix="caisson-backup.") as folder, secret("one\n") as file, \
+            Home("passphrase", SecretFile=file, ArgonMegabytes=19) as home:
+        key, public = os.path.join(folder, "key"), home.path("keys/vault.pub")
+        subprocess.run(["age-keygen", "-o", key], check=True, capture_output=True)
+        with open(key, encoding="ascii") as text:
+            recipient = next(line.split()[-1] for line in text if line.startswith("# public key: "))
+        with open(public, encoding="ascii") as text:
+            good = text.read()
+        home.start()
+        home.use()
+        home.cli("backup", "--to", os.path.join(folder, "b"), "--recipient", recipient)
+        home.stop()
+
+        def restore():
+            for name in ("data", "witness"):
+                shutil.rmtree(home.path(name))
+            rewrite(public, "somebody else's\n")
+            return home.cli("restore", os.path.join(folder, "b"), "--identity", key)
+
+        def said():
+            with open(public, encoding="ascii") as text:
+                return text.read()
+
+        restore()
+        assert said() == good
+        rewrite(file, "two\n")
+        assert "caisson init" in restore().stderr and not os.path.exists(public)
+        rewrite(file, "one\n")
+        home.cli("init")
+        assert said() == good
+        home.start()
+        home.use(store=False)
+
+
 def test_systemd_credential():
     with tempfile.TemporaryDirectory(prefix="caisson-credentials.") as folder:
         path = os.path.join(folder, "caisson.key")
@@ -414,7 +450,9 @@ def test_rotation_between_providers():
         shutil.copy2(home.path("keys/master.key"), home.path("keys/whole"))
         home.set_config("^Provider=.*", f"Provider=passphrase\nArgonMegabytes=19\nSecretFile={one}")
         home.refused("no keys/provider.share")
-        home.cli("key", "rotate", "provider")
+        with open(home.path("keys/master.key"), "rb") as old:
+            home.cli("key", "rotate", "provider")
+            assert not old.read().strip(b"\0"), "the whole key's bytes are still there"
         half = home.path("keys/half")
         shutil.copy2(home.path("keys/master.key"), half)
         os.replace(home.path("keys/whole"), home.path("keys/master.key"))  # as if it had been cut off

@@ -142,6 +142,20 @@ def test_origins_change():
     assert not origin_allowed("https://other.example")
 
 
+def test_keys_want_a_restart():
+    def told():
+        with open(daemon.log, encoding="utf-8") as log:
+            return sum("restart-needed" in line and "[Keys]" in line for line in log)
+    reconfigure("[Limits]\nCalls=9")
+    assert told() == 0
+    reconfigure("[Keys]\nArgonMegabytes=19")
+    assert told() == 1
+    reconfigure("[Keys]\nArgonMegabytes=19\n[Limits]\nCalls=9")
+    assert told() == 1
+    reconfigure("")
+    assert told() == 2 and greets() == 200
+
+
 def test_a_mistake_changes_nothing():
     good = f"[Access]\nInvoker=default uid:{OTHER}\n[Listen]\nCorsOrigin=https://console.example"
     reconfigure(good)

@@ -44,14 +44,9 @@ static bool store_tile(void *context, unsigned level, uint64_t number, const uin
 
 static void open_keys(struct log *log)
 {
-    char text[MASTER_FILE_BYTES];
-    uint8_t master[KEY_BYTES];
     struct err err = {0};
     if (!keys_create(log->home, &err)) fail_msg("%s", err.text);
-    FD_AUTO fd = openat(log->home, "keys/master.key", O_RDONLY);
-    assert_int_equal(read(fd, text, sizeof text), sizeof text);
-    assert_true(master_parse(text, sizeof text, master, &err));
-    key_signing(master, KEY_VERSION, log->public, log->secret);
+    crypto_sign_keypair(log->public, log->secret);
     log_publish(log);
 }
 

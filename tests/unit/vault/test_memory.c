@@ -79,7 +79,7 @@ static void secrets_not_found(void **state)
     assert_int_equal(search_memory(h->pid, public, KEY_BYTES), 0);
     key_submission(master, KEY_VERSION, public, secret);
     assert_int_equal(search_memory(h->pid, secret, KEY_BYTES), 0);
-    key_signing(master, KEY_VERSION, public, secret);
+    key_identity(master, KEY_VERSION, public, secret);
     assert_int_equal(search_memory(h->pid, secret, KEY_BYTES), 0); /* the seed is its first half */
 }
 

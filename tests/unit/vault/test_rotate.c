@@ -176,7 +176,7 @@ static void submissions_meanwhile(void **state)
     struct keys_public before = h->public;
     if (!keys_replace(h->home, NULL, &err) || !keys_read_public(h->home, &h->public, &err)) fail_msg("%s", err.text);
     assert_memory_not_equal(before.submission, h->public.submission, KEY_BYTES);
-    assert_memory_equal(before.signing, h->public.signing, KEY_BYTES);
+    assert_memory_not_equal(before.identity, h->public.identity, KEY_BYTES);
     harness_store(h, &stored, "");
     struct msg_rewrap ask = of_master(&stored);
     stored.keys.workspace_key = rewrap(h, &ask).keys[0];
