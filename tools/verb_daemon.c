@@ -19,6 +19,8 @@ void verb_show_rows(const struct cli *cli, const struct json_t *answer, const st
         print_json(answer);
     else
         print_rows(print_list(answer), fields, none);
+    json_int_t left_out = json_integer_value(json_object_get(answer, "left_out"));
+    if (left_out) fprintf(stderr, "%lld more had no room in the answer: ask for fewer.\n", (long long)left_out);
 }
 
 bool verb_confirm(const char *question)

@@ -249,6 +249,7 @@ static bool take_in(struct ledger *ledger, struct begin *begin, struct err *err)
     begin->run->entry = begin->entry->index;
     begin->run->front = begin->line;
     begin->run->front_generation = begin->generation;
+    begin->run->about = begin->subjects != NULL;
     if (!add_intent(ledger, begin, &begin->run->call, err)) return false;
     if (store_call_add(ledger->store, &begin->run->call, err) && put_slot(ledger, begin, &call, err) &&
         use_release(ledger, begin, err))

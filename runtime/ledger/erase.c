@@ -106,7 +106,7 @@ static bool find_person(struct query *query, struct store_subject *person, struc
 static bool not_held(struct query *query, const struct store_subject *person, struct err *err)
 {
     bool held;
-    if (!store_held_subject(query->ledger->store, person->id, &held, err)) return false;
+    if (!store_held_subject(query->ledger->store, query->workspace.id, person->id, &held, err)) return false;
     return !held ||
            err_set(err, ERR_CONFLICT,
                    "a legal hold covers calls about this person: nothing was erased. `caisson audit hold list` "

@@ -190,15 +190,29 @@ static bool add_denied(struct ledger *ledger, const struct running *run, struct 
     return true;
 }
 
+/* Somebody it was about was erased while it ran: an answer that came after that would stay. */
+static bool may_keep(struct ledger *ledger, const struct running *run, bool *kept, struct err *err)
+{
+    uint8_t publics[SUBJECTS_MAX][32];
+    struct journal_sealed sealed;
+    bool people;
+    *kept = keeps_answer(run);
+    if (!*kept || !run->about) return true;
+    bool known = find_people(ledger, run, &sealed, publics, &people, err);
+    *kept = known && sealed.count > 0;
+    return known || err->kind != ERR_AUDIT;
+}
+
 static bool write_parts(struct ledger *ledger, struct running *run, bool spilled, struct err *err)
 {
     RECORD_AUTO record;
     RECORD_AUTO personal;
     BUF_AUTO value = {.max = RECORD_MAX};
     struct journal_sealed sealed;
-    bool kept = keeps_answer(run);
+    bool kept;
     record_init(&record);
     record_init(&personal);
+    if (!may_keep(ledger, run, &kept, err)) return false;
     describe(&record, run, kept, spilled);
     struct journal_about about = {RECORD_OUTCOME, &run->call.ref, run->call.workspace, NULL, NULL};
     if (run->gate.last_denied[0] && !add_denied(ledger, run, &personal, &sealed, &value, &about, err)) return false;

@@ -31,8 +31,9 @@ static bool record_hold(struct query *query, const char *act, const struct store
 static json_t *hold_json(const struct store_hold *hold, const char *workspace)
 {
     static const uint8_t first[ID_BYTES];
-    json_t *row = json_pack("{s:o, s:s, s:s, s:o, s:I}", "id", id_json(hold->id), "workspace", workspace, "reason",
-                            hold->reason, "created", time_json(hold->created), "entry", (json_int_t)hold->entry);
+    json_t *row = json_pack("{s:o, s:s, s:s, s:o}", "id", id_json(hold->id), "workspace", workspace, "reason", hold->reason,
+                            "created", time_json(hold->created));
+    if (hold->entry != HOLD_BEFORE) json_object_set_new(row, "entry", json_integer((json_int_t)hold->entry));
     if (memcmp(hold->first, first, ID_BYTES) == 0) return row;
     json_object_set_new(row, "from", id_json(hold->first));
     json_object_set_new(row, "to", id_json(hold->last));
@@ -73,21 +74,25 @@ struct listing {
     struct query *query;
     json_t *list;
     size_t room;
+    unsigned left_out;
 };
 
 static bool list_hold(void *context, const struct store_hold *hold)
 {
     struct listing *listing = context;
     if (memcmp(hold->workspace, listing->query->workspace.id, ID_BYTES) != 0) return true;
-    return list_add(listing->list, hold_json(hold, listing->query->workspace.name), &listing->room);
+    if (!list_add(listing->list, hold_json(hold, listing->query->workspace.name), &listing->room)) listing->left_out++;
+    return true;
 }
 
 bool query_hold_list(struct query *query, json_t **out, struct err *err)
 {
     JSON_AUTO *list = json_array();
-    struct listing listing = {query, list, LIST_ROOM};
+    struct listing listing = {query, list, LIST_ROOM, 0};
     if (!store_holds(query->ledger->store, list_hold, &listing, err)) return false;
-    return (*out = json_pack("{s:O}", "holds", list)) != NULL;
+    *out = json_pack("{s:O}", "holds", list);
+    if (listing.left_out) json_object_set_new(*out, "left_out", json_integer(listing.left_out));
+    return *out != NULL;
 }
 
 bool query_hold_remove(struct query *query, json_t **out, struct err *err)

@@ -175,15 +175,26 @@ static bool check_same(struct ledger *ledger, struct err *err)
                    (unsigned long long)ledger->journal.tree.size, (unsigned long long)ledger->kept.size);
 }
 
+/* Without the key whose turn it is nothing would be signed any more, and nobody would hear of it. */
+static bool check_signer(struct ledger *ledger, struct err *err)
+{
+    if (!signer_open(ledger, err)) return false;
+    return !ledger->keys.missing ||
+           err_set(err, ERR_AUDIT,
+                   "data/vault.db does not hold the key whose turn it is to sign the log: put back the newest copy of "
+                   "it, or restart, and a new epoch of the log begins");
+}
+
 static bool recover(struct ledger *ledger, struct err *err)
 {
     if (ledger->store && store_gone(ledger->store, err)) return false; /* what is open may be the only copy */
     if (!ledger_load(ledger, false, err) || !check_same(ledger, err) || !store_settle(ledger->store, err) ||
-        !signer_open(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)) {
+        !check_signer(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)) {
         if (ledger->store) store_break(ledger->store, err); /* closed as it is: what is wrong with it may be mended outside */
         return false;
     }
     checkpoint_forget(ledger);
+    rotate_forget(ledger); /* vault.db may be another copy: its keys are compared anew */
     ledger->sealed = false;
     ledger->spilled = 0;
     log_event(LOG_LEVEL_INFO, "unsealed", log_number("entries", ledger->journal.tree.size));

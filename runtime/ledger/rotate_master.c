@@ -188,7 +188,7 @@ void rotate_ask_keys(struct ledger *ledger)
 bool rotate_master_wrapped(struct ledger *ledger, struct store_rotation *rotation, struct err *err)
 {
     bool done;
-    if (!store_vault_settle(ledger->store, &done, err)) return false;
+    if (!store_truncate(ledger->store, STORE_VAULT, &done, err)) return false;
     if (!done) return rotate_pause(ledger, ROTATE_RETRY_MS), true;
     rotation->step = ROTATE_WRAPPED;
     return rotate_record(ledger, "key.wrapped", rotation, err) && store_rotation_put(ledger->store, rotation, err);

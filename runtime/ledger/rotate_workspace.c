@@ -31,7 +31,8 @@ static bool keep(struct ledger *ledger, struct beginning *beginning, const struc
                  struct err *err)
 {
     struct store_keys newest;
-    bool found;
+    struct store_rotation other;
+    bool found, begun;
     struct store_rotation rotation = {.step = ROTATE_WRAPPING,
                                       .from = beginning->old.version,
                                       .to = beginning->old.version + 1,
@@ -40,6 +41,10 @@ static bool keep(struct ledger *ledger, struct beginning *beginning, const struc
     if (got->count != 1 || got->kinds[0] != ERR_NONE)
         return err_set(err, ERR_STATE, "the secret that opens the workspace's stored answers cannot be opened itself");
     if (!ledger_open_for_business(ledger, err)) return false;
+    rotate_job_name(beginning->workspace.id, rotation.job);
+    if (!store_rotation_get(ledger->store, rotation.job, &other, &begun, err)) return false;
+    if (begun) /* asked for twice at once: a row in its place would leave what is under the oldest version behind */
+        return err_set(err, ERR_CONFLICT, "the workspace's key is being rotated already");
     if (!store_keys_get(ledger->store, beginning->workspace.id, &newest, &found, err)) return false;
     if (!found || newest.version != beginning->old.version || !rotate_fresh(ledger, &beginning->fresh.workspace_key))
         return err_set(err, ERR_CONFLICT, "the workspace's key changed just now: try again");
@@ -47,7 +52,6 @@ static bool keep(struct ledger *ledger, struct beginning *beginning, const struc
     beginning->fresh.answer_secret = got->keys[0];
     memcpy(beginning->fresh.answer_public, beginning->old.answer_public, sizeof beginning->fresh.answer_public);
     memcpy(rotation.workspace, beginning->workspace.id, ID_BYTES);
-    rotate_job_name(beginning->workspace.id, rotation.job);
     return store_workspace_begin(ledger->store, &beginning->fresh, &rotation, err);
 }
 
@@ -126,7 +130,7 @@ static bool destroy_old(struct ledger *ledger, struct store_rotation *rotation, 
 static bool settle(struct ledger *ledger, struct store_rotation *rotation, struct err *err)
 {
     bool done;
-    if (!store_vault_settle(ledger->store, &done, err)) return false;
+    if (!store_truncate(ledger->store, STORE_VAULT, &done, err)) return false;
     if (done) return store_rotation_end(ledger->store, rotation, err);
     rotate_pause(ledger, ROTATE_RETRY_MS);
     return true;

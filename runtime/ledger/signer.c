@@ -35,6 +35,15 @@ static bool destroy_others(struct ledger *ledger, struct err *err)
                                   keys->rolling ? keys->next.public : NULL, err);
 }
 
+/* Somebody who reads vault.db is no reason not to start: what the files still hold goes when that has ended. */
+static bool destroy_or_later(struct ledger *ledger, struct err *err)
+{
+    if (destroy_others(ledger, err)) return true;
+    if (err->kind != ERR_BUSY) return false;
+    *err = (struct err){0};
+    return ledger->keys.destroy = true;
+}
+
 /* Pairs of the signer's rows with the wrapped secrets of vault.db. */
 bool signer_open(struct ledger *ledger, struct err *err)
 {
@@ -44,9 +53,9 @@ bool signer_open(struct ledger *ledger, struct err *err)
     unsigned count, have;
     if (!store_signers(ledger->store, rows, &count, err) || !store_signer_keys(ledger->store, stored, &have, err))
         return false;
-    bool wanted = keys->wanted;
-    *keys = (struct signing){.wanted = wanted};
-    if (count == 0) return destroy_others(ledger, err);
+    /* A question outlives a recovery: asked again, both answers would be written down as the same key's followers. */
+    *keys = (struct signing){.wanted = keys->wanted, .asked = keys->asked};
+    if (count == 0) return destroy_or_later(ledger, err);
     keys->rolling = count == 2 && ledger->sign.signed_size < rows[0].first_size - 1;
     keys->roll_size = rows[0].first_size - 1;
     const struct store_signer_key *newest = key_called(ledger, stored, have, rows[0].vkey);
@@ -57,7 +66,7 @@ bool signer_open(struct ledger *ledger, struct err *err)
     keys->current = now->key;
     keys->next = newest->key;
     keys->created = newest->created;
-    return destroy_others(ledger, err);
+    return destroy_or_later(ledger, err);
 }
 
 /* The wrapped secret as it stands now: the master key may have been rotated since it was read. */
@@ -182,11 +191,11 @@ uint64_t signer_tick(struct ledger *ledger)
     struct err err = {0};
     if (ledger->sealed || ledger->forked || !ledger->store || keys->missing || keys->asked) return 0;
     if (now < keys->again_at) return keys->again_at;
+    keys->again_at = 0; /* a time that is over would wake the ledger at once, for ever */
     if (keys->destroy) {
         keys->destroy = !destroy_others(ledger, &err);
-        if (!keys->destroy) return 0;
-        log_failure("signing-key", &err);
-        return keys->again_at = now + ASK_AGAIN_MS * CLOCK_MS;
+        if (keys->destroy && err.kind != ERR_BUSY) log_failure("signing-key", &err);
+        if (keys->destroy) keys->again_at = now + ASK_AGAIN_MS * CLOCK_MS;
     }
     if (!keys->has ? journal_size(&ledger->journal) > 0 : roll_due(ledger)) ask_pair(ledger);
     return keys->asked ? 0 : keys->again_at;

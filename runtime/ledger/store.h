@@ -125,8 +125,9 @@ bool store_erase_some(struct store *store, const uint8_t subject[ID_BYTES], bool
 struct store_hold {
     uint8_t id[ID_BYTES], workspace[ID_BYTES], first[ID_BYTES], last[ID_BYTES]; /* of calls; 00… to ff…: all of it */
     char reason[256];
-    uint64_t created, entry;
+    uint64_t created, entry; /* entry: HOLD_BEFORE where an epoch before this one recorded it */
 };
+#define HOLD_BEFORE UINT64_MAX
 bool store_hold_add(struct store *store, const struct store_hold *hold, struct err *err);
 bool store_hold_get(struct store *store, const uint8_t id[ID_BYTES], struct store_hold *out, bool *found,
                     struct err *err);
@@ -136,7 +137,8 @@ bool store_holds(struct store *store, store_hold_visit *visit, void *context, st
 /* The first entry from…to-1 that a hold covers; *found: there is one. */
 bool store_held_first(struct store *store, uint64_t from, uint64_t to, uint64_t *index, bool *found, struct err *err);
 /* Is one of the entries about this subject held? */
-bool store_held_subject(struct store *store, const uint8_t subject[ID_BYTES], bool *held, struct err *err);
+bool store_held_subject(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t subject[ID_BYTES],
+                        bool *held, struct err *err);
 
 /* A pruning that was recorded: bodies from…to, both included; those below done are gone. */
 struct store_prune {
@@ -152,7 +154,8 @@ bool store_prune_some(struct store *store, const struct store_prune *prune, uint
 bool store_entry_time(struct store *store, uint64_t index, uint64_t *at, struct err *err);
 /* The lowest intent of a call that is still open; *found: there is one. */
 bool store_open_first(struct store *store, uint64_t *index, bool *found, struct err *err);
-/* Moves the write-ahead log into the database and cuts it to nothing. *done: false: a reader holds it; try again. */
+/* Moves the write-ahead log into the database and cuts it to nothing, so that neither holds what was overwritten.
+ * *done: false: a reader holds it; try again. */
 bool store_truncate(struct store *store, enum store_db db, bool *done, struct err *err);
 
 /* ── calls ─────────────────────────────────────────────────────────────────────────────────────────── */
@@ -342,10 +345,6 @@ bool store_batch_put(struct store *store, struct store_rotation *rotation, const
 /* How many keys it has yet to wrap. */
 bool store_batch_left(struct store *store, const struct store_rotation *rotation, const uint8_t to[KEY_NAME],
                       uint64_t *left, struct err *err);
-/* Moves vault.db's write-ahead log into the file and empties it, so that nothing of what was overwritten is left in
- * either; *done false: somebody reads there at the moment. */
-bool store_vault_settle(struct store *store, bool *done, struct err *err);
-
 /* Versions of a workspace's keys, the newest first, each with the credential versions that are under it. */
 struct store_key_use {
     uint32_t version, state;
@@ -365,7 +364,8 @@ struct store_signer_key {
 bool store_signer_key_add(struct store *store, const struct store_signer_key *key, struct err *err);
 bool store_signer_keys(struct store *store, struct store_signer_key keys[STORE_SIGNERS], unsigned *count,
                        struct err *err);
-/* Destroys every one but these two (NULL: none), in the file and in its write-ahead log. */
+/* Destroys every one but these two (NULL: none), in the file and in its write-ahead log. ERR_BUSY: somebody reads, and
+ * the latter is owed. */
 bool store_signer_keys_keep(struct store *store, const uint8_t *one, const uint8_t *other, struct err *err);
 
 /* Somebody that calls are about. destroyed: then there are no keys and no reference any more. */

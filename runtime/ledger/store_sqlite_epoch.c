@@ -17,8 +17,10 @@ static bool copy_pages(struct store *store, const char *path, struct err *err)
     sqlite3_backup *backup = good ? sqlite3_backup_init(copy, "main", store->db[STORE_AUDIT], "main") : NULL;
     good = backup && sqlite3_backup_step(backup, -1) == SQLITE_DONE;
     if (backup && sqlite3_backup_finish(backup) != SQLITE_OK) good = false;
-    /* A file of its own from now on: whoever reads it later needs to write nothing beside it. */
-    if (good) good = sqlite3_exec(copy, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL) == SQLITE_OK;
+    /* A file of its own from now on: whoever reads it later needs to write nothing beside it. Answers are kept for a time,
+     * and nobody would ever take them out of here. */
+    static const char settle[] = "PRAGMA journal_mode = DELETE; PRAGMA secure_delete = ON; DELETE FROM answer";
+    if (good) good = sqlite3_exec(copy, settle, NULL, NULL, NULL) == SQLITE_OK;
     if (sqlite3_close(copy) != SQLITE_OK) good = false;
     return good ||
            err_set(err, ERR_AUDIT, "the log that was found cannot be put aside: is there room for a copy of it?");
@@ -47,7 +49,7 @@ bool store_epoch_clear(struct store *store, uint64_t *open, struct err *err)
         "DELETE FROM entry; DELETE FROM detail; DELETE FROM tile; DELETE FROM checkpoint; DELETE FROM cosignature;"
         "DELETE FROM signer; DELETE FROM prune; DELETE FROM subject_entry;"
         "UPDATE call SET state = 1, salt = NULL, class = 9, sent = 1, reason = 12, ended = begun WHERE state = 0;"
-        "UPDATE call SET intent = -1, outcome = -1;"
+        "UPDATE call SET intent = -1, outcome = -1; UPDATE hold SET entry = -1;"
         "DELETE FROM idempotency WHERE NOT EXISTS"
         "  (SELECT 1 FROM call WHERE call.id = idempotency.call AND call.sent <> 0);";
     _Static_assert(CLASS_LOST == 9 && SENT_MAYBE == 1 && REASON_RESTART == 12, "the numbers above");

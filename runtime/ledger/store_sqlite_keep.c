@@ -73,14 +73,18 @@ bool store_held_first(struct store *store, uint64_t from, uint64_t to, uint64_t 
                         err);
 }
 
-bool store_held_subject(struct store *store, const uint8_t subject[ID_BYTES], bool *held, struct err *err)
+/* Whom the calls of an epoch before were about is not known any more: what held any of them then, or holds the whole
+ * workspace, holds everybody. */
+bool store_held_subject(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t subject[ID_BYTES],
+                        bool *held, struct err *err)
 {
     static struct query query = {STORE_AUDIT,
-                                 "SELECT s.idx FROM subject_entry s JOIN entry e ON e.idx = s.idx"
+                                 "SELECT 1 FROM hold WHERE workspace = ? AND (entry = -1 OR first = zeroblob(16))"
+                                 " UNION ALL SELECT 1 FROM subject_entry s JOIN entry e ON e.idx = s.idx"
                                  " JOIN hold h ON " HOLD_COVERS " WHERE s.subject = ? LIMIT 1",
                                  0};
     uint64_t ignored;
-    return store_number(store, &query, store_query(store, &query, err, "d", subject), &ignored, held, err);
+    return store_number(store, &query, store_query(store, &query, err, "dd", workspace, subject), &ignored, held, err);
 }
 
 /* ── pruning ───────────────────────────────────────────────────────────────────────────────────────── */

@@ -72,16 +72,6 @@ static const void *scope(const struct store_rotation *rotation, const uint8_t to
     return of_master(rotation) ? to : rotation->workspace;
 }
 
-/* ── one number ────────────────────────────────────────────────────────────────────────────────────── */
-
-static bool one_number(struct store *store, struct query *query, sqlite3_stmt *row, uint64_t *out, struct err *err)
-{
-    int got = row ? store_step(store, query, row, err) : -1;
-    if (got == 1) *out = column_u64(row, 0);
-    store_done(row);
-    return got == 1;
-}
-
 /* ── master keys ───────────────────────────────────────────────────────────────────────────────────── */
 
 bool store_masters(struct store *store, struct store_master list[MASTERS_MOST], unsigned *count, struct err *err)
@@ -297,26 +287,19 @@ bool store_batch_left(struct store *store, const struct store_rotation *rotation
 {
     size_t length;
     uint64_t one;
+    bool found;
     const void *where = scope(rotation, to, &length);
     *left = 0;
     for (unsigned i = 0; i < SOURCES; i++) {
         if (sources[i].of_master != of_master(rotation)) continue;
         sqlite3_stmt *row = store_query(store, &sources[i].left, err, "bi", where, length, (int64_t)rotation->from);
-        if (!one_number(store, &sources[i].left, row, &one, err)) return false;
+        if (!store_number(store, &sources[i].left, row, &one, &found, err)) return false;
         *left += one;
     }
     return true;
 }
 
 /* ── what is in the files ──────────────────────────────────────────────────────────────────────────── */
-
-bool store_vault_settle(struct store *store, bool *done, struct err *err)
-{
-    int code = sqlite3_wal_checkpoint_v2(store->db[STORE_VAULT], NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    *done = code == SQLITE_OK;
-    if (*done) store->wal_pages[STORE_VAULT] = 0;
-    return *done || (code & 0xff) == SQLITE_BUSY || store_failed(store, STORE_VAULT, err);
-}
 
 bool store_key_uses(struct store *store, const uint8_t workspace[ID_BYTES], store_key_use_visit *visit, void *context,
                     struct err *err)

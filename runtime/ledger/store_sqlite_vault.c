@@ -235,9 +235,8 @@ bool store_signer_keys(struct store *store, struct store_signer_key keys[STORE_S
 bool store_signer_keys_keep(struct store *store, const uint8_t *one, const uint8_t *other, struct err *err)
 {
     static struct query query = {STORE_VAULT, "DELETE FROM signer_key WHERE public IS NOT ? AND public IS NOT ?", 0};
+    bool done;
     if (!store_run(store, &query, err, "hh", one, other)) return false;
-    if (sqlite3_wal_checkpoint_v2(store->db[STORE_VAULT], NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) == SQLITE_OK)
-        return true;
-    store_failed(store, STORE_VAULT, err);
-    return err_in(err, "destroying the log's old signing key");
+    if (!store_truncate(store, STORE_VAULT, &done, err)) return err_in(err, "destroying the log's old signing key");
+    return done || err_set(err, ERR_BUSY, "data/vault.db is being read: the log's old signing key goes after that");
 }

@@ -13,6 +13,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 from daemon import CAISSON, Daemon, run  # noqa: E402
 
+HELD = "held@demo.example"
 daemon = older = states = None
 
 
@@ -35,6 +36,8 @@ def put_back():
 
 def test_it_is_noticed_and_named():
     greet(key="kept")
+    held = daemon.call("hello", "greet", {"name": "Ada"}, subjects=[HELD]).json["call_id"]
+    daemon.cli("audit", "hold", "add", "--from", held, "--to", held, "--reason", "case 9")
     daemon.stop()
     subprocess.run(["tar", "-C", daemon.home, "-cf", older, "data"], check=True)
     daemon.start()
@@ -72,6 +75,18 @@ def test_calls_run_again():
     acts = [json.loads(body) for body, in daemon.rows("SELECT body FROM entry WHERE kind = 5")]
     assert any(act["act"] == "audit.epoch" and act["text"] == "the disk failed on Sunday" for act in acts), acts
     assert daemon.cli("audit", "epoch", "--reason", "again", check=False).returncode
+
+
+def test_a_hold_outlives_the_log():
+    """Whom the calls of before were about is known no more: the hold keeps everybody."""
+    assert "case 9" in daemon.cli("audit", "hold", "list").stdout
+    refused = daemon.cli("audit", "erase", "--subject", HELD, "--authority", "request 3", check=False)
+    assert refused.returncode and "legal hold" in refused.stderr, refused
+
+
+def test_answers_do_not_stay_with_the_old_log():
+    assert daemon.rows("SELECT count(*) FROM answer")[0][0] > 0, "no answer is kept at all"
+    assert daemon.rows("SELECT count(*) FROM answer", file="audit-epoch-1")[0][0] == 0
 
 
 def test_who_remembers_is_told():

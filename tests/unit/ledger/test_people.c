@@ -276,6 +276,45 @@ static void test_erased_while_running(void **state)
     rig_verify(rig);
 }
 
+/* Nor is an answer kept that came after the erasure: nothing would ever find it. */
+static void test_answer_after_erasure(void **state)
+{
+    struct rig *rig = *state;
+    for (int erased = 0; erased < 2; erased++) {
+        struct msg_begun begun = begun_about(rig, rig_keyed(rig, erased ? "two" : "one"), ADA, sizeof ADA);
+        assert_int_equal(begun.status.kind, ERR_NONE);
+        take_orders(rig);
+        struct msg_end end = rig_end_of(&begun.call, CLASS_OK);
+        end.answer_length = 6;
+        if (erased) json_decref(person(rig, MSG_AUDIT_ERASE, "request 2"));
+        rig_send_end(rig, &end, "answer");
+        rig_gate(rig, &begun.call, 1, 10, true);
+        assert_int_equal(rig_ended(rig).status.kind, ERR_NONE);
+        assert_int_equal(rig_number(rig, "SELECT count(*) FROM answer"), erased ? 0 : 1);
+    }
+    rig_verify(rig);
+}
+
+/* A list that has no room for all says how many it left out. */
+static void test_many_holds(void **state)
+{
+    enum { HOLDS = 200 };
+    struct rig *rig = *state;
+    uint32_t kind;
+    char reason[201];
+    memset(reason, 'x', sizeof reason - 1);
+    reason[sizeof reason - 1] = '\0';
+    for (int i = 0; i < HOLDS; i++) {
+        json_decref(rig_query(rig, MSG_AUDIT_HOLD_ADD, json_pack("{s:s}", "reason", reason), &kind));
+        assert_int_equal(kind, ERR_NONE);
+    }
+    json_t *list = rig_query(rig, MSG_AUDIT_HOLD_LIST, json_object(), &kind);
+    json_int_t left_out = json_integer_value(json_object_get(list, "left_out"));
+    assert_true(left_out > 0);
+    assert_int_equal((json_int_t)json_array_size(json_object_get(list, "holds")) + left_out, HOLDS);
+    json_decref(list);
+}
+
 /* ── whom it is open to ────────────────────────────────────────────────────────────────────────────── */
 
 static struct who token_of(struct rig *rig, json_t *in)
@@ -333,6 +372,8 @@ int main(int count, char **arguments)
         RIG_TEST(test_vault_gone),
         RIG_TEST(test_denied_host),
         RIG_TEST(test_erased_while_running),
+        RIG_TEST(test_answer_after_erasure),
+        RIG_TEST(test_many_holds),
         RIG_TEST(test_rights),
     };
     ledger_path = count > 1 ? arguments[1] : "";

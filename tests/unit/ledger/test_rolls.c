@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static int64_t key_rows(struct rig *rig)
@@ -149,6 +150,54 @@ static void test_vault_dies(void **state)
     }
 }
 
+static uint64_t used(const struct rig *rig)
+{
+    clockid_t clock;
+    struct timespec time;
+    assert_int_equal(clock_getcpuclockid(rig->pid, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &time), 0);
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+/* A roll that failed is over: the ledger sleeps, and does not look again and again for something to do. */
+static void test_sleeps_after_a_failure(void **state)
+{
+    struct rig *rig = *state;
+    have_signed(rig);
+    rig->silent = MSG_SIGNER_NEW;
+    ask_roll(rig);
+    rig_until_silenced(rig);
+    rig->silent = 0;
+    rig_replace(rig, ROLE_VAULT);
+    rig_take(rig, rig->desk, MSG_JSON_ANSWER, NULL);
+    have_signed(rig);
+    usleep(300000); /* past the time at which it would ask again */
+    uint64_t before = used(rig);
+    usleep(500000);
+    assert_true(used(rig) - before < 100);
+}
+
+/* Somebody who reads vault.db is no reason not to start, nor not to sign; what is owed is done when that has ended. */
+static void test_starts_beside_a_reader(void **state)
+{
+    struct rig *rig = *state;
+    char path[128];
+    sqlite3 *db;
+    have_signed(rig);
+    snprintf(path, sizeof path, "%s/vault.db", rig->path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT count(*) FROM signer_key", NULL, NULL, NULL), SQLITE_OK);
+    rig_kill(rig);
+    rig_start(rig, true);
+    struct msg_begin ask = rig_ask(rig);
+    rig_call(rig, &ask, CLASS_OK, 5, true);
+    roll(rig);
+    assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_settled(rig, 1);
+}
+
 #define WITH_RIG(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(int argc, char **argv)
@@ -160,6 +209,8 @@ int main(int argc, char **argv)
         WITH_RIG(test_dies_after_the_signature),
         WITH_RIG(test_dies_at_the_end),
         WITH_RIG(test_vault_dies),
+        WITH_RIG(test_sleeps_after_a_failure),
+        WITH_RIG(test_starts_beside_a_reader),
     };
     if (argc < 2) return 2;
     ledger_path = argv[1];

@@ -276,6 +276,46 @@ static void workspace_goes_over(void **state)
     rig_verify(rig);
 }
 
+static void send_rotate(struct rig *rig, uint32_t seq)
+{
+    static const char text[] = "{\"what\":\"workspace\"}";
+    unsigned char whole[sizeof(struct msg_query) + sizeof text];
+    struct msg_query query = {.who = {.kind = WHO_PEER, .principal = rig->desk_principal}, .length = sizeof text - 1};
+    memcpy(whole, &query, sizeof query);
+    memcpy(whole + sizeof query, text, sizeof text);
+    rig_send(rig, rig->desk, rig->desk_generation, MSG_KEY_ROTATE, seq, whole, sizeof query + query.length, NULL, 0);
+}
+
+/* Two ask while neither stands written down, and the second one's fresh key comes when the first has begun: it must not
+ * take that one's place, or what is under the oldest key would be left there and the key destroyed. */
+static void asked_for_twice_at_once(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_rewrap_answer wrapped = {.count = 1};
+    struct msg_workspace_key_answer fresh = {0};
+    uint32_t first, second;
+    many(rig);
+    no_trouble(rig);
+    send_rotate(rig, 101);
+    const struct msg_rewrap *ask = rig_take(rig, rig->vault, MSG_REWRAP, &first);
+    assert_int_equal(ask->kind, REWRAP_ANSWER_SECRET);
+    wrapped.keys[0] = ask->items[0].key;
+    send_rotate(rig, 102);
+    rig_take(rig, rig->vault, MSG_WORKSPACE_KEY, &second);
+    rig_send(rig, rig->vault, rig->vault_generation, MSG_REWRAP_ANSWER, first, &wrapped, sizeof wrapped, NULL, 0);
+    memset(fresh.workspace_key.bytes, 0x77, sizeof fresh.workspace_key.bytes);
+    rig_send(rig, rig->vault, rig->vault_generation, MSG_WORKSPACE_KEY_ANSWER, second, &fresh, sizeof fresh, NULL, 0);
+    for (int i = 0; i < 2; i++) {
+        uint32_t seq;
+        const struct msg_json_answer *answer = rig_take(rig, rig->desk, MSG_JSON_ANSWER, &seq);
+        assert_int_equal(answer->status.kind, seq == 101 ? ERR_NONE : ERR_CONFLICT);
+    }
+    until(rig, "workspaces/0/rotation", 0);
+    assert_int_equal(vault(rig, "SELECT count(*) FROM credential_version v JOIN workspace_key k"
+                                " ON k.workspace = v.workspace AND k.version = v.key_version AND k.state = 1"),
+                     CREDENTIALS);
+}
+
 /* One that cannot be opened keeps the old key; the rest goes over; when it is back, so does it. */
 static void unreadable_keeps_the_old_key(void **state)
 {
@@ -364,12 +404,18 @@ static void credential_renews(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        WITH_RIG(first_key_is_noted),  WITH_RIG(wrong_key_is_refused),
-        WITH_RIG(check_value_counts),  WITH_RIG(a_restarted_vault_is_asked_again),
-        WITH_RIG(master_goes_over),    WITH_RIG(swapped_too_early),
-        WITH_RIG(workspace_goes_over), WITH_RIG(unreadable_keeps_the_old_key),
-        WITH_RIG(changed_meanwhile),   WITH_RIG(killed_in_the_walk),
+        WITH_RIG(first_key_is_noted),
+        WITH_RIG(wrong_key_is_refused),
+        WITH_RIG(check_value_counts),
+        WITH_RIG(a_restarted_vault_is_asked_again),
+        WITH_RIG(master_goes_over),
+        WITH_RIG(swapped_too_early),
+        WITH_RIG(workspace_goes_over),
+        WITH_RIG(unreadable_keeps_the_old_key),
+        WITH_RIG(changed_meanwhile),
+        WITH_RIG(killed_in_the_walk),
         WITH_RIG(nothing_goes_under_a_closed_key),
+        WITH_RIG(asked_for_twice_at_once),
         WITH_RIG(credential_renews),
     };
     if (argc < 2) return 2;

@@ -304,6 +304,64 @@ static void test_replaced(void **state)
     accounted(rig);
 }
 
+static void wait_reason(struct rig *rig, const char *word)
+{
+    bool seen = false;
+    for (int i = 0; i < 1000 && !seen; i++) {
+        json_t *health = rig_query(rig, MSG_HEALTH, json_object(), &(uint32_t){0});
+        seen = strstr(rig_text(health, "reason"), word) != NULL;
+        json_decref(health);
+        if (!seen) usleep(10000);
+    }
+    if (!seen) fail_msg("\"%s\" was never the reason", word);
+}
+
+/* A vault.db from before the log's key was replaced: going on with it would sign nothing any more. */
+static void test_older_vault(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t kind;
+    quiet(rig);
+    rig_stop(rig);
+    rig_start(rig, true);
+    copy_file(rig, "vault.db", "older", true);
+    json_decref(rig_query(rig, MSG_AUDIT_ROLL, json_object(), &kind));
+    assert_int_equal(kind, ERR_NONE);
+    quiet(rig);
+    assert_int_equal(linkat(rig->data, "vault.db", rig->data, "kept", 0), 0);
+    assert_int_equal(linkat(rig->data, "vault.db-wal", rig->data, "kept-wal", 0), 0);
+    assert_int_equal(renameat(rig->data, "older", rig->data, "vault.db"), 0);
+    unlinkat(rig->data, "vault.db-wal", 0);
+    wait_reason(rig, "does not hold the key");
+    assert_int_equal(renameat(rig->data, "kept", rig->data, "vault.db"), 0);
+    assert_int_equal(renameat(rig->data, "kept-wal", rig->data, "vault.db-wal"), 0);
+    struct msg_begin ask = rig_ask(rig);
+    struct msg_begun begun = recovered(rig, &ask);
+    finish(rig, &begun);
+    quiet(rig);
+    accounted(rig);
+}
+
+/* A question to the vault outlives a recovery: it is not asked a second time meanwhile. */
+static void test_one_new_key_at_a_time(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    struct msg_query roll = {.who = {.kind = WHO_PEER, .principal = rig->desk_principal}};
+    rig_call(rig, &ask, CLASS_OK, 5, true);
+    quiet(rig);
+    rig->silent = MSG_SIGNER_NEW;
+    rig_send(rig, rig->desk, rig->desk_generation, MSG_AUDIT_ROLL, ++rig->seq, &roll, sizeof roll, NULL, 0);
+    rig_until_silenced(rig);
+    rig->silenced = false;
+    rig->shim->fail_syncs = 1;
+    assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_AUDIT);
+    struct msg_begun begun = recovered(rig, &ask);
+    finish(rig, &begun);
+    quiet(rig);
+    assert_false(rig->silenced);
+}
+
 /* Cut while it is in use: the database, and the write-ahead log. */
 static void test_cut_while_used(void **state)
 {
@@ -399,10 +457,20 @@ static void test_clock_went_back(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        SEALING(test_flush_fails_once), SEALING(test_write_fails),         SEALING(test_spill_fails_too),
-        SEALING(test_recovery_fails),   SEALING(test_stall),               SEALING(test_stale),
-        SEALING(test_one_call_alone),   SEALING(test_unlinked),            SEALING(test_replaced),
-        SEALING(test_cut_while_used),   SEALING(test_freeze_while_sealed), SEALING(test_clock_went_back),
+        SEALING(test_flush_fails_once),
+        SEALING(test_write_fails),
+        SEALING(test_spill_fails_too),
+        SEALING(test_recovery_fails),
+        SEALING(test_stall),
+        SEALING(test_stale),
+        SEALING(test_one_call_alone),
+        SEALING(test_unlinked),
+        SEALING(test_replaced),
+        SEALING(test_older_vault),
+        SEALING(test_one_new_key_at_a_time),
+        SEALING(test_cut_while_used),
+        SEALING(test_freeze_while_sealed),
+        SEALING(test_clock_went_back),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
