@@ -188,6 +188,8 @@ struct waiting {
 /* Sends the question; false: it cannot be asked (the context stays the caller's). */
 bool wait_ask(struct ledger *ledger, enum role_id peer, unsigned type, const void *body, size_t length,
               const struct waiting *how, struct err *err);
+/* Half of the questions that there can be are under way: callers leave the rest to signing, rotation and the desk. */
+bool wait_crowded(const struct ledger *ledger);
 void on_answer(struct role *role, struct role_line *line, const struct role_message *message);
 void waits_gone(struct ledger *ledger, enum role_id peer);
 uint64_t waits_tick(struct ledger *ledger);

@@ -214,7 +214,9 @@ void subjects_ask(struct ledger *ledger, struct begin *begin)
     struct waiting how = {.done = keys_made, .until = begin->until, .context = begin};
     struct err err = {0};
     fill_ask(begin, &ask);
-    if (!wait_ask(ledger, ROLE_VAULT, MSG_SUBJECT_KEYS, &ask, sizeof ask, &how, &err))
+    if (wait_crowded(ledger))
+        err_set(&err, ERR_BUSY, "too many calls about people who are new here are beginning at once");
+    if (err.kind != ERR_NONE || !wait_ask(ledger, ROLE_VAULT, MSG_SUBJECT_KEYS, &ask, sizeof ask, &how, &err))
         begin_refuse(ledger, begin, &err);
 }
 

@@ -19,6 +19,13 @@ static struct waiting **free_slot(struct ledger *ledger)
     return NULL;
 }
 
+bool wait_crowded(const struct ledger *ledger)
+{
+    unsigned used = 0;
+    for (unsigned i = 0; i < WAITS_MAX; i++) used += ledger->waits[i] != NULL;
+    return used >= WAITS_MAX / 2;
+}
+
 static struct role_line *line_to(struct ledger *ledger, enum role_id peer)
 {
     return peer == ROLE_PARENT ? &ledger->role->control : role_line_to(ledger->role, peer);

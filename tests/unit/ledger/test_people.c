@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "rig.h"
+#include "runtime/ledger/ledger.h"
 #include "runtime/ledger/subject.h"
 
 /* ── names ─────────────────────────────────────────────────────────────────────────────────────────── */
@@ -169,6 +170,26 @@ static void test_first_call(void **state)
     assert_int_equal(strlen(rig_text(intent, "about")), 64);
     json_decref(intent);
     rig_verify(rig);
+}
+
+/* Calls about people whom nobody knows yet take half of the room for questions, and leave the rest to others. */
+static void test_many_new_people(void **state)
+{
+    struct rig *rig = *state;
+    char name[16];
+    rig->mute_vault = true;
+    for (int i = 0; i < WAITS_MAX / 2; i++) {
+        snprintf(name, sizeof name, "person-%d", i);
+        send_about(rig, rig_ask(rig), name, strlen(name) + 1);
+    }
+    struct msg_begun begun = begun_about(rig, rig_ask(rig), "one-more", sizeof "one-more");
+    assert_int_equal(begun.status.kind, ERR_BUSY);
+    rig->mute_vault = false;
+    for (int i = 0; i < WAITS_MAX / 2; i++) {
+        memcpy(&begun, rig_take(rig, rig->front[0], MSG_BEGUN, NULL), sizeof begun);
+        assert_int_equal(begun.status.kind, ERR_NONE);
+        take_orders(rig);
+    }
 }
 
 /* Who may not call makes no keys, nor does a call that is refused for another reason. */
@@ -367,6 +388,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_seal),
         RIG_TEST(test_first_call),
+        RIG_TEST(test_many_new_people),
         RIG_TEST(test_no_keys_for_strangers),
         RIG_TEST(test_hostile_tails),
         RIG_TEST(test_vault_gone),
