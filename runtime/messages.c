@@ -100,6 +100,7 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_SIGNER_NEW_ANSWER] = {"signer-new-answer", V, L, EXACT(struct msg_signer_new_answer), 0, 0},
     [MSG_SIGN] = {"sign", L, V, EXACT(struct msg_sign), 0, 0},
     [MSG_SIGN_ANSWER] = {"sign-answer", V, L, EXACT(struct msg_sign_answer), 0, 0},
+    [MSG_TOKENS] = {"tokens", V, L, EXACT(struct msg_tokens), 0, 0},
     [MSG_OFFER] = {"offer", L, V, 0, 0, 0, 0},
     [MSG_OFFER_ANSWER] = {"offer-answer", V, L, EXACT(struct msg_offer_answer), 0, 0},
     [MSG_SUBJECT_KEYS] = {"subject-keys", L, V, EXACT(struct msg_subject_keys), 0, 0},
@@ -127,7 +128,7 @@ static const struct msg_row rows[MSG_TYPES] = {
     [MSG_WORKER_ENDED] = {"worker-ended", R, L, EXACT(struct msg_worker_ended), 0, 0},
     [MSG_INCIDENT] = {"incident", V | B | R, L, EXACT(struct msg_incident), 0, 0},
 
-    [MSG_HALF] = {"half", R, V | B, EXACT(struct msg_half), 0, 1},
+    [MSG_HALF] = {"half", R, V | B, EXACT(struct msg_half), 0, 3},
 };
 
 const struct msg_row *msg_row(unsigned type)

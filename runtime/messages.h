@@ -44,7 +44,7 @@ enum msg_type {
     MSG_ORDER, MSG_ORDER_CANCEL,
     MSG_WORKSPACE_KEY, MSG_WORKSPACE_KEY_ANSWER, MSG_SEAL, MSG_SEAL_ANSWER, MSG_OPEN_KEY, MSG_OPEN_KEY_ANSWER,
     MSG_SIGNER_NEW, MSG_SIGNER_NEW_ANSWER, MSG_SIGN, MSG_SIGN_ANSWER,
-    MSG_OFFER, MSG_OFFER_ANSWER,
+    MSG_OFFER, MSG_OFFER_ANSWER, MSG_TOKENS,
     MSG_KEYS, MSG_KEYS_ANSWER, MSG_REWRAP, MSG_REWRAP_ANSWER, MSG_RENEW,
     MSG_SUBJECT_KEYS, MSG_SUBJECT_KEYS_ANSWER, MSG_SUBJECT_OPEN, MSG_SUBJECT_OPEN_ANSWER,
     /* ledger ↔ broker */
@@ -218,7 +218,7 @@ struct msg_begun {
     uint8_t workspace_key[32]; /* X25519: answers are sealed to it */
     uint8_t key[32];
     uint32_t answer_length;    /* bytes after this structure */
-    uint32_t reserved;
+    uint32_t fetching;         /* 1, with ERR_STALE: its credential's token is being fetched, ask again in a moment */
 };
 
 enum { ANSWER_MAX = 48 * 1024, SEALED_KEY = 80 };
@@ -289,6 +289,11 @@ struct msg_order {
     uint8_t workspace[ID_BYTES], credential[ID_BYTES];
     uint32_t version;      /* 0: a call without a credential; the fields below are then empty */
     uint32_t field_count;
+    uint32_t exchange;     /* 1: for an OAuth2 exchange: grant fields go out, the reply comes back to the vault, and what
+                            * it brings becomes next_version */
+    uint32_t next_version;
+    uint32_t key_version;  /* of workspace_key; the vault only repeats it */
+    uint32_t reserved;
     struct wrapped workspace_key, credential_key;
     uint8_t audience_digest[HASH_BYTES];
     struct sealed_field fields[FRAME_FIELDS];
@@ -310,6 +315,9 @@ struct msg_workspace_key_answer {
 };
 
 enum { SUBMISSION_KEY_ID = 8, OFFER_NOTE = 512 };
+/* What a credential is. CREDENTIAL_OAUTH2: its fields are a client's and a grant's (client_id, client_secret,
+ * token_url, scope, refresh_token), and only exchanges see them; calls get the access token that these bring. */
+enum credential_kind { CREDENTIAL_FIELDS, CREDENTIAL_OAUTH2, CREDENTIAL_KINDS };
 
 /* A submission is sealed to a public key of the vault (crypto_box_seal): that of vault.pub, or the one it offers now.
  * The names here must equal those inside. */
@@ -318,6 +326,7 @@ struct msg_seal {
     uint32_t version;
     uint32_t box_length;
     uint8_t key_id[SUBMISSION_KEY_ID]; /* which key it was sealed to; zeroed: that of vault.pub */
+    uint32_t kind, reserved; /* enum credential_kind */
     struct wrapped workspace_key;
     char workspace_name[NAME_BYTES], credential_name[NAME_BYTES], connector[NAME_BYTES];
     char audience[AUDIENCE_MAX]; /* host names, one a line, canonical and sorted; "" = none */
@@ -345,6 +354,7 @@ struct submission {
         uint32_t offset, length;
     } fields[FRAME_FIELDS];
     uint8_t bytes[6 * 1024];
+    uint32_t kind; /* enum credential_kind */
 };
 
 /* MSG_OFFER asks, without a body, for a key to seal submissions to. It lives in the vault's memory only: whoever gets
@@ -355,6 +365,28 @@ struct msg_offer_answer {
     uint8_t key_id[SUBMISSION_KEY_ID], public[32];
     uint64_t not_before, not_after;
     char note[OFFER_NOTE];
+};
+
+/* What an exchange brought: everything of the credential, sealed anew as the order's next_version, with the access token
+ * and, where the service gave a new one, the refresh token. Said again and again until MSG_ORDER_CANCEL of that call, or
+ * until the ledger must have given it up. */
+enum token_verdict {
+    TOKENS_NONE,          /* the worker ended without a word, or said something else */
+    TOKENS_OK,
+    TOKENS_INVALID_GRANT, /* the service does not accept the refresh token any more */
+    TOKENS_INVALID_CLIENT,
+    TOKENS_REFUSED,       /* another "no" of the service: a scope, a kind of grant */
+    TOKENS_LATER,         /* not now: it is overloaded, or cannot be reached */
+    TOKENS_ODD,           /* an answer that is none, or tokens that are too long */
+    TOKENS_VERDICTS
+};
+struct msg_tokens {
+    struct call_ref call;
+    uint32_t verdict, expires_in; /* seconds, 0: the service did not say */
+    uint32_t renewed;             /* 1: there is a new refresh token */
+    uint32_t version, key_version, reserved; /* next_version and key_version of the order */
+    uint8_t credential[ID_BYTES];            /* likewise */
+    struct msg_seal_answer sealed; /* empty unless TOKENS_OK */
 };
 
 struct msg_open_key {
@@ -420,7 +452,7 @@ struct msg_renew {
     struct wrapped from, to; /* the workspace's keys: that which credential_key is under, and the newest */
     struct wrapped credential_key;
     uint8_t audience_digest[HASH_BYTES];
-    uint32_t field_count, reserved;
+    uint32_t field_count, kind; /* enum credential_kind */
     struct sealed_field fields[FRAME_FIELDS];
     uint8_t bytes[SEALED_MAX];
 };
@@ -531,7 +563,9 @@ struct msg_start {
     uint32_t credential_version;
     uint32_t isolation; /* enum isolation (registry.h) */
     uint64_t deadline;
+    uint32_t exchange, reserved; /* 1: the vault takes the front's place; for the built-in connector oauth2 only */
 };
+/* REASON_NONE: an exchange that has done its work. */
 struct msg_cancel {
     struct call_ref call;
     uint32_t reason;
@@ -604,7 +638,8 @@ struct msg_incident {
     struct violation reports[REPORTS];
 };
 
-/* A worker's channel end, labelled: to the vault its credential pipe (write end), to the broker its egress channel.
+/* A worker's channel end, labelled: to the vault its credential pipe (write end), to the broker its egress channel. An
+ * exchange's worker: to the vault its call stream (write) and reply pipe (read) as well, three descriptors in this order.
  * channel: the runner's number of the worker. The descriptor comes the first time only; a leased worker's later
  * calls are labelled by number. keep: 1 = lease: do not close after this call. call.attempt 0: the worker is gone. */
 struct msg_half {

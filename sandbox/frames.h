@@ -57,6 +57,27 @@ struct frame_secret {
 };
 enum { FRAME_SECRET_MAGIC = 0x31565343 };
 
+/* What the connector oauth2 answers: base64 of this structure between GRANT_BEFORE and GRANT_AFTER, always whole, so
+ * that the vault compares and copies and parses nothing. Each byte of the tokens is XORed with GRANT_MASK, or the masks
+ * of a worker's answers would take a token apart that has the client's name in it. */
+struct frame_grant {
+    uint32_t magic, verdict;                /* FRAME_GRANT_MAGIC; enum token_verdict */
+    uint32_t expires_in;                    /* seconds, 0: not said */
+    uint32_t access_length, refresh_length; /* refresh 0: there is no other than before */
+    uint32_t reserved;
+    uint8_t access[4096], refresh[1536];
+};
+#define GRANT_BEFORE "{\"class\":\"ok\",\"answer\":{\"grant\":\""
+#define GRANT_AFTER "\"}}"
+enum {
+    FRAME_GRANT_MAGIC = 0x31544e47,
+    GRANT_MASK = 0xa5,
+    GRANT_TEXT = (sizeof(struct frame_grant) + 2) / 3 * 4, /* in base64 */
+    GRANT_REPLY = sizeof(struct frame_head) + sizeof GRANT_BEFORE - 1 + GRANT_TEXT + sizeof GRANT_AFTER - 1
+};
+/* An exchange's input, whole. */
+#define EXCHANGE_INPUT "{}"
+
 /* Egress channel (worker ↔ broker, AF_UNIX SOCK_SEQPACKET): requests up, answers down, each one message. */
 /* COMMIT: from here on the service may act. CLEAN: the action fails, and says that the service has not acted.
  * DONE: a leased worker's action is over in any other way; only after one of the two are its connections kept. */

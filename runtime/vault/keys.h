@@ -27,6 +27,8 @@ struct key_store {
             struct submission submission;
             _Alignas(8) unsigned char frame[FRAME_SECRET_MAX];
         };
+        unsigned char returned[GRANT_REPLY]; /* what an exchange's worker said */
+        struct frame_grant grant;
         unsigned char padded[SEALED_MAX]; /* one field, padded, on its way in or out */
     } work;
 };
@@ -58,6 +60,8 @@ struct key_context {
 #define FOR_FIELD "field"
 #define FOR_SIGNER "log-signer"
 #define FOR_SUBJECT_KEY "subject-key" /* the person's id stands in the place of the credential's */
+#define TOKEN_FIELD "access_token"    /* of an OAuth2 credential: the one field that calls get */
+#define FOR_GRANT_FIELD "grant-field" /* of an OAuth2 client: only exchanges open it */
 
 /* Reads the master key once from the descriptor, checks file and content, keeps its children only. share_fd: the pipe
  * that a key provider's half comes through, -1 where there is none. */

@@ -78,6 +78,7 @@ static void drop_order(struct release *release, struct waiting_order *order)
 
 static void drop_half(struct release *release, struct waiting_half *half)
 {
+    exchange_ends_close(&half->ends);
     *half = (struct waiting_half){0};
     while (release->half_top && !release->halves[release->half_top - 1].call.attempt) release->half_top--;
 }
@@ -99,6 +100,7 @@ void release_forget_orders(struct release *release)
 
 void release_forget_halves(struct release *release)
 {
+    for (unsigned i = 0; i < release->half_top; i++) exchange_ends_close(&release->halves[i].ends);
     memset(release->halves, 0, sizeof release->halves);
     release->half_top = 0;
     channels_close_all(&release->channels);
@@ -118,6 +120,7 @@ uint64_t release_tick(struct release *release)
     for (unsigned i = release->half_top; i-- > 0;)
         if (release->halves[i].call.attempt && release->halves[i].deadline <= now)
             close_half(release, &release->halves[i]);
+    next = exchanges_due(&release->exchanges);
     for (unsigned i = 0; i < release->order_top; i++) next = sooner(next, release->orders[i].deadline);
     for (unsigned i = 0; i < release->half_top; i++) next = sooner(next, release->halves[i].deadline);
     return next;
@@ -125,13 +128,13 @@ uint64_t release_tick(struct release *release)
 
 /* ── the frame ─────────────────────────────────────────────────────────────────────────────────────── */
 
-static struct key_context order_context(const struct msg_order *order, const char *purpose)
+struct key_context order_context(const struct msg_order *order, const char *purpose)
 {
     return (struct key_context){
         .purpose = purpose, .workspace = order->workspace, .credential = order->credential, .version = order->version};
 }
 
-static bool open_keys(struct keys *keys, const struct msg_order *order, struct err *err)
+bool order_keys(struct keys *keys, const struct msg_order *order, struct err *err)
 {
     struct key_store *store = keys->store;
     struct key_context credential = order_context(order, FOR_CREDENTIAL_KEY);
@@ -157,7 +160,7 @@ static bool frame_field(struct key_store *store, struct frame_secret *frame, con
                         struct err *err)
 {
     const struct sealed_field *field = &order->fields[i];
-    struct key_context context = order_context(order, FOR_FIELD);
+    struct key_context context = order_context(order, order->exchange ? FOR_GRANT_FIELD : FOR_FIELD);
     const unsigned char *value;
     size_t length, offset = frame->size - sizeof *frame;
     context.field = field->name;
@@ -180,7 +183,7 @@ static bool frame_field(struct key_store *store, struct frame_secret *frame, con
 static bool frame_fields(struct keys *keys, struct frame_secret *frame, const struct msg_order *order, struct err *err)
 {
     if (order->version == 0) return true;
-    if (!open_keys(keys, order, err)) return false;
+    if (!order_keys(keys, order, err)) return false;
     for (uint32_t i = 0; i < order->field_count; i++)
         if (!frame_field(keys->store, frame, order, i, err)) return false;
     return true;
@@ -216,6 +219,7 @@ static enum incident_kind hand_over(struct vault *vault, const struct msg_order 
     struct err err;
     struct channel_binding binding = binding_of(order);
     if (sodium_memcmp(order->entry_digest, half->entry_digest, HASH_BYTES) != 0) return INCIDENT_DIGEST_MISMATCH;
+    if ((order->exchange != 0) != half->ends.given || (half->ends.given && half->keep)) return INCIDENT_BAD_FRAME;
     if (channel->bound && memcmp(&channel->binding, &binding, sizeof binding) != 0) return INCIDENT_LEASE_MISMATCH;
     struct frame_secret *frame = frame_start(vault->keys.store, order);
     if (!channel->bound && !frame_fields(&vault->keys, frame, order, &err)) return INCIDENT_CREDENTIAL;
@@ -227,7 +231,7 @@ static enum incident_kind hand_over(struct vault *vault, const struct msg_order 
 }
 
 /* The order is used up, whatever comes of it. */
-static void join(struct role *role, struct waiting_order *waiting, const struct waiting_half *half)
+static void join(struct role *role, struct waiting_order *waiting, struct waiting_half *half)
 {
     struct vault *vault = role->state;
     struct channel *channel = channel_find(&vault->release.channels, half->channel);
@@ -235,11 +239,11 @@ static void join(struct role *role, struct waiting_order *waiting, const struct 
     bool late = waiting->deadline <= clock_now();
     waiting->order = NULL;
     drop_order(&vault->release, waiting);
-    if (!channel) return;
-    if (late) return channel_close(channel);
-    enum incident_kind incident = hand_over(vault, order, half, channel);
+    enum incident_kind incident = !channel || late ? INCIDENT_LATE_END : hand_over(vault, order, half, channel);
     keys_wipe(&vault->keys);
-    if (incident || !half->keep) channel_close(channel);
+    if (channel && (incident || !half->keep)) channel_close(channel);
+    if (!incident && half->ends.given) exchange_start(role, take(&order), &half->ends);
+    exchange_ends_close(&half->ends);
     /* A worker that died while its frame was written is the runner's to report. */
     if (incident && incident != INCIDENT_LATE_END) report(role, incident, &half->call, half->entry, half->entry_digest);
 }
@@ -260,6 +264,8 @@ static bool field_sound(const struct msg_order *order, uint32_t i)
 static bool order_sound(const struct msg_order *order, uint64_t now)
 {
     if (order->call.attempt == 0 || order->field_count > FRAME_FIELDS || (order->version == 0 && order->field_count))
+        return false;
+    if (order->exchange > 1 || (order->exchange && (!order->version || order->next_version <= order->version)))
         return false;
     if (order->deadline <= now || order->deadline - now > order_longest) return false;
     for (uint32_t i = 0; i < order->field_count; i++)
@@ -285,6 +291,7 @@ void vault_on_order(struct role *role, struct role_line *line, const struct role
     struct waiting_half *half = find_half(release, &order->call);
     if (!half) return role_wake_at(role, waiting->deadline);
     struct waiting_half found = *half;
+    half->ends.given = false; /* found has the ends */
     drop_half(release, half);
     join(role, waiting, &found);
 }
@@ -296,24 +303,27 @@ void vault_on_order_cancel(struct role *role, struct role_line *line, const stru
     (void)line;
     if (cancel->call.attempt == 0) return;
     used_add(&release->used, &cancel->call);
+    exchange_forget(role, &cancel->call);
     struct waiting_order *order = find_order(release, &cancel->call);
     struct waiting_half *half = find_half(release, &cancel->call);
     if (order) drop_order(release, order);
     if (half) close_half(release, half);
 }
 
-void release_rewrap(struct release *release, struct keys *keys)
+static void rewrap_order(struct keys *keys, struct msg_order *order)
 {
     struct err ignored; /* one that does not open will not open later either, and then says so */
-    for (unsigned i = 0; i < release->order_top; i++) {
-        struct msg_order *order = release->orders[i].order;
-        if (!order || order->version == 0 || keys_outer(keys, &order->workspace_key) == keys->store->next.wrapping)
-            continue;
-        struct key_context context = {.purpose = FOR_WORKSPACE_KEY, .workspace = order->workspace};
-        uint8_t *opened = keys->store->work.workspace;
-        if (keys_open_workspace(keys, order->workspace, &order->workspace_key, opened, &ignored))
-            key_wrap(keys->store->next.wrapping, &context, opened, &order->workspace_key);
-    }
+    if (!order || order->version == 0 || keys_outer(keys, &order->workspace_key) == keys->store->next.wrapping) return;
+    struct key_context context = {.purpose = FOR_WORKSPACE_KEY, .workspace = order->workspace};
+    uint8_t *opened = keys->store->work.workspace;
+    if (keys_open_workspace(keys, order->workspace, &order->workspace_key, opened, &ignored))
+        key_wrap(keys->store->next.wrapping, &context, opened, &order->workspace_key);
+}
+
+void release_rewrap(struct release *release, struct keys *keys)
+{
+    for (unsigned i = 0; i < release->order_top; i++) rewrap_order(keys, release->orders[i].order);
+    for (unsigned i = 0; i < EXCHANGES; i++) rewrap_order(keys, release->exchanges.list[i].order);
     keys_wipe(keys);
 }
 
@@ -338,14 +348,12 @@ static struct channel *channel_of(struct release *release, const struct msg_half
     return channel;
 }
 
-static void keep_half(struct role *role, struct release *release, struct waiting_half half)
+static void keep_half(struct role *role, struct waiting_half *place, const struct waiting_half *half)
 {
-    uint64_t now = clock_now();
-    struct waiting_half *place = free_half(release);
-    half.deadline = half.deadline < now + half_alone ? half.deadline : now + half_alone;
-    if (!place) return worker_gone(release, half.channel);
-    *place = half;
-    role_wake_at(role, half.deadline);
+    uint64_t soon = clock_now() + half_alone;
+    *place = *half;
+    place->deadline = half->deadline < soon ? half->deadline : soon;
+    role_wake_at(role, place->deadline);
 }
 
 void vault_on_half(struct role *role, struct role_line *line, const struct role_message *message)
@@ -362,14 +370,16 @@ void vault_on_half(struct role *role, struct role_line *line, const struct role_
     if (half->call.attempt == 0) return worker_gone(release, half->channel);
     struct channel *channel = channel_of(release, half, message->frame);
     bool twice = find_half(release, &half->call) || find_half_of(release, half->channel);
-    if (!channel || twice) {
+    if (!channel || twice || !exchange_ends_take(&coming.ends, message->frame)) {
         role->bad_frames++;
         report(role, INCIDENT_BAD_FRAME, &half->call, half->entry, half->entry_digest);
         return worker_gone(release, half->channel);
     }
     struct waiting_order *order = find_order(release, &half->call);
     if (order) return join(role, order, &coming);
-    if (used_has(&release->used, &half->call) || half->deadline <= clock_now())
-        return worker_gone(release, half->channel); /* released before, cancelled, or too late */
-    keep_half(role, release, coming);
+    bool late = used_has(&release->used, &half->call) || half->deadline <= clock_now(); /* released before, cancelled */
+    struct waiting_half *place = late ? NULL : free_half(release);
+    if (place) return keep_half(role, place, &coming);
+    exchange_ends_close(&coming.ends);
+    worker_gone(release, half->channel);
 }

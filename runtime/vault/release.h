@@ -4,6 +4,7 @@
 #pragma once
 
 #include "channels.h"
+#include "exchange.h"
 #include "keys.h"
 #include "runtime/messages.h"
 #include "used.h"
@@ -23,6 +24,7 @@ struct waiting_half {
     uint64_t deadline;
     uint32_t channel, entry;
     bool keep;
+    struct exchange_ends ends;
     uint8_t entry_digest[HASH_BYTES];
 };
 
@@ -32,13 +34,15 @@ struct release {
     struct waiting_half halves[HALVES];
     struct channels channels;
     struct used used;
+    struct exchanges exchanges;
 };
 
 void release_init(struct release *release);
 /* The line's other side is a new process: nothing of the old one counts any more. */
 void release_forget_orders(struct release *release);
 void release_forget_halves(struct release *release);
-/* Before the next master key takes over: what orders that wait bring along goes under it. */
+/* Before the next master key takes over: what orders bring along, waiting ones and those of exchanges, goes under it.
+ */
 void release_rewrap(struct release *release, struct keys *keys);
 /* Ends what waited too long; returns when to come again, 0 = nothing waits. */
 uint64_t release_tick(struct release *release);

@@ -148,13 +148,20 @@ static struct key_context renew_context(const struct msg_renew *ask, const char 
                                 .version = fresh ? ask->new_version : ask->version};
 }
 
+/* A field keeps its purpose: what only exchanges open stays so. */
+static const char *purpose_of(const struct msg_renew *ask, const char *field)
+{
+    return ask->kind == CREDENTIAL_OAUTH2 && strcmp(field, TOKEN_FIELD) != 0 ? FOR_GRANT_FIELD : FOR_FIELD;
+}
+
 /* One field, opened as the old version's and sealed as the new one's. Both stand in the same room, one after the
  * other, since padding would overwrite the value where it lies. */
 static bool renew_field(struct key_store *store, const struct msg_renew *ask, uint32_t i,
                         struct msg_seal_answer *answer, size_t *used, struct err *err)
 {
     const struct sealed_field *field = &ask->fields[i];
-    struct key_context old = renew_context(ask, FOR_FIELD, false), fresh = renew_context(ask, FOR_FIELD, true);
+    const char *purpose = purpose_of(ask, field->name);
+    struct key_context old = renew_context(ask, purpose, false), fresh = renew_context(ask, purpose, true);
     const unsigned char *value;
     size_t length;
     old.field = fresh.field = field->name;

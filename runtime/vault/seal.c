@@ -137,7 +137,7 @@ static bool seal_fields(struct key_store *store, const struct msg_seal *ask, str
                         struct err *err)
 {
     const struct submission *submission = &store->work.submission;
-    struct key_context context = {.purpose = FOR_FIELD,
+    struct key_context context = {.purpose = ask->kind == CREDENTIAL_OAUTH2 ? FOR_GRANT_FIELD : FOR_FIELD,
                                   .workspace = ask->workspace,
                                   .credential = ask->credential,
                                   .version = ask->version,

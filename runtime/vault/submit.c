@@ -16,6 +16,7 @@ AT(nonce, 736);
 AT(field_count, 752);
 AT(fields, 756);
 AT(bytes, 1908);
+AT(kind, 8052);
 _Static_assert(sizeof(struct submission) == 8056 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "so has its end");
 
 void submissions_init(struct submissions *submissions, uint64_t now_s)
@@ -58,6 +59,9 @@ bool submission_check(const struct submission *submission, const struct msg_seal
         return err_set(
             err, ERR_BAD_INPUT,
             "the submission was sealed for another workspace, credential or connector than this request names");
+    if (submission->kind != message->kind || submission->kind >= CREDENTIAL_KINDS)
+        return err_set(err, ERR_BAD_INPUT,
+                       "the submission was sealed as another kind of credential than this request names");
     if (!same_text(submission->audience, message->audience, AUDIENCE_MAX))
         return err_set(err, ERR_BAD_INPUT, "the submission was sealed for another audience than this request names");
     return true;

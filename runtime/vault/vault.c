@@ -93,6 +93,7 @@ static uint64_t vault_tick(struct role *role)
     if (former_s) role_wake_at(role, clock_now() + former_s * CLOCK_S);
     uint64_t over_in = offers_expire(&vault->offers, &vault->keys, clock_wall() / CLOCK_S);
     if (over_in) role_wake_at(role, clock_now() + over_in * CLOCK_S);
+    exchanges_tick(role);
     return release_tick(&vault->release);
 }
 
@@ -101,6 +102,7 @@ static void vault_close(struct role *role)
     struct vault *vault = role->state;
     release_forget_orders(&vault->release);
     release_forget_halves(&vault->release);
+    exchanges_close(role);
     keys_close(&vault->keys);
 }
 

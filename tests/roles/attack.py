@@ -46,7 +46,7 @@ Begin = record("Begin", ("who", Who), ("workspace", ctypes.c_char * 64), ("conne
 Begun = record("Begun", ("status", Status), ("call", CallRef), ("entry", u32), ("action", u32), ("replay", u32),
                ("call_class", u32), ("sent", u32), ("reason", u32), ("retry_after", u32), ("intent_index", u64),
                ("outcome_index", u64), ("workspace_key", u8 * 32), ("key", u8 * 32), ("answer_length", u32),
-               ("reserved", u32))
+               ("fetching", u32))
 End = record("End", ("call", CallRef), ("call_class", u32), ("reason", u32), ("retry_after", u32), ("log_lines", u32),
              ("reply_digest", u8 * 32), ("reply_size", u64), ("sealed_key", u8 * 80), ("answer_length", u32),
              ("answer_omitted", u32))
@@ -61,7 +61,7 @@ Wrapped = u8 * 128
 SealedField = record("SealedField", ("name", ctypes.c_char * 64), ("offset", u32), ("length", u32))
 Order = record("Order", ("call", CallRef), ("action", u32), ("entry_digest", u8 * 32), ("salt", u8 * 32), ("input_digest", u8 * 32),
                ("deadline", u64), ("workspace", u8 * 16), ("credential", u8 * 16), ("version", u32), ("field_count", u32),
-               ("workspace_key", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32),
+               ("exchange", u32), ("next_version", u32), ("key_version", u32), ("reserved", u32), ("workspace_key", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32),
                ("fields", SealedField * 16), ("bytes", u8 * 8192))
 WorkspaceKey = record("WorkspaceKey", ("workspace", u8 * 16), ("under_next", u32))
 RewrapItem = record("RewrapItem", ("id", u8 * 16), ("version", u32), ("reserved", u32), ("key", Wrapped), ("binding", u8 * 32))
@@ -71,8 +71,10 @@ RewrapAnswer = record("RewrapAnswer", ("status", Status), ("count", u32), ("rese
 SealAnswer = record("SealAnswer", ("status", Status), ("credential_key", Wrapped), ("audience_digest", u8 * 32), ("field_count", u32),
                     ("fields", SealedField * 16), ("bytes", u8 * 8192))
 Renew = record("Renew", ("workspace", u8 * 16), ("credential", u8 * 16), ("version", u32), ("new_version", u32), ("source", Wrapped),
-               ("target", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32), ("field_count", u32), ("reserved", u32),
+               ("target", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32), ("field_count", u32), ("kind", u32),
                ("fields", SealedField * 16), ("bytes", u8 * 8192))
+Tokens = record("Tokens", ("call", CallRef), ("verdict", u32), ("expires_in", u32), ("renewed", u32), ("version", u32), ("key_version", u32),
+                ("reserved", u32), ("credential", u8 * 16), ("sealed", SealAnswer))
 OpenKey = record("OpenKey", ("workspace", u8 * 16), ("workspace_key", Wrapped), ("answer_secret", Wrapped),
                  ("answer_public", u8 * 32), ("sealed_key", u8 * 80))
 OpenKeyAnswer = record("OpenKeyAnswer", ("status", Status), ("key", u8 * 32))
@@ -87,7 +89,7 @@ GateClose = record("GateClose", ("call", CallRef))
 GateClosed = record("GateClosed", ("call", CallRef), ("known", u32), ("committed", u32), ("dials", u32), ("denied", u32), ("limit_hit", u32),
                     ("clean", u32), ("lookups", u32), ("reserved", u32), ("bytes_up", u64), ("bytes_down", u64), ("last_denied", ctypes.c_char * 256))
 Start = record("Start", ("call", CallRef), ("entry", u32), ("action", u32), ("workspace", u8 * 16), ("credential", u8 * 16),
-               ("credential_version", u32), ("isolation", u32), ("deadline", u64))
+               ("credential_version", u32), ("isolation", u32), ("deadline", u64), ("exchange", u32), ("reserved", u32))
 Violation = record("Violation", ("number", ctypes.c_int32), ("arch", u32), ("args", u64 * 6))
 WorkerEnded = record("WorkerEnded", ("call", CallRef), ("call_class", u32), ("reason", u32), ("exit_code", ctypes.c_int32),
                      ("signal", ctypes.c_int32), ("phase", u32), ("report_count", u32), ("reports", Violation * 8),
@@ -97,7 +99,7 @@ Incident = record("Incident", ("kind", u32), ("entry", u32), ("call", CallRef), 
 Half = record("Half", ("call", CallRef), ("channel", u32), ("entry", u32), ("keep", u32), ("reserved", u32), ("entry_digest", u8 * 32),
               ("deadline", u64))
 RegistryIs = record("RegistryIs", ("number", u32), ("entries", u32), ("plugins", u32))
-LAYOUTS = {"order": Order, "rewrap": Rewrap, "rewrap-answer": RewrapAnswer, "renew": Renew, "seal-answer": SealAnswer,
+LAYOUTS = {"order": Order, "rewrap": Rewrap, "rewrap-answer": RewrapAnswer, "renew": Renew, "seal-answer": SealAnswer, "tokens": Tokens,
            "workspace-key": WorkspaceKey, "open-key": OpenKey, "open-key-answer": OpenKeyAnswer, "sign": Sign,
            "sign-answer": SignAnswer, "gate-open": GateOpen, "gate-close": GateClose, "gate-closed": GateClosed, "start": Start,
            "worker-ended": WorkerEnded, "incident": Incident, "half": Half, "registry-is": RegistryIs,
