@@ -94,3 +94,7 @@ const struct entry_action *entry_action(const struct entry *entry, const char *n
  *   "ca"?: PEM text, "limits": {"memory_mb", "cpu_s", "wall_s", "output_kb", "log_kb", "dials", "up_kb", "down_kb",
  * "concurrency"}
  * } */
+
+/* SHA-256 of the connector oauth2 that this release was built with: exchanges are run by these bytes and by no others.
+ */
+extern const uint8_t oauth2_digest[HASH_BYTES];

@@ -126,6 +126,13 @@ void calls_refuse_waiting(struct runner *runner, struct home *home)
             call_refuse(runner, &runner->calls[i], ERR_STALE, REASON_POLICY);
 }
 
+/* The vault's return pipe is for the bytes that this program was built with, and these serve nothing else. */
+static bool may_exchange(const struct entry *entry, const struct msg_start *start)
+{
+    bool built_in = memcmp(entry->so_digest, oauth2_digest, HASH_BYTES) == 0;
+    return start->exchange ? built_in && entry->isolation == ISOLATE_CALL : !built_in;
+}
+
 void on_start(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct runner *runner = role->state;
@@ -141,7 +148,7 @@ void on_start(struct role *role, struct role_line *line, const struct role_messa
     call->state = CALL_WAITING;
     const struct entry *entry = entry_of(runner, message->head.registry, start->entry);
     bool good = entry && entry->state == ENTRY_ENABLED && start->action < entry->action_count &&
-                start->isolation == (uint32_t)entry->isolation;
+                start->isolation == (uint32_t)entry->isolation && may_exchange(entry, start);
     call->home = good ? home_for(runner, entry) : NULL;
     if (role->frozen)
         call_refuse(runner, call, ERR_FROZEN, REASON_FROZEN);
@@ -160,8 +167,8 @@ void on_take(struct role *role, struct role_line *line, const struct role_messag
     struct call *call = find(runner, &take->call);
     struct call none = {
         .start.call = take->call, .line = line, .line_generation = line->generation, .seq = message->head.seq};
-    if (call && call->take) {
-        answer_take(runner, &none, ERR_STATE, REASON_NO_WORKER); /* taken once already */
+    if (call && (call->take || call->start.exchange)) {
+        answer_take(runner, &none, ERR_STATE, REASON_NO_WORKER); /* taken once already, or no front's to take */
         return;
     }
     if (!call && (call = add(runner, &take->call))) {
@@ -188,7 +195,7 @@ void on_done(struct role *role, struct role_line *line, const struct role_messag
     struct runner *runner = role->state;
     const struct msg_done *done = message->body;
     struct call *call = find(runner, &done->call);
-    if (!call || !call->taken || call->state != CALL_RUNNING) return;
+    if (!call || !call->taken || call->start.exchange || call->state != CALL_RUNNING) return;
     struct worker *worker = call->worker;
     if (!done->ok) {
         worker_end(runner, worker, CLASS_NONE, REASON_NONE);
@@ -207,6 +214,12 @@ void on_cancel(struct role *role, struct role_line *line, const struct role_mess
     struct call *call = find(runner, &cancel->call);
     uint32_t reason = cancel->reason < REASON_COUNT && cancel->reason ? cancel->reason : REASON_CANCELLED;
     if (!call) return;
+    if (call->start.exchange && cancel->reason == REASON_NONE && call->state == CALL_RUNNING) {
+        struct worker *worker = call->worker;
+        forget(runner, call);
+        worker_answered(runner, worker);
+        return;
+    }
     if (call->state == CALL_WAITING)
         call_refuse(runner, call, ERR_STATE, reason);
     else if (call->state == CALL_RUNNING)

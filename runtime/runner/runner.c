@@ -156,7 +156,8 @@ static void end_old_front(struct runner *runner)
 {
     for (int i = 0; i < WORKERS; i++) {
         struct worker *worker = &runner->workers[i];
-        if (worker->call && worker->front != runner->front) worker_end(runner, worker, CLASS_LOST, REASON_RESTART);
+        bool front = worker->call && !worker->call->start.exchange; /* an exchange has none */
+        if (front && worker->front != runner->front) worker_end(runner, worker, CLASS_LOST, REASON_RESTART);
     }
 }
 

@@ -86,10 +86,27 @@ struct worker *worker_make(struct runner *runner, struct home *home, struct call
 
 /* ── halves ──────────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool send_half(struct runner *runner, enum role_id to, const struct msg_half *half, int fd)
+static bool send_ends(struct runner *runner, enum role_id to, const struct msg_half *half, const int *fds, int count)
 {
     struct role_line *line = role_line_to(runner->role, to);
-    return line && role_send(runner->role, line, MSG_HALF, 0, half, sizeof *half, &fd, fd >= 0);
+    return line && role_send(runner->role, line, MSG_HALF, 0, half, sizeof *half, fds, count);
+}
+
+static bool send_half(struct runner *runner, enum role_id to, const struct msg_half *half, int fd)
+{
+    return send_ends(runner, to, half, &fd, fd >= 0);
+}
+
+/* An exchange has no front: the vault makes the call, and the reply comes back to it alone. */
+static bool send_vault(struct runner *runner, struct worker *worker, const struct msg_half *half)
+{
+    int all[3] = {worker->secret, worker->stream, worker->replies};
+    if (!worker->call->start.exchange) return send_half(runner, ROLE_VAULT, half, worker->halved ? -1 : worker->secret);
+    worker->call->taken = true;
+    bool sent = send_ends(runner, ROLE_VAULT, half, all, 3);
+    close_fd(&worker->stream);
+    close_fd(&worker->replies);
+    return sent;
 }
 
 /* A connector without egress has nothing to hear from the broker: its channel just ends. */
@@ -104,7 +121,7 @@ static bool send_halves(struct runner *runner, struct worker *worker, const stru
     memcpy(half.entry_digest, home->digest, sizeof half.entry_digest);
     bool egress = home->entry && home->entry->rule_count > 0;
     bool sent = (!egress || send_half(runner, ROLE_BROKER, &half, worker->halved ? -1 : worker->egress)) &&
-                send_half(runner, ROLE_VAULT, &half, worker->halved ? -1 : worker->secret);
+                send_vault(runner, worker, &half);
     close_fd(&worker->secret);
     close_fd(&worker->egress);
     worker->halved = true;
