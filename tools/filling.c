@@ -9,6 +9,7 @@
 #include "audience.h"
 #include "base/auto.h"
 #include "base/json.h"
+#include "grant.h"
 #include "keys.h"
 #include "print.h"
 
@@ -26,6 +27,11 @@ bool filling_connector(struct filling *filling, const char *connector, struct er
                        connector);
     if (json_array_size(filling->fields) == 0)
         return err_set(err, ERR_BAD_INPUT, "the connector %.63s takes no credential", connector);
+    if (filling->submission->kind != CREDENTIAL_OAUTH2) return true;
+    if (!json_named(filling->fields, "access_token"))
+        return err_set(err, ERR_BAD_INPUT,
+                       "the connector %.63s takes no access_token, which is all that OAuth2 gives it", connector);
+    filling->fields = filling->grant = grant_fields();
     return true;
 }
 
@@ -53,10 +59,14 @@ bool filling_submit(const struct filling *filling, const struct filling_source *
 {
     static char box[sodium_base64_ENCODED_LEN(BOX_MAX, sodium_base64_VARIANT_ORIGINAL)];
     const struct submission *submission = filling->submission;
+    char host[FRAME_HOST];
+    bool grant = submission->kind == CREDENTIAL_OAUTH2;
+    if (grant && !grant_host(submission, host, err)) return false;
     if (!seal(filling, box, sizeof box, err)) return false;
     JSON_AUTO *body = json_pack("{s:s,s:s,s:s,s:o,s:s}", "workspace", submission->workspace, "name",
                                 submission->credential, "connector", submission->connector, "audience",
                                 audience_list(submission->audience), "box", box);
+    if (grant) json_object_update_new(body, json_pack("{s:s,s:s}", "kind", "oauth2", "token_host", host));
     if (source)
         json_object_set_new(body, "source", json_pack("{s:s,s:s}", "format", source->format, "digest", source->digest));
     return api_post(&filling->cli->home, "/v1/credentials", body, answer, err);

@@ -15,6 +15,7 @@ struct filling {
     struct cli *cli;
     json_t *entry;        /* the connector, as the daemon lists it; a reference of its own */
     const json_t *fields; /* of the connector: [{name, secret, required, summary}], never empty */
+    json_t *grant;        /* the fields in their place, of a client of OAuth2; else NULL; a reference of its own */
     struct submission *submission;
 };
 

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "filling.h"
+#include "grant.h"
 #include "keys.h"
 #include "print.h"
 #include "source.h"
@@ -127,7 +128,8 @@ static bool fill_and_submit(struct filling *filling, const char *connector, stru
 }
 
 /* The structure is locked in memory and wiped on every way out. */
-static bool with_submission(struct cli *cli, const char *connector, const char *audience, struct err *err)
+static bool with_submission(struct cli *cli, const char *connector, const char *audience, uint32_t kind,
+                            struct err *err)
 {
     source_shield();
     if (!key_library(err)) return false;
@@ -135,9 +137,11 @@ static bool with_submission(struct cli *cli, const char *connector, const char *
     if (!filling.submission) return err_set(err, ERR_IO, "out of memory that can be locked");
     keys_submission(filling.submission);
     snprintf(filling.submission->audience, AUDIENCE_MAX, "%s", audience);
+    filling.submission->kind = kind;
     bool good = fill_and_submit(&filling, connector, err);
     sodium_free(filling.submission);
     json_decref(filling.entry);
+    json_decref(filling.grant);
     return good || err_in(err, "credential %.63s", cli->arguments[0]);
 }
 
@@ -146,13 +150,15 @@ bool verb_credential_set(struct cli *cli, struct err *err)
     const char *hosts[AUDIENCE_HOSTS], *connector = cli_value(cli, "connector");
     char audience[AUDIENCE_MAX];
     size_t count = 0;
+    uint32_t kind;
     unsigned at = 0;
     if (!connector) return err_set(err, ERR_USAGE, "--connector NAME says what the credential is for");
+    if (!grant_kind(cli_value(cli, "kind"), &kind, err)) return false;
     for (const char *host; (host = cli_next(cli, "audience", &at));) {
         if (count == AUDIENCE_HOSTS) return err_set(err, ERR_USAGE, "--audience: too many hosts");
         hosts[count++] = host;
     }
-    return audience_text(hosts, count, audience, err) && with_submission(cli, connector, audience, err);
+    return audience_text(hosts, count, audience, err) && with_submission(cli, connector, audience, kind, err);
 }
 
 static bool get_credential(struct cli *cli, json_t **answer, struct err *err)
@@ -167,14 +173,16 @@ bool verb_credential_rotate(struct cli *cli, struct err *err)
 {
     JSON_AUTO *answer = NULL;
     char audience[AUDIENCE_MAX], connector[NAME_BYTES];
+    uint32_t kind;
     if (!get_credential(cli, &answer, err)) return false;
     const json_t *known = json_object_get(answer, "credential") ? json_object_get(answer, "credential") : answer;
     const char *name = json_string_value(json_object_get(known, "connector"));
     if (!name || !name_valid(name))
         return err_set(err, ERR_INTERNAL, "the daemon did not say which connector it is for");
     TEXT_COPY(connector, name);
-    return audience_of(json_object_get(known, "audience"), audience, err) &&
-           with_submission(cli, connector, audience, err);
+    return grant_kind(json_string_value(json_object_get(known, "kind")), &kind, err) &&
+           audience_of(json_object_get(known, "audience"), audience, err) &&
+           with_submission(cli, connector, audience, kind, err);
 }
 
 bool verb_credential_list(struct cli *cli, struct err *err)
@@ -200,6 +208,9 @@ bool verb_credential_show(struct cli *cli, struct err *err)
                                                 {"version", "version"},
                                                 {"fields", "fields"},
                                                 {"audience", "audience"},
+                                                {"kind", "kind"},
+                                                {"token host", "token_host"},
+                                                {"token expires", "token_expires"},
                                                 {"created", "created"},
                                                 {"changed", "changed"},
                                                 {"id", "id"},

@@ -75,6 +75,8 @@ static const struct cli_option credential_set[] = {
     {"connector", "NAME", "The connector that it is for; needed for a new credential", false},
     {"workspace", "NAME", "The workspace; default when absent", false},
     {"audience", "HOST", "A host that it may be used towards; any that the connector reaches when absent", true},
+    {"kind", "KIND",
+     "fields: given to the connector as they are; oauth2: a client, whose access tokens the daemon fetches", false},
     END};
 
 static const struct cli_option credential_import[] = {
@@ -233,7 +235,7 @@ const struct cli_verb cli_verbs[] = {
      "a file is not part of it. Required fields that are not named are asked for.",
      credential_set},
     {"credential", "rotate", "NAME [FIELD=@FILE | FIELD=- | FIELD | FIELD=VALUE]...", 1, 17, verb_credential_rotate,
-     "Stores a new version of a credential that is there, for the same connector and audience.", workspace},
+     "Stores a new version of a credential that is there, for the same connector and audience and of the same kind.", workspace},
     {"credential", "import", "FILE", 1, 1, verb_credential_import,
      "Stores what another system sealed: opens each item of FILE, or of standard input for -, in locked memory, and "
      "seals it "

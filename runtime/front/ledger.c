@@ -23,6 +23,8 @@ enum {
     END_PAUSE_MS = 50,
     QUERY_PATIENCE_MS = 10000,
     HEALTH_PATIENCE_MS = 2000,
+    FETCH_PAUSE_MS = 20, /* while a token is fetched; longer each time */
+    FETCH_PAUSE_MOST_MS = 100,
     REGISTRY_PATIENCE_MS = 2000
 };
 
@@ -195,18 +197,31 @@ static bool take_begun(struct msg_begun *begun, const struct buf *sealed, struct
     return true;
 }
 
+/* Its credential's token is being fetched, for all that want it: neither a line nor a place in the ledger is held
+ * meanwhile. The ledger says when it is in vain; the deadline is the call's own. */
+static void await_token(unsigned *pause_ms)
+{
+    poll(NULL, 0, (int)*pause_ms);
+    *pause_ms = *pause_ms * 2 < FETCH_PAUSE_MOST_MS ? *pause_ms * 2 : FETCH_PAUSE_MOST_MS;
+}
+
 bool ledger_begin(struct front *front, struct call *call, struct err *err)
 {
     BUF_AUTO sealed;
     struct msg_begun begun;
+    unsigned pause_ms = FETCH_PAUSE_MS;
     buf_init(&sealed, WIRE_MAX);
     random_bytes(call->salt, sizeof call->salt);
-    for (int tries = 0;; tries++) {
+    for (int tries = 0;;) {
         look_up(front, call);
-        if (!ask_begin(front, call, &begun, &sealed, err)) return false;
-        if (begun.status.kind != ERR_STALE || tries > 0) break;
         sealed.used = 0;
-        snapshots_await(&front->registry, call->registry->registry.number, in_ms(REGISTRY_PATIENCE_MS));
+        if (!ask_begin(front, call, &begun, &sealed, err)) return false;
+        if (begun.fetching && clock_now() < call->deadline)
+            await_token(&pause_ms);
+        else if (begun.status.kind != ERR_STALE || tries++ > 0)
+            break;
+        else
+            snapshots_await(&front->registry, call->registry->registry.number, in_ms(REGISTRY_PATIENCE_MS));
     }
     bool begun_well = take_begun(&begun, &sealed, call, err);
     json_decref(call->request.value); /* checked; the worker gets the bytes */

@@ -111,7 +111,7 @@ static bool check_held(struct ledger *ledger, struct begin *begin, struct err *e
         "an administrator has looked (`caisson audit epoch`)");
 }
 
-static bool open_to_workspace(const struct entry *entry, const char *workspace)
+bool entry_open_to(const struct entry *entry, const char *workspace)
 {
     for (unsigned i = 0; i < entry->workspace_count; i++)
         if (strcmp(entry->workspaces[i], "*") == 0 || strcmp(entry->workspaces[i], workspace) == 0) return true;
@@ -121,12 +121,15 @@ static bool open_to_workspace(const struct entry *entry, const char *workspace)
 static bool find_entry(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     const struct entry *entry = registry_find(&ledger->registry, begin->ask.connector);
-    if (!entry || !open_to_workspace(entry, begin->workspace.name))
+    if (!entry || !entry_open_to(entry, begin->workspace.name))
         return err_set(err, ERR_NOT_FOUND, "there is no connector %s in workspace %s", begin->ask.connector,
                        begin->workspace.name);
     if (entry->state != ENTRY_ENABLED)
         return err_set(err, entry->state == ENTRY_CHANGED ? ERR_CHANGED : ERR_STATE, "connector %s cannot be used: %s",
                        entry->name, entry->problem && *entry->problem ? entry->problem : "it is not enabled");
+    if (is_exchanger(entry))
+        return err_set(err, ERR_DENIED, "connector %s is for the daemon alone: it fetches tokens for others",
+                       entry->name);
     begin->entry = entry;
     begin->action = entry_action(entry, begin->ask.action);
     return begin->action ||
@@ -168,6 +171,16 @@ static bool no_credential(const struct begin *begin, struct err *err)
                    begin->ask.credential, begin->entry->name, begin->workspace.name);
 }
 
+/* Of an OAuth2 credential a call is given the access token and nothing else, whatever its manifest asks for. */
+static const char token_field[][NAME_BYTES] = {"access_token"};
+
+static bool takes_token(const struct entry_action *action)
+{
+    for (unsigned i = 0; i < action->field_count; i++)
+        if (strcmp(action->fields[i], token_field[0]) == 0) return true;
+    return false;
+}
+
 /* One that belongs to another connector is answered like one that is not there. */
 static bool find_credential(struct ledger *ledger, struct begin *begin, struct err *err)
 {
@@ -182,8 +195,14 @@ static bool find_credential(struct ledger *ledger, struct begin *begin, struct e
         begin->credential.version = 0;
         return no_credential(begin, err);
     }
-    if (!store_sealed_get(ledger->store, begin->credential.id, begin->credential.version, begin->action->fields,
-                          begin->action->field_count, begin->order, &found, err))
+    bool grant = begin->credential.kind == CREDENTIAL_OAUTH2;
+    if (grant && !takes_token(begin->action))
+        return err_set(err, ERR_BAD_INPUT, "credential %s is one of OAuth2, and %s/%s takes no field access_token",
+                       begin->ask.credential, begin->entry->name, begin->action->name);
+    if (grant && !begin->credential.expires_at) return true; /* check_token() has it fetched first */
+    if (!store_sealed_get(ledger->store, begin->credential.id, begin->credential.version,
+                          grant ? token_field : begin->action->fields, grant ? 1 : begin->action->field_count,
+                          begin->order, &found, err))
         return false;
     return found ? check_fields(begin, err) : no_credential(begin, err);
 }
@@ -209,7 +228,7 @@ static bool check_others(struct ledger *ledger, struct begin *begin, struct err 
     return true;
 }
 
-static bool check_room(struct ledger *ledger, struct begin *begin, struct err *err)
+bool check_room(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     uint32_t share = begin->entry->limits.concurrency;
     if (ledger->calls.count >= ledger->limits.running)
@@ -220,7 +239,7 @@ static bool check_room(struct ledger *ledger, struct begin *begin, struct err *e
     return true;
 }
 
-static bool check_deadline(struct ledger *ledger, struct begin *begin, struct err *err)
+bool check_deadline(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     uint64_t now = clock_now(), most = begin->entry->limits.wall_s * CLOCK_S;
     if (begin->ask.deadline <= now) return err_set(err, ERR_TIMEOUT, "the deadline had passed before the call began");
@@ -247,14 +266,14 @@ static bool find_subjects(struct ledger *ledger, struct begin *begin, struct err
 bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
-        check_shape,     find_caller,  find_workspace, check_scope,    check_rate, check_stale,
-        check_refusal,   find_keys,    find_earlier,   check_frozen,   check_held, find_entry,
-        find_credential, check_others, check_room,     check_deadline, find_subjects,
+        check_shape,     find_caller,  find_workspace, check_scope,    check_rate,  check_stale,
+        check_refusal,   find_keys,    find_earlier,   check_frozen,   check_held,  find_entry,
+        find_credential, check_others, check_room,     check_deadline, check_token, find_subjects,
     };
     struct err why = {0};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
         if (questions[i](ledger, begin, &why)) {
-            if (begin->what == BEGIN_REPLAYED || begin->what == BEGIN_KEYLESS) return true;
+            if (begin->what != BEGIN_REFUSED) return true; /* not yet, or no more */
             continue;
         }
         begin->err = why;

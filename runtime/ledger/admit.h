@@ -16,7 +16,10 @@ struct begin {
     struct err unread;         /* why they could not be read */
     bool again;                /* it was put off until they had keys: it counts once against its caller's rate */
 
-    enum begin_what { BEGIN_REFUSED, BEGIN_ADMITTED, BEGIN_REPLAYED, BEGIN_KEYLESS } what;
+    bool exchanges;             /* the ledger's own, of an exchange: nobody is answered */
+    char wanted_by[NAME_BYTES]; /* then: the connector that wants the token */
+
+    enum begin_what { BEGIN_REFUSED, BEGIN_ADMITTED, BEGIN_REPLAYED, BEGIN_KEYLESS, BEGIN_TOKENLESS } what;
     struct err err;
     struct msg_begun begun;
     struct caller caller;
@@ -39,9 +42,29 @@ struct begin {
  */
 bool begin_about(const struct begin *begin, struct journal_sealed *sealed, struct buf *value, struct err *err);
 
-/* begin.c: one that was put off goes into the next transaction, or is refused. Both take it over. */
+/* exchange.c */
+/* Is this the connector that fetches tokens, by its bytes? */
+bool is_exchanger(const struct entry *entry);
+/* Has its credential a token that is good for a while? Where it has none, the begin becomes BEGIN_TOKENLESS; false: the
+ * last exchange failed a moment ago, and this is why. */
+bool check_token(struct ledger *ledger, struct begin *begin, struct err *err);
+/* Inside the transaction, for a BEGIN_TOKENLESS: there is an exchange for its credential, or one begins. */
+bool exchange_join(struct ledger *ledger, const struct begin *begin, struct err *err);
+
+/* begin.c */
+void begin_free(struct begin *begin);
+/* Writes the intent. false: its run, where there is one, is the caller's to take back; ERR_AUDIT: the transaction's
+ * end. */
+bool begin_take_in(struct ledger *ledger, struct begin *begin, struct err *err);
+/* One that was put off goes into the next transaction, or is refused. Both take it over. */
 void begin_again(struct ledger *ledger, struct begin *begin);
 void begin_refuse(struct ledger *ledger, struct begin *begin, const struct err *why);
+
+/* admit.c */
+bool entry_open_to(const struct entry *entry, const char *workspace);
+/* Is there room for one more call, in general and of its connector? Its deadline, cut to what is allowed. */
+bool check_room(struct ledger *ledger, struct begin *begin, struct err *err);
+bool check_deadline(struct ledger *ledger, struct begin *begin, struct err *err);
 
 /* Inside the transaction. true: decided, see what and err (a refusal is a decision). false: the log's database
  * failed, and the whole transaction with it. */

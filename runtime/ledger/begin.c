@@ -11,7 +11,7 @@
 enum { REFUSALS_A_SECOND = 1, REFUSALS_AT_ONCE = 100 }; /* of one caller, recorded one by one */
 enum { PATIENCE_MS = 2000 };                            /* a log that takes longer counts as one that cannot be written */
 
-static void free_begin(struct begin *begin)
+void begin_free(struct begin *begin)
 {
     if (!begin) return;
     free(begin->order);
@@ -76,7 +76,7 @@ void on_begin(struct role *role, struct role_line *line, const struct role_messa
 void begin_refuse(struct ledger *ledger, struct begin *begin, const struct err *why)
 {
     answer(ledger, begin, why);
-    free_begin(begin);
+    begin_free(begin);
 }
 
 /* Everything is decided anew: much may have changed while the vault was asked. */
@@ -191,6 +191,7 @@ static bool add_intent(struct ledger *ledger, struct begin *begin, struct store_
     record_hex(&record, "input", begin->ask.input_digest, HASH_BYTES);
     record_int(&record, "input_size", (int64_t)(begin->ask.input_size & INT64_MAX));
     record_int(&record, "key", begin->has_slot);
+    if (begin->wanted_by[0]) record_text(&record, "for", begin->wanted_by);
     record_int(&record, "time_limit_ms", (int64_t)((call->deadline - call->started) / CLOCK_MS));
     struct journal_about about = {RECORD_INTENT, &call->ref, begin->workspace.id, &personal,
                                   begin->subjects ? &sealed : NULL};
@@ -240,13 +241,14 @@ static bool use_release(struct ledger *ledger, const struct begin *begin, struct
 
 /* All that can fail for want of room comes before the first write; from then on a failure is the whole transaction's.
  */
-static bool take_in(struct ledger *ledger, struct begin *begin, struct err *err)
+bool begin_take_in(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     struct store_call call;
     fill_call(ledger, begin, &call);
     begin->run = calls_add(&ledger->calls, &call);
     if (!begin->run) return err_set(err, ERR_BUSY, "there is no memory for this call");
     begin->run->entry = begin->entry->index;
+    begin->run->fetches = begin->exchanges;
     begin->run->front = begin->line;
     begin->run->front_generation = begin->generation;
     begin->run->about = begin->subjects != NULL;
@@ -279,11 +281,26 @@ static bool record_opening(struct ledger *ledger, struct begin *begin, struct er
     return journal_add(&ledger->journal, &about, &record, &index, err);
 }
 
+/* Nothing of it is kept: the front asks again, and in the meantime neither a line nor a place here is held. */
+static bool fetch_token(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (!exchange_join(ledger, begin, &begin->err)) {
+        begin->what = BEGIN_REFUSED;
+        if (begin->err.kind == ERR_AUDIT) return *err = begin->err, false;
+        return refuse(ledger, begin, err);
+    }
+    if (!begin->again) rate_give(&ledger->rates, begin->caller.name);
+    begin->begun.fetching = 1;
+    err_set(&begin->err, ERR_STALE, "the token of credential %s is being fetched", begin->credential.name);
+    return true;
+}
+
 static bool decide(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     if (!in_time(begin, &begin->err) || !ledger_open_for_business(ledger, &begin->err)) return true;
     if (!admit(ledger, begin, err)) return false;
-    if (begin->what == BEGIN_ADMITTED && !take_in(ledger, begin, &begin->err)) {
+    if (begin->what == BEGIN_TOKENLESS) return fetch_token(ledger, begin, err);
+    if (begin->what == BEGIN_ADMITTED && !begin_take_in(ledger, begin, &begin->err)) {
         take_back(ledger, begin);
         if (begin->err.kind == ERR_AUDIT) *err = begin->err;
         if (begin->err.kind == ERR_AUDIT) return false;
@@ -349,7 +366,7 @@ static void finish(struct ledger *ledger, struct begin *begin)
 {
     if (begin->what == BEGIN_ADMITTED)
         let_loose(ledger, begin);
-    else if (begin->what == BEGIN_REFUSED)
+    else if (begin->what == BEGIN_REFUSED || begin->what == BEGIN_TOKENLESS)
         answer(ledger, begin, &begin->err);
     else
         replay_answer(ledger, begin);
@@ -372,6 +389,7 @@ void begins_done(struct ledger *ledger, bool durable, const struct err *why)
             memset(&begin->begun, 0, sizeof begin->begun);
             answer(ledger, begin, why);
         }
-        free_begin(begin);
+        begin_free(begin);
     }
+    exchanges_done(ledger, durable);
 }

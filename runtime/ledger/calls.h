@@ -25,6 +25,7 @@ struct running {
     uint32_t front_generation, runner_generation, broker_generation;
     bool adopted; /* taken over from an earlier ledger process */
     bool about;   /* people: what is kept of it goes with them */
+    bool fetches; /* an OAuth2 exchange: the vault says how it ended, and no front */
 
     bool ordered, started; /* the vault's order, the runner's start were sent */
     bool gated;            /* a gate was opened for it: only then can anything have been sent */

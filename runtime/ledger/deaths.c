@@ -14,7 +14,7 @@ static void front_gone(struct ledger *ledger, const struct role_line *line)
 {
     for (struct running *run = ledger->calls.first; run; run = run->next) {
         bool here = run->adopted ? !run->front : run->front == line && run->front_generation != line->generation;
-        if (here) end_without(ledger, run, CLASS_LOST, REASON_RESTART);
+        if (here && !run->fetches) end_without(ledger, run, CLASS_LOST, REASON_RESTART);
     }
 }
 
@@ -49,6 +49,7 @@ void ledger_line(struct role *role, struct role_line *line)
     if (line->peer == ROLE_VAULT) {
         waits_gone(ledger, ROLE_VAULT);
         rotate_forget(ledger);
+        exchanges_gone(ledger);
         checkpoint_forget(ledger);
     }
     if (line->peer == ROLE_FRONT || line->peer == ROLE_DESK)
@@ -85,6 +86,7 @@ static void settle(struct adopting *adopting, struct running *run)
                      *broker = role_line_to(ledger->role, ROLE_BROKER);
     bool ours = memcmp(run->call.instance, ledger->role->start.instance, ID_BYTES) == 0;
     run->adopted = true;
+    run->fetches = is_exchange(ledger, &run->call);
     run->gated = run->started = run->ordered = !adopting->own;
     if (runner) run->runner_generation = runner->generation;
     if (broker) run->broker_generation = broker->generation;

@@ -61,6 +61,7 @@ static void start_closing(struct ledger *ledger, struct running *run)
 {
     uint64_t now = clock_now();
     if (!run_move(run, RUN_CLOSING)) return;
+    if (run->fetches) exchange_over(ledger, run);
     run->until = now + BROKER_WAIT_MS * CLOCK_MS;
     run->worker_until = abnormal(run) ? now + WORKER_WAIT_MS * CLOCK_MS : now;
     ask_broker(ledger, run);
@@ -79,6 +80,15 @@ void end_without(struct ledger *ledger, struct running *run, enum call_class cla
     /* Nothing of it can have run, so there is nobody to wait for. */
     if (class == CLASS_REFUSED) run->worker_until = 0;
     look(ledger, run);
+}
+
+void end_with(struct ledger *ledger, struct running *run, enum call_class class, enum call_reason reason)
+{
+    if (run->state != RUN_OPEN) return;
+    run->has_end = true;
+    run->end.class = class;
+    run->end.reason = reason;
+    start_closing(ledger, run);
 }
 
 /* ── what the front says ───────────────────────────────────────────────────────────────────────────── */
@@ -142,7 +152,7 @@ void on_end(struct role *role, struct role_line *line, const struct role_message
         return;
     }
     struct running *run = calls_find(&ledger->calls, &end->call);
-    if (!run || run->state == RUN_NEW) {
+    if (!run || run->state == RUN_NEW || run->fetches) {
         answer_from_store(ledger, line, message->head.seq, &end->call);
         return;
     }
@@ -188,6 +198,15 @@ static void late_end(struct ledger *ledger, const struct msg_worker_ended *ended
         ledger->counters.bad++;
 }
 
+/* An exchange's worker is gone, and nobody but the vault can say more. */
+static void close_soon(struct ledger *ledger, struct running *run)
+{
+    if (run->close_at) return;
+    run->close_at = clock_now() + CLOCK_S;
+    run->close_reason = REASON_PROTOCOL_ERROR;
+    role_wake_at(ledger->role, run->close_at);
+}
+
 void on_worker_ended(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct ledger *ledger = ledger_of(role);
@@ -208,6 +227,7 @@ void on_worker_ended(struct role *role, struct role_line *line, const struct rol
     run->worker_late = clock_now() >= run->call.deadline;
     if (run->state == RUN_OPEN && ended->class == CLASS_REFUSED)
         end_without(ledger, run, CLASS_REFUSED, (enum call_reason)ended->reason);
+    if (run->state == RUN_OPEN && run->fetches) close_soon(ledger, run);
     look(ledger, run);
 }
 

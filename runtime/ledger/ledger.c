@@ -272,6 +272,7 @@ static const struct role_handler handlers[] = {
     {MSG_KEYS_ANSWER, on_answer},
     {MSG_REWRAP_ANSWER, on_answer},
     {MSG_OFFER_ANSWER, on_answer},
+    {MSG_TOKENS, on_tokens},
     {MSG_REVOKED, on_answer},
     {MSG_WORKERS_ANSWER, on_answer},
     {MSG_SUBJECT_KEYS_ANSWER, on_answer},

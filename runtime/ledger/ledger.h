@@ -32,7 +32,9 @@ struct rotating {
 
 enum {
     BEGINS_MAX = 512, /* waiting for the next commit */
-    WAITS_MAX = 256   /* questions to vault or parent that are under way */
+    FETCHES_MAX = 64, /* OAuth2 exchanges whose intent waits for the next commit */
+    FAILURES_MAX = 64,
+    WAITS_MAX = 256 /* questions to vault or parent that are under way */
 };
 
 struct begin;
@@ -56,6 +58,15 @@ struct signing {
     bool asked, destroy;             /* a question is under way; old keys wait to be destroyed */
 };
 
+/* An OAuth2 exchange that failed a moment ago: it is not asked for again at once. */
+struct token_failure {
+    uint8_t workspace[ID_BYTES];
+    char credential[NAME_BYTES];
+    uint32_t version;
+    uint64_t until; /* clock_now; 0: this place is free */
+    struct err why;
+};
+
 struct ledger {
     struct role *role;
     struct store *store;
@@ -74,6 +85,9 @@ struct ledger {
     struct spill spill;
     struct begin *begins[BEGINS_MAX];
     unsigned begin_count;
+    struct begin *fetches[FETCHES_MAX];
+    unsigned fetch_count;
+    struct token_failure failures[FAILURES_MAX];
     struct waiting *waits[WAITS_MAX];
     uint32_t next_seq;
 
@@ -142,7 +156,25 @@ bool unknown_record(struct ledger *ledger, struct err *err); /* inside the trans
 bool orders_send(struct ledger *ledger, struct running *run, struct begin *begin);
 void orders_cancel(struct ledger *ledger, struct running *run, enum call_reason reason);
 
+/* exchange.c: OAuth2 exchanges, calls of the daemon's own. */
+/* After the commit that their intents were part of, or was to be. */
+void exchanges_done(struct ledger *ledger, bool durable);
+/* Is one under way for that credential, or for any of that workspace? What it brings takes the place of what was there
+ * when it began, sealed under the key that it began with. */
+bool exchange_of(const struct ledger *ledger, const struct store_credential *credential);
+bool exchanges_in(const struct ledger *ledger, const uint8_t workspace[ID_BYTES]);
+/* Is this call one? */
+bool is_exchange(const struct ledger *ledger, const struct store_call *call);
+/* Those who want the token are told why for a while. The second finds a reason, if there is none yet. */
+void exchange_failed(struct ledger *ledger, const struct running *run, const struct err *why);
+void exchange_over(struct ledger *ledger, const struct running *run);
+void exchanges_gone(struct ledger *ledger);
+/* tokens.c */
+void on_tokens(struct role *role, struct role_line *line, const struct role_message *message);
+
 /* end.c */
+/* The call is over, and this is how: nobody else will say it. */
+void end_with(struct ledger *ledger, struct running *run, enum call_class class, enum call_reason reason);
 void on_end(struct role *role, struct role_line *line, const struct role_message *message);
 void on_gate_closed(struct role *role, struct role_line *line, const struct role_message *message);
 void on_worker_ended(struct role *role, struct role_line *line, const struct role_message *message);

@@ -15,6 +15,7 @@ static void fill_order(struct msg_order *order, const struct running *run, const
     memcpy(order->workspace, begin->workspace.id, ID_BYTES);
     memcpy(order->credential, begin->credential.id, ID_BYTES);
     order->version = begin->credential.version;
+    order->exchange = begin->exchanges;
 }
 
 static bool open_gate(struct ledger *ledger, struct running *run, const struct begin *begin)
@@ -37,7 +38,8 @@ static bool start_worker(struct ledger *ledger, struct running *run, const struc
                               .action = begin->begun.action,
                               .credential_version = begin->credential.version,
                               .isolation = (uint32_t)begin->entry->isolation,
-                              .deadline = run->call.deadline};
+                              .deadline = run->call.deadline,
+                              .exchange = begin->exchanges};
     memcpy(start.workspace, begin->workspace.id, ID_BYTES);
     memcpy(start.credential, begin->credential.id, ID_BYTES);
     if (!runner) return false;

@@ -64,5 +64,19 @@ json_t *call_json(const struct store_call *call, const char *workspace);
 bool list_add(json_t *list, json_t *value, size_t *room);
 enum { LIST_ROOM = 56 * 1024, LIST_MOST = 500 };
 
+/* query_grant.c */
+/* "fields" when nothing is said. An OAuth2 client names the host that its tokens come from: all that an exchange may
+ * reach. */
+bool grant_read(const struct query *query, uint32_t *kind, char token_host[FRAME_HOST], struct err *err);
+/* Its fields, and no others: the access token is for exchanges to bring. */
+bool grant_sound(const struct msg_seal_answer *sealed, struct err *err);
+
+/* query_credentials.c */
+bool host_plain(const char *host);
+/* Has the vault's answer the form that it must have? */
+bool sealed_sound(const struct msg_seal_answer *sealed);
+/* Leases with an older version end; a call that runs finishes first when after_call says so. */
+void leases_end(struct ledger *ledger, const struct store_credential *credential, bool after_call);
+
 /* One admin record, durable when this returns true; fields of `record` were set by the caller. */
 bool admin_record(struct query *query, const char *act, struct record *record, struct err *err);

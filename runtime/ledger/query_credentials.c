@@ -18,6 +18,7 @@ struct setting {
     struct store_credential credential;
     uint32_t key_version; /* of the workspace's key that it is sealed under */
     char imported[32], digest[HASH_TEXT]; /* "imported: FORMAT" and of what; "": typed in */
+    char token_host[FRAME_HOST];
     bool fresh;
 };
 
@@ -29,7 +30,7 @@ static void free_setting(struct setting *setting)
 
 /* ── reading ───────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool host_plain(const char *host)
+bool host_plain(const char *host)
 {
     for (const char *c = host; *c; c++)
         if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || strchr("-.:[]_*", *c))) return false;
@@ -138,7 +139,7 @@ static bool next_version(struct setting *setting, struct err *err)
 
 /* ── asking the vault ──────────────────────────────────────────────────────────────────────────────── */
 
-static bool sealed_sound(const struct msg_seal_answer *sealed)
+bool sealed_sound(const struct msg_seal_answer *sealed)
 {
     if (sealed->field_count == 0 || sealed->field_count > FRAME_FIELDS) return false;
     for (uint32_t i = 0; i < sealed->field_count; i++) {
@@ -158,8 +159,7 @@ static bool list_fields(const struct msg_seal_answer *sealed, char text[SCOPE_TE
     return dumped && text_copy(text, SCOPE_TEXT, dumped);
 }
 
-/* Leases with an older version end; a call that runs finishes first when after_call says so. */
-static void end_leases(struct ledger *ledger, const struct store_credential *credential, bool after_call)
+void leases_end(struct ledger *ledger, const struct store_credential *credential, bool after_call)
 {
     struct role_line *runner = role_line_to(ledger->role, ROLE_RUNNER);
     struct msg_revoke gone = {.after_call = after_call};
@@ -192,10 +192,16 @@ static json_t *credential_json(const struct store_credential *credential, const 
         json_array_append_new(audience, json_stringn(at, length));
         at += length + (at[length] == '\n');
     }
-    return json_pack("{s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "id", id_json(credential->id), "name",
-                     credential->name, "connector", credential->connector, "workspace", workspace, "version",
-                     (int)credential->version, "fields", fields ? fields : json_array(), "audience", audience,
-                     "created", time_json(credential->created), "changed", time_json(credential->changed));
+    json_t *row = json_pack("{s:o, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "id", id_json(credential->id), "name",
+                            credential->name, "connector", credential->connector, "workspace", workspace, "version",
+                            (int)credential->version, "fields", fields ? fields : json_array(), "audience", audience,
+                            "created", time_json(credential->created), "changed", time_json(credential->changed));
+    if (credential->kind == CREDENTIAL_OAUTH2) {
+        json_object_set_new(row, "kind", json_string("oauth2"));
+        json_object_set_new(row, "token_host", json_string(credential->token_host));
+        json_object_set_new(row, "token_expires", time_json(credential->expires_at));
+    }
+    return row;
 }
 
 static bool keep(struct setting *setting, const struct msg_seal_answer *sealed, struct err *err)
@@ -212,7 +218,11 @@ static bool keep(struct setting *setting, const struct msg_seal_answer *sealed, 
         return false;
     if (found == setting->fresh || (found && now.version >= credential->version))
         return err_set(err, ERR_CONFLICT, "the credential was changed by somebody else just now: try again");
+    if (setting->ask.kind == CREDENTIAL_OAUTH2 && !grant_sound(sealed, err)) return false;
     credential->changed = clock_wall();
+    credential->kind = setting->ask.kind;
+    credential->refresh_at = credential->expires_at = 0;
+    memcpy(credential->token_host, setting->token_host, sizeof credential->token_host);
     memcpy(credential->audience, setting->ask.audience, sizeof credential->audience);
     struct store_sealed what = {credential->workspace, credential->id, credential->version, setting->key_version};
     return store_sealed_add(ledger->store, &what, sealed, err) &&
@@ -227,7 +237,7 @@ static void sealed_now(struct ledger *ledger, struct waiting *wait, const void *
     bool ok = answer && length == sizeof(struct msg_seal_answer)
                   ? keep(setting, answer, &err)
                   : err_set(&err, ERR_UNAVAILABLE, "the vault is restarting: try again");
-    if (ok) end_leases(ledger, &setting->credential, true);
+    if (ok) leases_end(ledger, &setting->credential, true);
     JSON_AUTO *out = ok ? credential_json(&setting->credential, setting->query.workspace.name) : NULL;
     query_answer(ledger, wait->line, wait->generation, wait->asked_seq, out, ok ? NULL : &err);
     free_setting(setting);
@@ -270,9 +280,10 @@ static bool prepare(struct setting *setting, struct err *err)
 {
     return ledger_open_for_business(setting->query.ledger, err) &&
            read_audience(&setting->query, setting->ask.audience, err) &&
+           grant_read(&setting->query, &setting->ask.kind, setting->token_host, err) &&
            read_box(&setting->query, &setting->ask, err) && read_source(setting, err) &&
-           read_key_id(&setting->query, &setting->ask, err) &&
-           name_credential(setting, err) && next_version(setting, err);
+           read_key_id(&setting->query, &setting->ask, err) && name_credential(setting, err) &&
+           next_version(setting, err);
 }
 
 bool query_credential_set(struct query *query, json_t **out, struct err *err)
@@ -352,7 +363,7 @@ bool query_credential_remove(struct query *query, json_t **out, struct err *err)
         !store_credential_remove(query->ledger->store, credential.id, err) ||
         !store_sealed_remove(query->ledger->store, credential.id, err))
         return false;
-    end_leases(query->ledger, &credential, false);
+    leases_end(query->ledger, &credential, false);
     *out = json_pack("{s:s, s:b}", "name", credential.name, "removed", 1);
     return true;
 }

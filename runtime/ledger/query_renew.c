@@ -90,6 +90,7 @@ static bool fill(struct renewing *renewing, struct err *err)
     ask->credential_key = have->credential_key;
     memcpy(ask->audience_digest, have->audience_digest, HASH_BYTES);
     ask->field_count = have->field_count;
+    ask->kind = credential->kind;
     memcpy(ask->fields, have->fields, sizeof ask->fields);
     memcpy(ask->bytes, have->bytes, sizeof ask->bytes);
     renewing->key_version = newest.version;
@@ -104,8 +105,10 @@ static bool find(struct renewing *renewing, struct err *err)
     if (!in_name(query, "name", name, true, err) ||
         !store_credential_named(query->ledger->store, query->workspace.id, name, &renewing->credential, &found, err))
         return false;
-    return (found && caller_covers(&query->caller, renewing->credential.connector, NULL)) ||
-           err_set(err, ERR_NOT_FOUND, "there is no credential %s in workspace %s", name, query->workspace.name);
+    if (!found || !caller_covers(&query->caller, renewing->credential.connector, NULL))
+        return err_set(err, ERR_NOT_FOUND, "there is no credential %s in workspace %s", name, query->workspace.name);
+    return !exchange_of(query->ledger, &renewing->credential) ||
+           err_set(err, ERR_CONFLICT, "a token for credential %s is being fetched: try again in a few seconds", name);
 }
 
 bool query_renew(struct query *query, json_t **out, struct err *err)

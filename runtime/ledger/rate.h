@@ -15,3 +15,5 @@ struct rates {
 
 /* Takes one from the caller's bucket; false: it is empty. per_second 0: no limit. */
 bool rate_take(struct rates *rates, const char *who, uint32_t per_second, uint32_t burst, uint64_t now);
+/* Gives back what was just taken. */
+void rate_give(struct rates *rates, const char *who);

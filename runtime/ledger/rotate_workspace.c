@@ -115,8 +115,11 @@ bool rotate_workspace_begin(struct ledger *ledger, const struct waiting *how, co
 
 /* ── after the walk ────────────────────────────────────────────────────────────────────────────────── */
 
+/* An exchange that began before the walk brings tokens that are sealed under the old key: they may stand for a refresh
+ * token that is used up. It is over in a few seconds. */
 static bool close_old(struct ledger *ledger, struct store_rotation *rotation, struct err *err)
 {
+    if (exchanges_in(ledger, rotation->workspace)) return rotate_pause(ledger, ROTATE_RETRY_MS), true;
     rotation->step = ROTATE_CLOSED;
     return rotate_record(ledger, "key.wrapped", rotation, err) && store_workspace_close(ledger->store, rotation, err);
 }

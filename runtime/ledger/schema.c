@@ -85,7 +85,8 @@ const char schema_state[] =
     "CREATE TABLE credential("
     "  id BLOB PRIMARY KEY CHECK(length(id) = 16), workspace BLOB NOT NULL, name TEXT NOT NULL,"
     "  connector TEXT NOT NULL, version INTEGER NOT NULL, audience TEXT NOT NULL, fields TEXT NOT NULL,"
-    "  created INTEGER NOT NULL, changed INTEGER NOT NULL, UNIQUE(workspace, name)) STRICT, WITHOUT ROWID;";
+    "  created INTEGER NOT NULL, changed INTEGER NOT NULL, kind INTEGER NOT NULL, token_host TEXT NOT NULL,"
+    "  refresh_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, UNIQUE(workspace, name)) STRICT, WITHOUT ROWID;";
 
 const char schema_vault[] =
     "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"

@@ -237,8 +237,11 @@ struct store_credential {
     uint8_t id[ID_BYTES], workspace[ID_BYTES];
     char name[NAME_BYTES], connector[NAME_BYTES];
     uint32_t version;
+    uint32_t kind;                                   /* enum credential_kind */
     char audience[AUDIENCE_MAX], fields[SCOPE_TEXT]; /* fields: JSON array of names */
+    char token_host[FRAME_HOST];                     /* CREDENTIAL_OAUTH2: the one host that an exchange may reach */
     uint64_t created, changed;
+    uint64_t refresh_at, expires_at; /* ns since 1970: when the access token is to be replaced, and ends; 0: none yet */
 };
 /* Adds it, or replaces the row of that id. */
 bool store_credential_put(struct store *store, const struct store_credential *credential, struct err *err);

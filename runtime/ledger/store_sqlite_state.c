@@ -154,18 +154,23 @@ bool store_tokens(struct store *store, const uint8_t workspace[ID_BYTES], store_
 
 /* ── credentials ───────────────────────────────────────────────────────────────────────────────────── */
 
-#define CREDENTIAL_COLUMNS "id, workspace, name, connector, version, audience, fields, created, changed"
+#define CREDENTIAL_COLUMNS                                                                                             \
+    "id, workspace, name, connector, version, audience, fields, created, changed, kind, token_host, refresh_at, "      \
+    "expires_at"
 
 bool store_credential_put(struct store *store, const struct store_credential *credential, struct err *err)
 {
     static struct query query = {STORE_STATE,
-                                 "INSERT INTO credential(" CREDENTIAL_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?)"
+                                 "INSERT INTO credential(" CREDENTIAL_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
                                  " ON CONFLICT(id) DO UPDATE SET version = excluded.version,"
-                                 " audience = excluded.audience, fields = excluded.fields, changed = excluded.changed",
+                                 " audience = excluded.audience, fields = excluded.fields, changed = excluded.changed,"
+                                 " kind = excluded.kind, token_host = excluded.token_host,"
+                                 " refresh_at = excluded.refresh_at, expires_at = excluded.expires_at",
                                  0};
-    return store_run(store, &query, err, "ddttuttii", credential->id, credential->workspace, credential->name,
+    return store_run(store, &query, err, "ddttuttiiutii", credential->id, credential->workspace, credential->name,
                      credential->connector, credential->version, credential->audience, credential->fields,
-                     (int64_t)credential->created, (int64_t)credential->changed);
+                     (int64_t)credential->created, (int64_t)credential->changed, credential->kind,
+                     credential->token_host, (int64_t)credential->refresh_at, (int64_t)credential->expires_at);
 }
 
 static void read_credential(sqlite3_stmt *row, struct store_credential *out)
@@ -180,6 +185,10 @@ static void read_credential(sqlite3_stmt *row, struct store_credential *out)
     column_text(row, 6, out->fields, sizeof out->fields);
     out->created = column_u64(row, 7);
     out->changed = column_u64(row, 8);
+    out->kind = column_u32(row, 9);
+    column_text(row, 10, out->token_host, sizeof out->token_host);
+    out->refresh_at = column_u64(row, 11);
+    out->expires_at = column_u64(row, 12);
 }
 
 static bool one_credential(struct store *store, struct query *query, sqlite3_stmt *row, struct store_credential *out,

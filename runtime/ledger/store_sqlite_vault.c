@@ -155,7 +155,7 @@ bool store_sealed_get(struct store *store, const uint8_t credential[ID_BYTES], u
 {
     static struct query query = {
         STORE_VAULT,
-        "SELECT v.wrapped, v.audience_digest, k.wrapped FROM credential_version v JOIN workspace_key k"
+        "SELECT v.wrapped, v.audience_digest, k.wrapped, v.key_version FROM credential_version v JOIN workspace_key k"
         " ON k.workspace = v.workspace AND k.version = v.key_version WHERE v.credential = ? AND v.version = ?"
         " AND k.state = 1",
         0};
@@ -165,6 +165,7 @@ bool store_sealed_get(struct store *store, const uint8_t credential[ID_BYTES], u
         column_bytes(row, 0, order->credential_key.bytes, WRAP_BYTES);
         column_bytes(row, 1, order->audience_digest, HASH_BYTES);
         column_bytes(row, 2, order->workspace_key.bytes, WRAP_BYTES);
+        order->key_version = column_u32(row, 3);
     }
     store_done(row);
     if (got < 0) return false;

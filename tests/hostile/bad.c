@@ -151,7 +151,7 @@ static int reply_fd(void);
 /* Past the library, which would mask it: a reply frame of its own (sandbox/frames.h). */
 static void tell_by_hand(struct csn_call *call, const char *value)
 {
-    unsigned char frame[512] = {0, 0, 0, 0, 3, 0, 1, 0};
+    unsigned char frame[8192] = {0, 0, 0, 0, 3, 0, 1, 0};
     unsigned byte, used = 8;
     for (const char *at = csn_call_id(call); *at && used < 24; at++)
         if (*at != '-' && sscanf(at++, "%2x", &byte) == 1) frame[used++] = (unsigned char)byte;
@@ -287,4 +287,4 @@ CSN_CONNECTOR("bad", "1.0.0", {"syscall", syscall_any}, {"read-file", read_file}
               {"count", count_calls}, {"find", find_marker}, {"secret", other_secret}, {"raw-reply", raw_reply},
               {"two-replies", two_replies}, {"no-reply", no_reply}, {"pass-fd", pass_descriptor}, {"leave", leave},
               {"crash", crash}, {"overflow", overflow_stack}, {"abort", abort_now}, {"spin", spin},
-              {"sleep", sleep_long}, {"talk", talk}, {"fail", fail_as});
+              {"token", other_secret}, {"sleep", sleep_long}, {"talk", talk}, {"fail", fail_as});

@@ -21,6 +21,7 @@ CAISSOND = os.path.join(BUILD, "runtime", "parent", "caissond")
 PEERS = os.path.join(SOURCE, "tests", "integration", "peers")
 CONNECTORS = {"hello": "sdk/example/hello", "email": "plugins/email", "sms": "plugins/sms", "webhook": "plugins/webhook"}
 BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))  # for files=
+OAUTH2 = (os.path.join(BUILD, "plugins", "oauth2", "oauth2.so"), os.path.join(SOURCE, "plugins", "oauth2", "manifest.json"))
 
 
 class UnixHTTP(http.client.HTTPConnection):

@@ -398,6 +398,30 @@ def test_end_twice():
         honest_call(front)
 
 
+# ── OAuth2 ────────────────────────────────────────────────────────────────────────────────────────────
+
+def test_an_exchange_is_nobodys():
+    """A front is told that a token is being fetched, and no more: it neither takes the exchange's worker, which has the
+    grant, nor ends it."""
+    sink.greeting.clear()
+    try:
+        with Front(daemon) as front:
+            begun = front.begin("bad", "token", b'{"field":"access_token"}', credential="grant", timeout=30)
+            assert begun.fetching == 1 and bytes(begun.call.id) == bytes(16), begun.status.text
+            found = lib.eventually("its intent", lambda: entries(daemon, kind="intent", connector="oauth2"))
+            call = CallRef((type(CallRef().id))(*uuid.UUID(found[0]["call"]).bytes), 1)
+            nothing_to_take(front, call)
+            for good in (0, 1):
+                front.send("done", Done(call, good), line="runner")
+            for claimed in ("ok", "lost"):
+                assert front.end(call, claimed).status.kind != 0
+            daemon.cli("calls", "cancel", call_id(call))
+            assert outcome(daemon, call)["reason"] == "cancelled"
+            honest_call(front)
+    finally:
+        sink.greeting.set()
+
+
 # ── other people's things ─────────────────────────────────────────────────────────────────────────────
 
 def test_other_credentials():
@@ -636,6 +660,9 @@ if __name__ == "__main__":
         daemon.enable("bad", *both, files=lib.BAD)
         daemon.enable("bad", *common, "--as", "here", files=lib.BAD)
         daemon.enable("bad", *both, "--as", "leased", "--isolation", "lease", "--grant", "LeaseIdle=60s", files=lib.BAD)
+        daemon.enable("oauth2", "--egress", f"tls://sink.example.com:{sink.port}", "--ranges", "127.0.0.0/8", files=lib.OAUTH2)
+        daemon.credential("grant", "bad", {"client_id": "me", "client_secret": CANARY,
+                                           "token_url": f"https://sink.example.com:{sink.port}/"}, "--kind", "oauth2")
         daemon.credential("canary", "bad", {"canary": CANARY})
         daemon.credential("elsewhere", "bad", {"canary": OTHER}, "--workspace", "other")
         daemon.credential("leased-one", "leased", {"canary": CANARY})

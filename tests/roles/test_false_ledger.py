@@ -11,9 +11,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from attack import (CLASSES, Begun, CallRef, EndAnswer, GateOpen, OpenKey, Order, Records, Renew, Rewrap, Sign, Start,  # noqa: E402
                     Status, Taken, WorkspaceKey, in_background, lib, now, one_action, registry_number)
 
-CANARY, OTHER, OLD = ("canary-" + uuid.uuid4().hex for _ in range(3))
+CANARY, OTHER, OLD, GRANT = ("canary-" + uuid.uuid4().hex for _ in range(4))
 DICE = random.Random(4712)
-INCIDENT_CREDENTIAL = 8
+INCIDENT_DIGEST_MISMATCH, INCIDENT_BAD_FRAME, INCIDENT_CREDENTIAL = 3, 6, 8
+REASON_POLICY = 14
 daemon = ledger = stored = entry_digest = None
 
 
@@ -21,15 +22,15 @@ def rows(file, sql, *args):
     return daemon.rows(sql, *args, file=file)
 
 
-def credential(name):
+def credential(name, field="canary"):
     """All that the files hold of a credential, as the ledger holds it."""
     ident, workspace, version = rows("state", "SELECT id, workspace, version FROM credential WHERE name = ?", name)[0]
-    return {"id": ident, "workspace": workspace, "version": version,
+    return {"id": ident, "workspace": workspace, "version": version, "field": field.encode(),
             "workspace_key": rows("vault", "SELECT wrapped FROM workspace_key WHERE workspace = ?", workspace)[0][0],
             "versions": {number: (wrapped, audience) for number, wrapped, audience in rows(
                 "vault", "SELECT version, wrapped, audience_digest FROM credential_version WHERE credential = ?", ident)},
             "fields": {number: sealed for number, sealed in rows(
-                "vault", "SELECT version, sealed FROM credential_field WHERE credential = ? AND name = 'canary'", ident)}}
+                "vault", "SELECT version, sealed FROM credential_field WHERE credential = ? AND name = ?", ident, field)}}
 
 
 def put(field, data):
@@ -51,15 +52,16 @@ def order_for(name, call, version=None, **begin):
         put(field, data)
     for key, data in begin.items():
         put(getattr(order, key), bytes(data))
-    order.fields[0].name, order.fields[0].length = b"canary", len(have["fields"][version])
+    order.fields[0].name, order.fields[0].length = have["field"], len(have["fields"][version])
     return order
 
 
-def let_loose(call, order):
-    """What follows a durable intent, without one: order, gate, start."""
+def let_loose(call, order, exchange=0):
+    """What follows a durable intent, without one: order, gate, start. exchange: what START says of it."""
     gate = GateOpen(call=call, entry=0, deadline=order.deadline)
     put(gate.entry_digest, entry_digest)
-    start = Start(call=call, entry=0, action=0, credential_version=order.version, isolation=1, deadline=order.deadline)
+    start = Start(call=call, entry=0, action=0, credential_version=order.version, isolation=1, deadline=order.deadline,
+                  exchange=exchange)
     put(start.workspace, bytes(order.workspace))
     put(start.credential, bytes(order.credential))
     number = registry_number(daemon)
@@ -73,9 +75,11 @@ def answer(line, name, body, seq):
     ledger.send(name, body, line=line[0], index=line[1], seq=seq, generation=generation, registry=registry_number(daemon))
 
 
-def use(name, version=None):
-    """A whole call through the honest front with nothing written: what the caller is told."""
-    caller = in_background(lambda: daemon.call("bad", "secret", {"field": "canary", "by_hand": True}, credential=name, timeout_ms=10000))
+def use(name, version=None, ordered=0, started=0):
+    """A whole call through the honest front with nothing written: what the caller is told. ordered, started: is it an
+    exchange, as the vault and as the runner are told?"""
+    field = stored[name]["field"].decode()
+    caller = in_background(lambda: daemon.call("bad", "secret", {"field": field, "by_hand": True}, credential=name, timeout_ms=10000))
     while True:
         got = ledger.next_of("hello", "begin")
         line = (got["line"], got["index"])
@@ -85,7 +89,10 @@ def use(name, version=None):
         break
     begin = ledger.layout("begin").from_buffer_copy(bytes.fromhex(got["body"]))
     call = fresh_call()
-    let_loose(call, order_for(name, call, version, salt=begin.salt, input_digest=begin.input_digest))
+    order = order_for(name, call, version, salt=begin.salt, input_digest=begin.input_digest)
+    order.exchange, order.next_version = ordered, ordered and order.version + 1
+    ledger.call = call
+    let_loose(call, order, started)
     answer(line, "begun", Begun(call=call), got["seq"])
     got = ledger.next_of("end")
     answer((got["line"], got["index"]), "ended", EndAnswer(call=call, call_class=CLASSES.index("ok")), got["seq"])
@@ -125,6 +132,32 @@ def test_pieces_of_two_credentials():
         ended = ledger.expect("worker-ended", "runner")[0]
         assert CLASSES[ended.call_class] in ("refused", "crashed"), CLASSES[ended.call_class]
     assert one["id"] != two["id"] and daemon.spilled() is None
+
+
+# ── OAuth2 ────────────────────────────────────────────────────────────────────────────────────────────
+
+def test_no_grant_for_another_connector():
+    """Whatever it says of the call, to the vault and to the runner: a connector that is not the built-in one is given no
+    refresh token, and no worker of it a pipe back to the vault."""
+    for ordered, started in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        told = use("grant", ordered=ordered, started=started)
+        assert GRANT not in str(told), f"{ordered} {started}: the connector had the refresh token"
+        ended = ledger.about("worker-ended")
+        if started:
+            assert (CLASSES[ended.call_class], ended.reason) == ("refused", REASON_POLICY), f"{CLASSES[ended.call_class]} {ended.reason}"
+        else:
+            assert ledger.about("incident").kind == (INCIDENT_BAD_FRAME if ordered else INCIDENT_CREDENTIAL)
+
+
+def test_no_grant_under_another_entry():
+    """A worker of the built-in connector, made with a return pipe, and an order that is another entry's."""
+    ledger.call = call = fresh_call()
+    order = order_for("grant", call)
+    order.exchange, order.next_version = 1, order.version + 1
+    start = Start(call=call, entry=1, action=0, credential_version=order.version, isolation=1, deadline=order.deadline, exchange=1)
+    ledger.send("order", order, line="vault")
+    ledger.send("start", start, line="runner", registry=registry_number(daemon))
+    assert ledger.about("incident").kind == INCIDENT_DIGEST_MISMATCH
 
 
 # ── rotation ──────────────────────────────────────────────────────────────────────────────────────────
@@ -251,6 +284,13 @@ class Ledger:
             return None
         return lib.eventually(" or ".join(names), look)
 
+    def about(self, name):
+        """The next frame of that kind that speaks of ledger.call."""
+        while True:
+            told = self.role.layout(name).from_buffer_copy(bytes.fromhex(self.next_of(name)["body"]))
+            if bytes(told.call.id) == bytes(self.call.id):
+                return told
+
     def ask_sign(self, old, size, root=b"\x01" * 32):
         body = Sign(old_size=old, size=size, origin=rows("audit", "SELECT CAST(v AS TEXT) FROM meta WHERE k = 'origin'")[0][0].encode())
         put(body.root, root)
@@ -266,17 +306,20 @@ class Ledger:
 
 
 if __name__ == "__main__":
-    with Taken(canaries=[CANARY, OTHER, OLD]) as daemon:
+    with Taken(canaries=[CANARY, OTHER, OLD, GRANT]) as daemon:
         daemon.start()
-        daemon.enable("bad", "--workspaces", "*", files=one_action(daemon))
+        daemon.enable("bad", "--workspaces", "*", files=one_action(daemon, fields=("canary", "access_token")))
+        daemon.enable("oauth2", "--egress", "tls://login.example.com:443", files=lib.OAUTH2)
         daemon.credential("one", "bad", {"canary": CANARY})
         daemon.credential("two", "bad", {"canary": OLD})
         daemon.credential("two", "bad", {"canary": OTHER})
+        daemon.credential("grant", "bad", {"client_id": "me", "client_secret": OTHER, "token_url": "https://login.example.com/",
+                                           "refresh_token": GRANT}, "--kind", "oauth2")
         daemon.cli("workspace", "create", "far")
         daemon.credential("far", "bad", {"canary": OTHER}, "--workspace", "far")
         assert daemon.call("bad", "secret", {"field": "canary", "by_hand": True}, credential="one").json["answer"]["value"] == CANARY
         entry_digest = bytes.fromhex(rows("audit", "SELECT body FROM entry WHERE kind = 1")[0][0].decode().split('"entry":"')[1][:64])
-        stored = {name: credential(name) for name in ("one", "two", "far")}
+        stored = {name: credential(name) for name in ("one", "two", "far")} | {"grant": credential("grant", "refresh_token")}
         lib.eventually("a checkpoint", lambda: rows("audit", "SELECT max(size) FROM checkpoint")[0][0])
         ledger = Ledger(daemon.take_over("ledger"))
         only = sys.argv[1:]

@@ -4,6 +4,7 @@
 workers ended. It gets none of a call that nobody ordered, and on its lines it cannot touch the log."""
 import os
 import random
+import socket
 import struct
 import sys
 import uuid
@@ -11,20 +12,22 @@ import uuid
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from attack import CallRef, Half, Incident, Records, Status, Taken, WorkerEnded, call_id, entries, in_background, lib, now, one_action, outcome  # noqa: E402
 
-CANARY, OTHER = "canary-" + uuid.uuid4().hex, "canary-" + uuid.uuid4().hex
+CANARY, OTHER, GRANT = ("canary-" + uuid.uuid4().hex for _ in range(3))
 DICE = random.Random(4714)
 daemon = runner = None
 
 
-def secret_of(call, digest, channel, keep=0):
-    """Asks the vault for that call's frame, over a pipe of its own: the bytes, b"" where it gave none."""
+def secret_of(call, digest, channel, keep=0, exchange=False):
+    """Asks the vault for that call's frame, over a pipe of its own: the bytes, b"" where it gave none. exchange: with the
+    ends that the vault has of an exchange's worker."""
     read, write = runner.pair(pipe=True)
     half = Half(call=call, channel=channel, keep=keep, deadline=now() + 10**9)
     half.entry_digest[:] = list(digest)
-    runner.send("half", half, line="vault", fds=[write])
-    runner.close(write)
+    ends = runner.pair(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK) + runner.pair(pipe=True) if exchange else []
+    runner.send("half", half, line="vault", fds=[write, *ends[::2]])
+    runner.close(write, *ends[::2])
     got, ended = runner.read(read, wait_ms=3500)
-    runner.close(read)
+    runner.close(read, *ends[1::2])
     assert got or ended, "the vault kept the pipe"
     return got
 
@@ -85,6 +88,29 @@ def test_other_credentials_stay_away():
     finish(caller, start.call)
 
 
+def no_worker(call):
+    runner.send("worker-ended", WorkerEnded(call=call, call_class=8, reason=7, phase=1), line="ledger")
+
+
+def test_a_grant_goes_with_its_return_pipe():
+    """An exchange's order and a worker without a way back, a call's order and one with it: nothing. What it does gain: the
+    grant of an exchange that was ordered, as of every call."""
+    del daemon.received[:]
+    caller, start = started("grant")
+    assert start.exchange == 1
+    assert not secret_of(start.call, digest_of(start.call), 7000) and daemon.spilled() is None
+    no_worker(start.call)
+    assert caller().status == 503
+    caller, start = started()
+    assert start.exchange == 0
+    assert not secret_of(start.call, digest_of(start.call), 7001, exchange=True) and daemon.spilled() is None
+    finish(caller, start.call)
+    caller, start = started("another-grant")
+    assert GRANT.encode() in secret_of(start.call, digest_of(start.call), 7002, exchange=True), "the net has a hole"
+    no_worker(start.call)
+    assert caller().status == 503
+
+
 def test_the_log_on_its_lines():
     """Frames of every kind on every line, ends and incidents of calls that are not its own, or over: old records stand,
     each call has its one outcome, nobody else dies, and the log verifies."""
@@ -111,11 +137,15 @@ def test_the_log_on_its_lines():
 
 
 if __name__ == "__main__":
-    with Taken(canaries=[CANARY, OTHER]) as daemon:
+    with Taken(canaries=[CANARY, OTHER, GRANT]) as daemon:
         daemon.start()
-        daemon.enable("bad", files=one_action(daemon))
+        daemon.enable("bad", files=one_action(daemon, fields=("canary", "access_token")))
+        daemon.enable("oauth2", "--egress", "tls://login.example.com:443", files=lib.OAUTH2)
         daemon.credential("one", "bad", {"canary": CANARY})
         daemon.credential("two", "bad", {"canary": OTHER})
+        for name in ("grant", "another-grant"):
+            daemon.credential(name, "bad", {"client_id": "me", "client_secret": GRANT, "token_url": "https://login.example.com/"},
+                              "--kind", "oauth2")
         assert daemon.call("bad", "secret", {"field": "canary", "by_hand": True}, credential="one").json["answer"]["value"] == CANARY
         runner = daemon.take_over("runner")
         only = sys.argv[1:]
