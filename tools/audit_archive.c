@@ -134,16 +134,32 @@ static bool block_root(struct writing *writing, sqlite3_stmt *tiles, uint64_t bl
     return true;
 }
 
+/* Of a block that was dropped, its root is all there is. 1: it was. */
+static int dropped_root(struct writing *writing, sqlite3_stmt *roots, uint64_t block, uint8_t root[HASH_BYTES],
+                        struct err *err)
+{
+    sqlite3_reset(roots);
+    sqlite3_bind_int64(roots, 1, (int64_t)block);
+    int got = audit_db_step(writing->db, roots, err);
+    if (got == 1 && sqlite3_column_bytes(roots, 0) != HASH_BYTES)
+        return err_set(err, ERR_DAMAGED, "the root of a block is no hash"), -1;
+    if (got == 1) memcpy(root, sqlite3_column_blob(roots, 0), HASH_BYTES);
+    return got;
+}
+
 static bool add_blocks(struct writing *writing, uint64_t count, struct audit_tree *tree, json_t *list, struct err *err)
 {
-    sqlite3_stmt *tiles = NULL;
+    sqlite3_stmt *tiles = NULL, *roots = NULL;
     uint8_t root[HASH_BYTES];
-    bool good = audit_db_prepare(writing->db, "SELECT hashes FROM tile WHERE level = 0 AND n = ?1", &tiles, err);
+    bool good = audit_db_prepare(writing->db, "SELECT hashes FROM tile WHERE level = 0 AND n = ?1", &tiles, err) &&
+                audit_db_prepare(writing->db, "SELECT root FROM block WHERE n = ?1", &roots, err);
     for (uint64_t block = 0; good && block < count; block++) {
-        good = block_root(writing, tiles, block, root, err) && audit_tree_add(tree, root);
+        int got = dropped_root(writing, roots, block, root, err);
+        good = got >= 0 && (got || block_root(writing, tiles, block, root, err)) && audit_tree_add(tree, root);
         if (good) json_array_append_new(list, hex_json(root, sizeof root));
     }
     sqlite3_finalize(tiles);
+    sqlite3_finalize(roots);
     return good;
 }
 

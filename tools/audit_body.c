@@ -167,9 +167,11 @@ static const struct fact {
     FACT(personal, BODY_PERSONAL, FACT_HASH),
     FACT(sent, BODY_SENT, FACT_TEXT),
     FACT(sign, BODY_SIGN, FACT_TEXT, "key_roll"),
+    FACT(stays, BODY_STAYS, FACT_NUMBER, "prune"),
     FACT(target, BODY_TARGET, FACT_TEXT, "epoch"),
     FACT(to, BODY_TO, FACT_NUMBER),
     FACT(v, BODY_V, FACT_NUMBER),
+    FACT(what, BODY_WHAT, FACT_TEXT, "prune"),
 #undef FACT
 };
 enum { FACTS = sizeof facts / sizeof *facts };

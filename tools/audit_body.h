@@ -27,7 +27,9 @@ enum body_fact {
     BODY_OLD_ORIGIN = 1 << 14,
     BODY_TARGET = 1 << 15,
     BODY_SIGN = 1 << 16,
-    BODY_ABOUT = 1 << 17
+    BODY_ABOUT = 1 << 17,
+    BODY_WHAT = 1 << 18,
+    BODY_STAYS = 1 << 19
 };
 
 /* What stood in a body; seen has a bit per fact. Texts are cut nowhere: one that does not fit is a fault. */
@@ -37,6 +39,8 @@ struct body {
     char act[32], class[16], kind[24], sent[8];
     uint8_t call[ID_BYTES], personal[HASH_BYTES], about[HASH_BYTES];
     char new[256], old[256], sign[129]; /* of key_roll: verifier keys, and the old one's word for the new one */
+    int64_t stays;                      /* of prune: how many entries of its range are left as they are */
+    char what[8];                       /* and of the others: "bodies" or "hashes" go */
     char old_origin[128], target[128];  /* of epoch: names of logs */
 };
 

@@ -79,7 +79,8 @@ bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], i
     struct audit_call *call = place_of(calls, id, (uint32_t)attempt);
     if (call->attempt) return err_set(err, ERR_DAMAGED, "the call has a second intent for the same attempt");
     const struct audit_call *before = attempt > 1 ? place_of(calls, id, (uint32_t)attempt - 1) : NULL;
-    if (before && !before->outcome && (before->attempt || !calls->continued))
+    bool elsewhere = calls->continued || (calls->dropped && calls->dropped->count);
+    if (before && !before->outcome && (before->attempt || !elsewhere))
         return err_set(err, ERR_DAMAGED, "attempt %lld begins before the one before it had its outcome",
                        (long long)attempt);
     memcpy(call->id, id, ID_BYTES);
@@ -90,11 +91,24 @@ bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], i
     return true;
 }
 
+/* The intent was dropped and the outcome was not. */
+static bool intent_dropped(const struct audit_calls *calls, int64_t intent)
+{
+    if (intent < 0) return calls->dropped && calls->dropped->count;
+    return audit_range_holds(calls->dropped, &(struct audit_range){(uint64_t)intent, (uint64_t)intent});
+}
+
 bool audit_calls_outcome(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
                          int64_t intent, struct err *err)
 {
     if (!attempt_sound(attempt, err) || !grow(calls, err)) return false;
     struct audit_call *call = place_of(calls, id, (uint32_t)attempt);
+    if (!call->attempt && intent_dropped(calls, intent)) {
+        *call = (struct audit_call){.attempt = (uint32_t)attempt, .intent = (uint64_t)intent + 1};
+        memcpy(call->id, id, ID_BYTES);
+        calls->count++;
+        calls->open++;
+    }
     if (!call->attempt) return err_set(err, ERR_DAMAGED, "an outcome without an intent before it");
     if (call->outcome)
         return err_set(err, ERR_DAMAGED, "the call has a second outcome; the first is entry %llu",

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "audit_ranges.h"
 #include "base/err.h"
 #include "base/ids.h"
 
@@ -18,6 +19,7 @@ struct audit_calls {
     uint64_t count, open, room; /* room: a power of two */
     struct audit_call *places;
     bool continued; /* the log follows another: attempts before the first that is seen may stand there */
+    const struct audit_ranges *dropped; /* entries that nobody can see any more, so far; NULL: none */
 };
 
 /* expected: how many there may be, so that the table need not grow; a hint only. */

@@ -64,7 +64,7 @@ static bool read_entry(struct audit_log *log, uint64_t index, json_t **body, cha
     size_t length;
     *body = NULL;
     if (!audit_log_body(log, index, &bytes, &length, NULL, &hash, err)) return false;
-    hex_text(hash, HASH_BYTES, leaf);
+    if (hash) hex_text(hash, HASH_BYTES, leaf);
     return !bytes || json_read((const char *)bytes, length, length + 1, body, err) ||
            err_in(err, "entry %llu", (unsigned long long)index);
 }

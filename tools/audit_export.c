@@ -55,6 +55,10 @@ static bool put_level(struct audit_log *log, int folder, unsigned level, struct 
     for (uint64_t number = 0;; number++) {
         unsigned width = proof_width(log->signed_size, level, number);
         if (!width) return true;
+        if (level == 0 && audit_log_block_dropped(log, number)) {
+            count->dropped += width;
+            continue;
+        }
         if (!put_tile(log, folder, level, number, width, err)) return false;
         if (level == 0 && !put_bundle(log, folder, number, width, &bundle, count, err)) return false;
     }
@@ -141,6 +145,7 @@ static bool print_line(struct audit_log *log, uint64_t index, const struct expor
     size_t length;
     struct body body;
     if (!audit_log_body(log, index, &bytes, &length, NULL, &leaf, err)) return false;
+    if (!leaf) return count->dropped++, true;
     if (bytes && !body_read(bytes, length, &body, err)) /* else it might hold a line of its own */
         return err_in(err, "entry %llu", (unsigned long long)index);
     fprintf(out, "{\"origin\":%s,\"index\":%llu", origin, (unsigned long long)index);

@@ -14,7 +14,7 @@ struct export_range {
     bool personal;     /* with what stands beside the log: such a copy is out of reach of later erasure */
 };
 struct export_count {
-    uint64_t written, pruned, open; /* open: calls that have no outcome yet */
+    uint64_t written, pruned, dropped, open; /* open: calls that have no outcome yet */
 };
 
 /* The tree of the newest checkpoint as C2SP tlog-tiles, with rolls/ beside it; the checkpoint is written last. */

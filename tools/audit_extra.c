@@ -77,9 +77,10 @@ bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
                     "SELECT d.idx, d.salt, d.value, e.body, d.name FROM detail d JOIN entry e ON e.idx = d.idx"
                     " WHERE e.body IS NOT NULL ORDER BY d.idx",
                     "the personal value of", detail_row, details, err) &&
-           all_rows(
-               db,
-               "SELECT c.outcome, c.class, c.sent, e.body FROM call c LEFT JOIN entry e ON e.idx = c.outcome"
-               " WHERE c.state = 1 AND c.outcome >= 0 AND (e.body IS NOT NULL OR e.idx IS NULL) ORDER BY c.outcome",
-               "the call table's row for", call_row, NULL, err);
+           all_rows(db,
+                    "SELECT c.outcome, c.class, c.sent, e.body FROM call c LEFT JOIN entry e ON e.idx = c.outcome"
+                    " WHERE c.state = 1 AND c.outcome >= 0 AND (e.body IS NOT NULL OR e.idx IS NULL)"
+                    " AND (e.idx NOT NULL OR NOT EXISTS (SELECT 1 FROM prune p WHERE p.hashes = 1"
+                    " AND c.outcome BETWEEN p.from_idx AND p.to_idx)) ORDER BY c.outcome",
+                    "the call table's row for", call_row, NULL, err);
 }

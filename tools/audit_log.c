@@ -14,7 +14,11 @@ bool audit_log_open(const char *folder, struct audit_log *log, struct err *err)
 {
     int64_t entries, signed_size;
     if (!audit_db_open(folder, 0, &log->db, err) ||
-        !audit_db_prepare(log->db, "SELECT leaf FROM entry WHERE idx >= ?1 ORDER BY idx LIMIT ?2", &log->leaves, err) ||
+        !audit_db_prepare(log->db, "SELECT leaf FROM entry WHERE idx >= ?1 AND idx < ?1 + ?2 ORDER BY idx",
+                          &log->leaves, err) ||
+        !audit_db_prepare(log->db, "SELECT root FROM block WHERE n = ?1", &log->block, err) ||
+        !audit_db_prepare(log->db, "SELECT 1 FROM prune WHERE hashes = 1 AND from_idx <= ?1 AND to_idx >= ?1 LIMIT 1",
+                          &log->drops, err) ||
         !audit_db_prepare(log->db, "SELECT hashes FROM tile WHERE level = ?1 AND n = ?2", &log->tile, err) ||
         !audit_db_prepare(log->db, "SELECT kind, leaf, body FROM entry WHERE idx = ?1", &log->body, err) ||
         !audit_db_number(log->db, "SELECT ifnull(max(idx) + 1, 0) FROM entry", &entries, err) ||
@@ -34,6 +38,8 @@ void audit_log_close(struct audit_log *log)
     sqlite3_finalize(log->leaves);
     sqlite3_finalize(log->tile);
     sqlite3_finalize(log->body);
+    sqlite3_finalize(log->block);
+    sqlite3_finalize(log->drops);
     sqlite3_close(log->db);
     *log = (struct audit_log){0};
 }
@@ -67,14 +73,55 @@ static bool stored_tile(struct audit_log *log, unsigned level, uint64_t number, 
     return good;
 }
 
+/* The row for this number, or NULL. */
+static const void *look_up(struct audit_log *log, sqlite3_stmt *row, uint64_t number)
+{
+    struct err ignored = {0};
+    sqlite3_reset(row);
+    sqlite3_bind_int64(row, 1, (int64_t)number);
+    return audit_db_step(log->db, row, &ignored) == 1 ? row : NULL;
+}
+
+static bool block_root(struct audit_log *log, uint64_t number, uint8_t root[HASH_BYTES])
+{
+    bool good = look_up(log, log->block, number) && sqlite3_column_bytes(log->block, 0) == HASH_BYTES;
+    if (good) memcpy(root, sqlite3_column_blob(log->block, 0), HASH_BYTES);
+    sqlite3_reset(log->block);
+    return good;
+}
+
+bool audit_log_block_dropped(struct audit_log *log, uint64_t number)
+{
+    uint8_t root[HASH_BYTES];
+    return block_root(log, number, root);
+}
+
+static bool entry_dropped(struct audit_log *log, uint64_t index)
+{
+    bool dropped = look_up(log, log->drops, index);
+    sqlite3_reset(log->drops);
+    return dropped;
+}
+
+/* Of a block of which some entries stay, the tile has the leaves of the others. */
+static bool leaf_tile(struct audit_log *log, uint64_t number, unsigned width, proof_hash *hashes)
+{
+    proof_hash all[TILE_HASHES];
+    if (leaf_hashes(log, number, width, hashes)) return true;
+    if (!entry_dropped(log, number * TILE_HASHES) || !stored_tile(log, 0, number, all)) return false;
+    memcpy(hashes, all, width * sizeof *all);
+    return true;
+}
+
 /* Full tiles above the leaves are stored; the right edge is made of the tiles below. */
 static bool tiles(void *context, unsigned level, uint64_t number, unsigned width, proof_hash *hashes)
 {
     struct audit_log *log = context;
     proof_hash below[TILE_HASHES];
-    if (level == 0) return leaf_hashes(log, number, width, hashes);
+    if (level == 0) return leaf_tile(log, number, width, hashes);
     if (width == TILE_HASHES) return stored_tile(log, level, number, hashes);
     for (unsigned i = 0; i < width; i++) {
+        if (level == 1 && block_root(log, number * TILE_HASHES + i, hashes[i])) continue;
         if (!tiles(log, level - 1, number * TILE_HASHES + i, TILE_HASHES, below)) return false;
         proof_fold(below, TILE_HEIGHT, hashes[i]);
     }
@@ -84,6 +131,17 @@ static bool tiles(void *context, unsigned level, uint64_t number, unsigned width
 struct proof_source audit_log_source(struct audit_log *log, uint64_t size)
 {
     return (struct proof_source){size, tiles, log};
+}
+
+bool audit_log_lacks(struct audit_log *log, uint64_t size, struct err *err, const char *otherwise)
+{
+    if (size % TILE_HASHES && audit_log_block_dropped(log, size / TILE_HASHES))
+        return err_set(
+            err, ERR_STATE,
+            "the hashes of when the log had %llu entries were dropped, as it records; they are in the archive of "
+            "that pruning",
+            (unsigned long long)size);
+    return err_set(err, ERR_DAMAGED, "%s", otherwise);
 }
 
 /* ── entries ───────────────────────────────────────────────────────────────────────────────────────── */
@@ -96,6 +154,13 @@ bool audit_log_body(struct audit_log *log, uint64_t index, const uint8_t **bytes
     sqlite3_bind_int64(log->body, 1, (int64_t)index);
     int got = audit_db_step(log->db, log->body, err);
     if (got < 0) return false;
+    if (got == 0 && entry_dropped(log, index)) {
+        *bytes = NULL;
+        *length = 0;
+        if (kind) *kind = 0;
+        if (leaf) *leaf = NULL;
+        return true;
+    }
     if (got == 0 || sqlite3_column_bytes(log->body, 1) != HASH_BYTES)
         return err_set(err, ERR_DAMAGED, "entry %llu is missing", (unsigned long long)index);
     *bytes = sqlite3_column_blob(log->body, 2);
@@ -170,7 +235,8 @@ bool audit_log_prove(struct audit_log *log, uint64_t index, uint64_t size, struc
     buf_init(&note, NOTE_MOST);
     if (!audit_log_note(log, size, &note, root, err) || !audit_log_body(log, index, &bytes, &length, NULL, &leaf, err))
         return false;
-    if (!proof_make_inclusion(&source, index, &proof) || !proof_check_inclusion(index, size, leaf, &proof, root))
+    if (!leaf || !proof_make_inclusion(&source, index, &proof) ||
+        !proof_check_inclusion(index, size, leaf, &proof, root))
         return err_set(err, ERR_DAMAGED, "entry %llu is not in the tree that was signed", (unsigned long long)index);
     return proof_file_write(index, &proof, bytes, length, note.bytes, note.used, file) ||
            err_set(err, ERR_TOO_LARGE, "the proof is too large");
@@ -188,6 +254,10 @@ bool audit_log_size_for(struct audit_log *log, uint64_t index, uint64_t *size, s
         return err_set(err, ERR_STATE, "entry %llu is not signed yet: start caissond, which signs it within a second",
                        (unsigned long long)index);
     if (!audit_log_body(log, index, &bytes, &length, &kind, NULL, err)) return false;
+    if (!kind)
+        return err_set(err, ERR_STATE,
+                       "entry %llu was dropped, as the log records: its proof is in the archive of that pruning",
+                       (unsigned long long)index);
     *size = kind == KEY_ROLL ? index + 1 : log->signed_size;
     return true;
 }

@@ -13,7 +13,7 @@
 
 struct audit_log {
     sqlite3 *db;
-    sqlite3_stmt *leaves, *tile, *body;
+    sqlite3_stmt *leaves, *tile, *body, *block, *drops;
     uint64_t entries, signed_size; /* signed_size: of the newest checkpoint, 0 = none */
     char origin[NOTE_NAME];
 };
@@ -25,10 +25,14 @@ void audit_log_close(struct audit_log *log);
 /* The checkpoint of exactly that size with all its signature lines. ERR_STATE: none was signed at that size.
  * ERR_DAMAGED: the entries are not those that it signs. */
 bool audit_log_note(struct audit_log *log, uint64_t size, struct buf *note, uint8_t root[HASH_BYTES], struct err *err);
+/* Was this block of entries dropped, all but its root? */
+bool audit_log_block_dropped(struct audit_log *log, uint64_t number);
+/* For what needs hashes of before `size` entries: they were dropped, or else they are not what they were. false. */
+bool audit_log_lacks(struct audit_log *log, uint64_t size, struct err *err, const char *otherwise);
 /* Trees of that size, for proofs. */
 struct proof_source audit_log_source(struct audit_log *log, uint64_t size);
 /* *bytes is good until the next call; NULL: they are pruned. They are compared with their leaf. kind, leaf: may be
- * NULL. */
+ * NULL. *kind 0 and *leaf NULL: the entry was dropped. */
 bool audit_log_body(struct audit_log *log, uint64_t index, const uint8_t **bytes, size_t *length, int64_t *kind,
                     const uint8_t **leaf, struct err *err);
 

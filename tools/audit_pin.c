@@ -104,3 +104,10 @@ bool audit_pin_write(const struct audit_how *how, const struct audit_pin *pin, u
         return false;
     return audit_state_write(how->folder, how->epoch, how->state, &mark, err);
 }
+
+void audit_pin_inside(const struct audit_pin *pin, uint64_t from, uint64_t to, uint64_t *size)
+{
+    const struct audit_mark *const marks[] = {&pin->state, &pin->kept, &pin->witness};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (marks[i]->known && marks[i]->size > from && marks[i]->size < to) *size = marks[i]->size;
+}

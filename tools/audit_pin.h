@@ -22,3 +22,5 @@ bool audit_pin_read(const struct audit_how *how, struct audit_pin *pin, struct e
 /* Writes down that a log of that size and root was whole; keeps what was remembered of the log before. */
 bool audit_pin_write(const struct audit_how *how, const struct audit_pin *pin, uint64_t size,
                      const uint8_t root[HASH_BYTES], struct err *err);
+/* *size: of a mark between these sizes, both left out; as it was when there is none. */
+void audit_pin_inside(const struct audit_pin *pin, uint64_t from, uint64_t to, uint64_t *size);

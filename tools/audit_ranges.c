@@ -15,7 +15,7 @@ bool audit_range_add(struct audit_ranges *ranges, uint64_t from, uint64_t to, ui
 
 bool audit_range_holds(const struct audit_ranges *ranges, const struct audit_range *one)
 {
-    for (unsigned i = 0; i < ranges->count; i++)
+    for (unsigned i = 0; ranges && i < ranges->count; i++)
         if (ranges->list[i].from <= one->from && one->to <= ranges->list[i].to) return true;
     return false;
 }

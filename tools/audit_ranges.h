@@ -18,7 +18,8 @@ struct audit_ranges {
 
 /* Ranges that follow each other become one, also over a gap of so many entries that no range covers. */
 bool audit_range_add(struct audit_ranges *ranges, uint64_t from, uint64_t to, uint64_t gap, struct err *err);
-/* Is a record of this kind left as it is by pruning? */
+/* Is a record of this kind left as it is by pruning? The same list for SQL. */
+#define AUDIT_STAYS "(6, 7, 8, 9, 10, 13)"
 bool audit_stays(int64_t kind);
-/* Is that range inside one of them? */
+/* Is that range inside one of them? NULL: there are none. */
 bool audit_range_holds(const struct audit_ranges *ranges, const struct audit_range *one);

@@ -35,6 +35,7 @@ static void print_json(const struct audit_report *report, const struct err *err,
     json_number(out, "calls", report->calls);
     json_number(out, "open_calls", report->open_calls);
     json_number(out, "pruned", report->pruned);
+    json_number(out, "dropped", report->dropped);
     json_number(out, "checkpoints", report->checkpoints);
     json_number(out, "signatures", report->signatures);
     json_number(out, "rolls", report->rolls);
@@ -73,6 +74,12 @@ static void print_text(const struct audit_report *report, FILE *out)
         fprintf(out, "The signing key was followed over %llu rolls.\n", (unsigned long long)report->rolls);
     if (report->pruned)
         fprintf(out, "%llu entries are pruned: proven, but no longer readable.\n", (unsigned long long)report->pruned);
+    if (report->dropped)
+        fprintf(
+            out,
+            "%llu entries were dropped, as the log records: that what is left hangs together with them is proven, what "
+            "they said is not.\n",
+            (unsigned long long)report->dropped);
     if (report->remembered)
         fprintf(out, "It continues what the last verification saw (%llu entries).\n",
                 (unsigned long long)report->remembered);

@@ -42,19 +42,31 @@ static bool add_to_tile(struct audit_tree *tree, unsigned level, const uint8_t h
 }
 
 /* Like adding one to a binary number: every carry joins two subtrees of the same height. */
-bool audit_tree_add(struct audit_tree *tree, const uint8_t leaf[HASH_BYTES])
+static bool add_at(struct audit_tree *tree, unsigned height, const uint8_t hash[HASH_BYTES])
 {
     uint8_t node[HASH_BYTES];
-    unsigned height = 0;
-    memcpy(node, leaf, HASH_BYTES);
+    uint64_t width = UINT64_C(1) << height;
+    memcpy(node, hash, HASH_BYTES);
     for (;; height++) {
         if (height % TILE_HEIGHT == 0 && !add_to_tile(tree, height / TILE_HEIGHT, node)) return false;
         if (!(tree->size >> height & 1)) break;
         audit_node(tree->edge[height], node, node);
     }
     memcpy(tree->edge[height], node, HASH_BYTES);
-    tree->size++;
+    tree->size += width;
     return true;
+}
+
+bool audit_tree_add(struct audit_tree *tree, const uint8_t leaf[HASH_BYTES])
+{
+    return add_at(tree, 0, leaf);
+}
+
+bool audit_tree_add_block(struct audit_tree *tree, const uint8_t root[HASH_BYTES])
+{
+    if (tree->size % TILE_HASHES) return false;
+    tree->tiles[0].closed++;
+    return add_at(tree, TILE_HEIGHT, root);
 }
 
 void audit_tree_root(const struct audit_tree *tree, uint8_t root[HASH_BYTES])

@@ -32,4 +32,6 @@ void audit_node(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES],
 
 /* false: the tile that it closed is not what it should be. */
 bool audit_tree_add(struct audit_tree *tree, const uint8_t leaf[HASH_BYTES]);
+/* TILE_HASHES leaves at once, by their root only; the tree's size is a multiple of that. */
+bool audit_tree_add_block(struct audit_tree *tree, const uint8_t root[HASH_BYTES]);
 void audit_tree_root(const struct audit_tree *tree, uint8_t root[HASH_BYTES]);

@@ -13,7 +13,7 @@
 #include "audit_extra.h"
 #include "audit_note.h"
 #include "audit_pin.h"
-#include "audit_ranges.h"
+#include "audit_pruned.h"
 #include "audit_signers.h"
 #include "audit_tree.h"
 #include "base/clock.h"
@@ -31,8 +31,7 @@ struct check {
     struct audit_signers signers;
     struct audit_tree tree;
     struct audit_calls calls;
-    struct audit_ranges nulls, pruned;
-    uint64_t staying; /* records before this entry, one after the other, of kinds that are never pruned */
+    struct audit_pruned pruned;
     uint64_t checkpoint_count, next_size; /* next_size: of the checkpoint row that comes next; UINT64_MAX: none */
     uint64_t proven;                      /* entries that the last good checkpoint covers */
     int64_t last_at;
@@ -164,12 +163,11 @@ static bool columns_agree(struct check *check, const struct body *body, struct e
 /* The first entry of a log that follows another. */
 static bool begins_epoch(struct check *check, const struct body *body, uint64_t index, struct err *err)
 {
-    const char *before = check->pin.before;
     check->calls.continued = true;
     if (index || strcmp(body->target, check->pin.origin) != 0 || !origin_continues(body->old_origin, body->target))
         return err_set(err, ERR_DAMAGED, "it begins another log than this one");
-    return !*before || origin_continues(before, body->old_origin) ||
-           err_set(err, ERR_DAMAGED, "it does not follow the log %s that was verified before", before);
+    return !*check->pin.before || origin_continues(check->pin.before, body->old_origin) ||
+           err_set(err, ERR_DAMAGED, "it does not follow the log %s that was verified before", check->pin.before);
 }
 
 static bool body_rules(struct check *check, const struct body *body, struct err *err)
@@ -182,8 +180,7 @@ static bool body_rules(struct check *check, const struct body *body, struct err 
     check->last_at = body->at;
     if (strcmp(body->kind, "key_roll") == 0) return audit_signers_entry(&check->signers, body, index, err);
     if (strcmp(body->kind, "epoch") == 0) return begins_epoch(check, body, index, err);
-    if (strcmp(body->kind, "prune") == 0 && body->from >= 0 && body->to >= body->from && body->to < (int64_t)index)
-        return audit_range_add(&check->pruned, (uint64_t)body->from, (uint64_t)body->to, 0, err);
+    if (strcmp(body->kind, "prune") == 0) return audit_pruned_record(&check->pruned, body, index, err);
     if (!intent && !outcome) return true;
     if ((body->seen & named) != named || (outcome && !(body->seen & BODY_INTENT)))
         return err_set(err, ERR_DAMAGED, "it does not name its call");
@@ -194,21 +191,15 @@ static bool body_rules(struct check *check, const struct body *body, struct err 
 /* The leaf stays and is proven by the tree; what the columns say is all that is left. */
 static bool pruned_entry(struct check *check, struct err *err)
 {
-    uint64_t index = check->tree.size;
     int64_t kind = sqlite3_column_int64(check->entries, 2), attempt = sqlite3_column_int64(check->entries, 4);
     const uint8_t *call = sqlite3_column_blob(check->entries, 3);
     check->report->pruned++;
-    if (kind == body_kind_number("key_roll") || kind == body_kind_number("epoch"))
-        return err_set(err, ERR_DAMAGED, "its bytes are gone, and without them no key can be followed");
-    if (audit_stays(kind))
-        return err_set(err, ERR_DAMAGED, "its bytes are gone, and records of its kind are not pruned");
-    if (!audit_range_add(&check->nulls, index, index, check->staying, err)) return false;
-    check->staying = 0;
+    if (!audit_pruned_body(&check->pruned, check->tree.size, kind, err)) return false;
     if (kind != 1 && kind != 2) return true;
     if (!call || sqlite3_column_bytes(check->entries, 3) != ID_BYTES)
         return err_set(err, ERR_DAMAGED, "it does not name its call");
-    return kind == 1 ? audit_calls_intent(&check->calls, call, attempt, index, err)
-                     : audit_calls_outcome(&check->calls, call, attempt, index, -1, err);
+    return kind == 1 ? audit_calls_intent(&check->calls, call, attempt, check->tree.size, err)
+                     : audit_calls_outcome(&check->calls, call, attempt, check->tree.size, -1, err);
 }
 
 static bool whole_entry(struct check *check, const uint8_t *stored, struct err *err)
@@ -221,7 +212,7 @@ static bool whole_entry(struct check *check, const uint8_t *stored, struct err *
     audit_leaf(bytes, length, leaf);
     check->report->body_bytes += length;
     if (memcmp(leaf, stored, HASH_BYTES) != 0) return err_set(err, ERR_DAMAGED, "its bytes do not fit its leaf");
-    check->staying = audit_stays(sqlite3_column_int64(check->entries, 2)) ? check->staying + 1 : 0;
+    audit_pruned_whole(&check->pruned, sqlite3_column_int64(check->entries, 2));
     return body_read(bytes, length, &body, err) && columns_agree(check, &body, err) && body_rules(check, &body, err);
 }
 
@@ -251,11 +242,38 @@ static bool blame_entry(struct check *check, uint64_t index, struct err *err)
                   report->call);
 }
 
+static bool marks_outside(struct check *check, uint64_t from, uint64_t to, struct err *err)
+{
+    audit_pin_inside(&check->pin, from, to, &check->pruned.beyond);
+    return check->next_size <= from || check->next_size >= to ||
+           err_set(err, ERR_DAMAGED, "the checkpoint of size %llu is there, and what it signs is not",
+                   (unsigned long long)check->next_size);
+}
+
+/* Entries that were dropped, up to the next that is there. */
+static bool gone_until(struct check *check, uint64_t next, struct err *err)
+{
+    while (check->tree.size < next) {
+        uint8_t hash[HASH_BYTES];
+        unsigned width;
+        uint64_t index = check->tree.size;
+        if (!audit_pruned_row(&check->pruned, index, next, &width, hash, err)) return blame_entry(check, index, err);
+        if (!marks_outside(check, index, index + width, err)) return false;
+        check->report->dropped += width;
+        if (!(width == 1 ? audit_tree_add(&check->tree, hash) : audit_tree_add_block(&check->tree, hash)) ||
+            !marks(check, err))
+            return false;
+    }
+    return true;
+}
+
 static bool all_entries(struct check *check, struct err *err)
 {
     int got;
     if (!marks(check, err)) return false;
     while ((got = audit_db_step(check->db, check->entries, err)) == 1) {
+        int64_t next = sqlite3_column_int64(check->entries, 0);
+        if (next > 0 && !gone_until(check, (uint64_t)next, err)) return false;
         uint64_t index = check->tree.size;
         if (!entry_check(check, err)) return blame_entry(check, index, err);
         if (!marks(check, err)) return false;
@@ -306,21 +324,9 @@ static bool not_shorter(struct check *check, struct err *err)
 
 static bool pruned_by_record(struct check *check, struct err *err)
 {
-    for (unsigned i = 0; i < check->nulls.count; i++)
-        if (!audit_range_holds(&check->pruned, &check->nulls.list[i])) {
-            blame_range(check, check->nulls.list[i].from, check->nulls.list[i].to);
-            return err_set(err, ERR_DAMAGED, "entry %llu: its bytes are gone, and no record says that they were pruned",
-                           (unsigned long long)check->nulls.list[i].from);
-        }
-    return true;
-}
-
-static bool tiles_counted(struct check *check, struct err *err)
-{
-    int64_t count;
-    if (!audit_db_number(check->db, "SELECT count(*) FROM tile", &count, err)) return false;
-    return (uint64_t)count == check->report->tiles ||
-           err_set(err, ERR_DAMAGED, "there are tiles that no entry belongs to");
+    struct audit_range bad;
+    return audit_pruned_end(&check->pruned, check->report->tiles, &bad, err) ||
+           (bad.from <= bad.to && blame_range(check, bad.from, bad.to));
 }
 
 static bool begin(struct check *check, struct err *err)
@@ -338,13 +344,15 @@ static bool verify(struct check *check, struct err *err)
 {
     int64_t count, last;
     if (!begin(check, err) || !audit_db_open(check->how->folder, check->how->epoch, &check->db, err) ||
-        !prepare_all(check, err) || !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) ||
-        !next_checkpoint(check, err) || !audit_db_number(check->db, "SELECT max(idx) FROM entry", &last, err) ||
+        !prepare_all(check, err) || !audit_pruned_open(&check->pruned, check->db, err) ||
+        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err) ||
+        !audit_db_number(check->db, "SELECT max(idx) FROM entry", &last, err) ||
         !audit_calls_init(&check->calls, last > 0 ? (uint64_t)last / 2 : 0, err))
         return false;
     check->checkpoint_count = (uint64_t)count;
+    check->calls.dropped = &check->pruned.leaves;
     return all_entries(check, err) && not_shorter(check, err) && pruned_by_record(check, err) &&
-           tiles_counted(check, err) && (!check->how->full || audit_extra(check->db, &check->report->details, err));
+           (!check->how->full || audit_extra(check->db, &check->report->details, err));
 }
 
 static void remember(struct check *check)
@@ -383,6 +391,7 @@ bool audit_verify(const struct audit_how *how, struct audit_report *report, stru
     sqlite3_finalize(check->entries);
     sqlite3_finalize(check->tiles);
     sqlite3_finalize(check->checkpoints);
+    audit_pruned_close(&check->pruned);
     sqlite3_close(check->db);
     audit_calls_clear(&check->calls);
     free(check);

@@ -24,6 +24,7 @@ struct audit_how {
 /* What was seen, also when something is wrong. */
 struct audit_report {
     uint64_t entries, body_bytes, calls, open_calls, pruned;
+    uint64_t dropped; /* of entries: only a root over their leaves is there, or their leaves */
     uint64_t checkpoints, signatures, tiles, details, rolls;
     uint64_t signed_size; /* entries that the newest checkpoint covers; those after it are not signed yet */
     uint64_t remembered;  /* size that the last verification saw, 0 = none */

@@ -161,16 +161,21 @@ bool verb_audit_prune(struct cli *cli, struct err *err)
     struct archive archive = {.details = cli_value(cli, "details")};
     JSON_AUTO *answer = NULL, *body = json_object();
     json_int_t ns = 0;
+    bool hashes = cli_value(cli, "hashes");
     if (!before || !path || strcmp(path, "-") == 0)
         return err_set(err, ERR_USAGE, "--before DATE says which bodies go, --archive FILE where they are kept");
     if (!read_date(before, &ns, err) || !key_library(err)) return false;
     json_object_set_new(body, "before", json_integer(ns));
+    json_object_set_new(body, "what", json_string(hashes ? "hashes" : "bodies"));
     if (!have_archive(cli, path, body, &archive, err) || !send_archive(cli, body, &archive, &answer, err)) return false;
     if (cli->json) return print_json(answer), true;
-    printf(
-        "Pruned: the bodies of entries %llu to %llu are in the archive only; their proofs stay. Record: entry %lld.\n",
-        (unsigned long long)archive.from, (unsigned long long)archive.to - 1,
-        (long long)json_integer_value(json_object_get(answer, "entry")));
+    printf(hashes
+               ? "Dropped: entries %llu to %llu are in the archive only; what proves later ones stays. Record: entry "
+                 "%lld.\n"
+               : "Pruned: the bodies of entries %llu to %llu are in the archive only; their proofs stay. Record: "
+                 "entry %lld.\n",
+           (unsigned long long)archive.from, (unsigned long long)archive.to - 1,
+           (long long)json_integer_value(json_object_get(answer, "entry")));
     return true;
 }
 

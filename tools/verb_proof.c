@@ -110,7 +110,9 @@ static bool old_of(const char *word, struct audit_log *log, uint64_t *size, stru
     if (note.size > log->entries)
         return err_set(err, ERR_DAMAGED, "the log was cut or replaced by an older one: %.200s saw %llu entries", word,
                        (unsigned long long)note.size);
-    return (proof_root(&source, note.size, root) && memcmp(root, note.root, HASH_BYTES) == 0) ||
+    if (!proof_root(&source, note.size, root))
+        return audit_log_lacks(log, note.size, err, "the tree cannot be made: caisson audit verify says why");
+    return memcmp(root, note.root, HASH_BYTES) == 0 ||
            err_set(err, ERR_DAMAGED, "this log does not continue the one of %.200s", word);
 }
 
@@ -130,7 +132,7 @@ static bool grow(struct cli *cli, struct audit_log *log, struct buf *file, struc
     if (!audit_log_note(log, new, &note, root, err)) return false;
     const struct proof_source source = audit_log_source(log, new);
     if (!proof_make_consistency(&source, old, &proof))
-        return err_set(err, ERR_DAMAGED, "the proof cannot be made: caisson audit verify says why");
+        return audit_log_lacks(log, old, err, "the proof cannot be made: caisson audit verify says why");
     return growth_file_write(old, &proof, note.bytes, note.used, file) ||
            err_set(err, ERR_TOO_LARGE, "the proof is too large");
 }
@@ -207,6 +209,9 @@ static void say(const struct format *format, const struct export_count *count)
     if (count->pruned)
         fprintf(stderr, "Of %llu the bytes are pruned: they are proven, but not there to be read.\n",
                 (unsigned long long)count->pruned);
+    if (count->dropped)
+        fprintf(stderr, "%llu were dropped, as the log records, and are not part of this.\n",
+                (unsigned long long)count->dropped);
     if (count->open) fprintf(stderr, "%llu calls have not ended yet.\n", (unsigned long long)count->open);
 }
 

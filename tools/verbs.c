@@ -179,6 +179,7 @@ static const struct cli_option erase[] = {
 static const struct cli_option prune[] = {
     {"before", "DATE", "Only of entries older than this: 2026-01-31, or 2026-01-31T12:00:00Z", false},
     {"archive", "FILE", "Where they are written first; a new file, not among the daemon's own", false},
+    {"hashes", NULL, "The second step, years later: of entries whose bodies are pruned, drop rows and hashes too", false},
     {"details", NULL, "Archive what stands beside the log as well, such as who called", false},
     {"vkey", "KEY", "Trust this verifier key in place of keys/log.pub", false},
     {"state", "FILE", "Remember there how far the log was verified", false},
@@ -311,7 +312,7 @@ const struct cli_verb cli_verbs[] = {
      erase},
     {"audit", "prune", "", 0, 0, verb_audit_prune,
      "Verifies the log, writes old entries' bodies into an archive, records that, and then takes them out of the log. "
-     "Every proof stays.",
+     "Every proof stays; with --hashes, the proofs about entries that are younger.",
      prune},
     {"audit", "hold", "add | list | remove ID", 1, 2, verb_audit_hold,
      "Keeps calls from being pruned and their people from being erased, while a hold covers them. This is recorded.",

@@ -36,6 +36,13 @@ static bool load_leaves(void *context, uint64_t from, unsigned count, tree_hash 
     return store_leaves(loading->store, from, count, leaves, loading->err);
 }
 
+static bool load_block(void *context, uint64_t n, tree_hash root)
+{
+    struct loading *loading = context;
+    bool found;
+    return store_block(loading->store, n, root, &found, loading->err) && found;
+}
+
 struct checking {
     uint64_t next;
     bool wrong;
@@ -86,7 +93,7 @@ bool journal_open(struct journal *journal, struct store *store, bool lowered, st
     struct loading loading = {store, err};
     *journal = (struct journal){.store = store, .lowered = lowered};
     if (!store_log_size(store, &size, &journal->at, err)) return false;
-    if (!tree_load(&journal->tree, size, load_tile, load_leaves, &loading)) return false;
+    if (!tree_load(&journal->tree, size, load_tile, load_leaves, load_block, &loading)) return false;
     return check_tail(journal, err);
 }
 

@@ -44,7 +44,7 @@ struct ledger_limits {
     uint32_t running;           /* calls at once, all connectors together */
     uint32_t per_second, burst; /* BEGINs of one caller; 0: no limit */
     uint64_t key_life, answer_life, reserve_bytes;
-    uint64_t keep_bodies; /* ns: younger bodies are not pruned */
+    uint64_t keep_bodies, keep_hashes; /* ns: younger bodies, and leaves, are not pruned */
     uint64_t roll_period; /* after which a signing key is replaced; 0: only by hand */
 };
 

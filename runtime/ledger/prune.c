@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pruning: old bodies go, leaves and tiles stay, so that every proof stays. The administrator's command writes the
- * archive first, under its own rights, and tells the root of what it archived; the ledger computes that root from its
- * own leaves, records it with the archive's digest, and only then lets bodies go, some at a time. */
+/* Pruning: old bodies go, leaves and tiles stay, so that every proof stays; much later, and only when somebody says so,
+ * leaves go as well: of each block of them its root stays, and with it every proof about what is younger. The
+ * administrator's command writes the archive first, under its own rights, and tells the root of what it archived; the
+ * ledger computes that root from its own leaves, records it with the archive's digest, and only then lets them go, some
+ * at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@ static struct {
 /* ── how far ───────────────────────────────────────────────────────────────────────────────────────── */
 
 struct plan {
+    bool hashes;
     uint64_t before, from, to; /* to: the first that stays */
     const char *bound;         /* what kept it from going further */
 };
@@ -69,11 +72,23 @@ static bool first_bound(struct ledger *ledger, struct plan *plan, struct err *er
     return true;
 }
 
-/* Whole tiles, ended calls, nothing above the newest signed checkpoint, nothing held, nothing young. */
-static bool make_plan(struct ledger *ledger, uint64_t before, struct plan *plan, struct err *err)
+/* Bodies go in their order; a leaf goes after its body. */
+static bool begin_plan(struct ledger *ledger, struct plan *plan, struct err *err)
 {
-    *plan = (struct plan){.before = before, .to = ledger->journal.tree.size, .bound = "the end of the log"};
-    if (!min_index(ledger, &plan->from, err)) return false;
+    uint64_t bodies;
+    if (!min_index(ledger, &bodies, err)) return false;
+    plan->from = bodies;
+    if (!plan->hashes) return true;
+    cut(plan, bodies, "bodies that were not pruned yet");
+    return store_hashes_from(ledger->store, &plan->from, err);
+}
+
+/* Whole tiles, ended calls, nothing above the newest signed checkpoint, nothing held, nothing young. */
+static bool make_plan(struct ledger *ledger, struct plan *plan, struct err *err)
+{
+    plan->to = ledger->journal.tree.size;
+    plan->bound = "the end of the log";
+    if (!begin_plan(ledger, plan, err)) return false;
     cut(plan, ledger->sign.signed_size, "the newest signed checkpoint");
     cut(plan, plan->from + PRUNE_MOST, "the size of one archive");
     if (plan->to <= plan->from) plan->to = plan->from;
@@ -132,6 +147,7 @@ static bool read_archive(struct query *query, const struct plan *plan, struct st
     if (!range_root(query->ledger, from, to, root, err)) return false;
     if (memcmp(root, prune->root, HASH_BYTES) != 0)
         return err_set(err, ERR_CONFLICT, "the archive is not of these entries: nothing was pruned");
+    prune->hashes = plan->hashes;
     prune->from = prune->done = from;
     prune->to = to - 1;
     prune->at = clock_wall();
@@ -144,6 +160,8 @@ static bool record_it(struct query *query, struct store_prune *prune, struct err
     RECORD_AUTO personal;
     struct ledger *ledger = query->ledger;
     char next[24];
+    uint64_t stays;
+    if (!store_stays(ledger->store, prune->from, prune->to, &stays, err)) return false;
     record_init(&record);
     record_init(&personal);
     record_text(&personal, "caller", query->caller.name);
@@ -151,12 +169,15 @@ static bool record_it(struct query *query, struct store_prune *prune, struct err
     record_int(&record, "from", (int64_t)prune->from);
     record_hex(&record, "root", prune->root, HASH_BYTES);
     record_int(&record, "size", (int64_t)ledger->sign.signed_size);
+    record_int(&record, "stays", (int64_t)stays);
     record_int(&record, "to", (int64_t)prune->to);
+    record_text(&record, "what", prune->hashes ? "hashes" : "bodies");
     snprintf(next, sizeof next, "%llu", (unsigned long long)prune->to + 1);
     struct journal_about about = {RECORD_PRUNE, NULL, NULL, &personal, NULL};
     if (journal_begin(&ledger->journal, err) && journal_add(&ledger->journal, &about, &record, &prune->entry, err) &&
         store_prune_add(ledger->store, prune, err) &&
-        store_meta_set(ledger->store, STORE_AUDIT, "min_index", next, err) && journal_commit(&ledger->journal, err))
+        (prune->hashes || store_meta_set(ledger->store, STORE_AUDIT, "min_index", next, err)) &&
+        journal_commit(&ledger->journal, err))
         return true;
     journal_rollback(&ledger->journal);
     return false;
@@ -173,12 +194,42 @@ static void tell(struct ledger *ledger, bool complete, const struct err *why)
     asker.line = NULL;
 }
 
+/* What stays must be what was signed: the block's leaves, its tile and the tree above them agree, or nothing goes. */
+static bool drop_block(struct ledger *ledger, uint64_t n, struct err *err)
+{
+    struct journal *journal = &ledger->journal;
+    tree_hash root, known;
+    uint64_t rows;
+    FREE_AUTO tree_hash *leaves = calloc(2 * TILE_WIDTH, sizeof *leaves);
+    if (!leaves) return err_set(err, ERR_BUSY, "there is no memory");
+    if (!store_block_rows(journal->store, n, &rows, err)) return false;
+    if (rows < TILE_WIDTH) return true; /* gone already */
+    if (!store_leaves(journal->store, n * TILE_WIDTH, TILE_WIDTH, leaves, err) ||
+        !store_tile(journal->store, 0, n, leaves[TILE_WIDTH], err))
+        return false;
+    tree_fold_block(leaves, root);
+    if (!tree_block(&journal->tree, n, journal_tiles, journal, known) || memcmp(root, known, HASH_BYTES) != 0 ||
+        memcmp(leaves, leaves[TILE_WIDTH], TILE_BYTES) != 0)
+        return err_set(err, ERR_DAMAGED,
+                       "entries %llu and on are not those that were signed: nothing of them is dropped",
+                       (unsigned long long)n * TILE_WIDTH);
+    return store_block_drop(journal->store, n, root, err);
+}
+
+static bool drop_some(struct ledger *ledger, const struct store_prune *prune, uint64_t upto, struct err *err)
+{
+    for (uint64_t n = prune->done / TILE_WIDTH; n < upto / TILE_WIDTH; n++)
+        if (!drop_block(ledger, n, err)) return false;
+    return store_prune_done(ledger->store, prune, upto, err);
+}
+
 static bool prune_step(struct ledger *ledger, const struct store_prune *prune, bool *done, struct err *err)
 {
     uint64_t upto = prune->done + PRUNE_AT_ONCE;
     if (upto > prune->to + 1) upto = prune->to + 1;
     *done = upto == prune->to + 1;
-    if (journal_begin(&ledger->journal, err) && store_prune_some(ledger->store, prune, upto, err) &&
+    if (journal_begin(&ledger->journal, err) &&
+        (prune->hashes ? drop_some(ledger, prune, upto, err) : store_prune_some(ledger->store, prune, upto, err)) &&
         journal_commit(&ledger->journal, err))
         return true;
     journal_rollback(&ledger->journal);
@@ -206,12 +257,23 @@ uint64_t prune_tick(struct ledger *ledger)
 
 /* ── the query ─────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool kept_long_enough(const struct ledger *ledger, uint64_t before, struct err *err)
+static bool kept_long_enough(const struct ledger *ledger, const struct plan *plan, struct err *err)
 {
-    uint64_t now = clock_wall(), keep = ledger->limits.keep_bodies;
-    if (keep <= now && before <= now - keep) return true;
-    return err_set(err, ERR_STATE, "[Audit] KeepBodies= keeps bodies for %llu days: name an earlier date, or change it",
+    const struct ledger_limits *limits = &ledger->limits;
+    uint64_t now = clock_wall(), keep = plan->hashes ? limits->keep_hashes : limits->keep_bodies;
+    if (keep <= now && plan->before <= now - keep) return true;
+    return err_set(err, ERR_STATE, "[Audit] %s for %llu days: name an earlier date, or change it",
+                   plan->hashes ? "KeepHashes= keeps hashes" : "KeepBodies= keeps bodies",
                    (unsigned long long)(keep / CLOCK_S / 86400));
+}
+
+static bool in_what(const struct query *query, bool *hashes, struct err *err)
+{
+    const json_t *given = json_object_get(query->in, "what");
+    const char *what = given ? json_string_value(given) : "bodies";
+    *hashes = what && strcmp(what, "hashes") == 0;
+    return *hashes || (what && strcmp(what, "bodies") == 0) ||
+           err_set(err, ERR_BAD_INPUT, "\"what\" is \"bodies\" or \"hashes\"");
 }
 
 static json_t *plan_json(const struct ledger *ledger, const struct plan *plan)
@@ -225,10 +287,10 @@ bool query_audit_prune(struct query *query, json_t **out, struct err *err)
 {
     struct ledger *ledger = query->ledger;
     struct store_prune prune = {0};
-    struct plan plan;
-    uint64_t before;
-    if (!in_number(query, "before", 0, INT64_MAX, &before, err) || !ledger_open_for_business(ledger, err) ||
-        !kept_long_enough(ledger, before, err) || !make_plan(ledger, before, &plan, err))
+    struct plan plan = {0};
+    if (!in_number(query, "before", 0, INT64_MAX, &plan.before, err) || !in_what(query, &plan.hashes, err) ||
+        !ledger_open_for_business(ledger, err) || !kept_long_enough(ledger, &plan, err) ||
+        !make_plan(ledger, &plan, err))
         return false;
     if (plan.to <= plan.from) return nothing(&plan, err);
     if (!json_object_get(query->in, "archive")) return (*out = plan_json(ledger, &plan)) != NULL;

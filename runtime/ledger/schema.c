@@ -4,7 +4,8 @@
 
 /* Against our own mistakes, not against attackers. */
 #define GUARDS \
-    "CREATE TRIGGER entry_keep BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'entries stay'); END;" \
+    "CREATE TRIGGER entry_keep BEFORE DELETE ON entry WHEN OLD.body IS NOT NULL" \
+    "  BEGIN SELECT RAISE(ABORT, 'entries stay'); END;" \
     "CREATE TRIGGER entry_fixed BEFORE UPDATE ON entry WHEN NEW.body IS NOT NULL OR NEW.idx <> OLD.idx" \
     "  OR NEW.ts <> OLD.ts OR NEW.kind <> OLD.kind OR NEW.leaf <> OLD.leaf" \
     "  BEGIN SELECT RAISE(ABORT, 'entries are not changed'); END;"
@@ -41,13 +42,15 @@ const char schema_audit[] =
     "  reason TEXT NOT NULL, created INTEGER NOT NULL, entry INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE tile(level INTEGER NOT NULL, n INTEGER NOT NULL,"
     "  hashes BLOB NOT NULL CHECK(length(hashes) = 8192), PRIMARY KEY(level, n)) STRICT;"
+    /* What is left of a block of 256 entries whose leaves were dropped: the root over them. */
+    "CREATE TABLE block(n INTEGER PRIMARY KEY, root BLOB NOT NULL CHECK(length(root) = 32)) STRICT;"
     "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, root BLOB NOT NULL CHECK(length(root) = 32),"
     "  note BLOB NOT NULL, ts INTEGER NOT NULL) STRICT;"
     "CREATE TABLE cosignature(size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL,"
     "  PRIMARY KEY(size, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE signer(first_size INTEGER PRIMARY KEY, vkey TEXT NOT NULL, retired_size INTEGER) STRICT;"
-    /* from_idx to to_idx, both included; bodies below done are gone already. */
-    "CREATE TABLE prune(entry INTEGER PRIMARY KEY, from_idx INTEGER NOT NULL, to_idx INTEGER NOT NULL,"
+    /* from_idx to to_idx, both included; what is below done is gone already: bodies, or with hashes 1 leaves as well. */
+    "CREATE TABLE prune(entry INTEGER PRIMARY KEY, hashes INTEGER NOT NULL, from_idx INTEGER NOT NULL, to_idx INTEGER NOT NULL,"
     "  done INTEGER NOT NULL, root BLOB NOT NULL, archive BLOB NOT NULL, ts INTEGER NOT NULL) STRICT;"
     /* One row per attempt; state 0 = open, 1 = ended. salt: until the outcome is written. */
     "CREATE TABLE call("

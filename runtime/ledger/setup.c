@@ -66,6 +66,7 @@ static void take_limits(const json_t *config, struct ledger_limits *limits)
     limits->answer_life = number_of(config, "answer_hours", 24, 8760) * HOUR;
     limits->roll_period = number_of(config, "roll_hours", 24, 8760) * HOUR;
     limits->keep_bodies = number_of(config, "keep_bodies_days", 400, 36500) * 24 * HOUR;
+    limits->keep_hashes = number_of(config, "keep_hashes_days", 3650, 36500) * 24 * HOUR;
     limits->reserve_bytes = number_of(config, "reserve_mb", 16, 1 << 20) << 20;
 }
 

@@ -82,6 +82,8 @@ bool store_entries(struct store *store, uint64_t from, uint64_t count, store_ent
 bool store_tile_add(struct store *store, unsigned level, uint64_t n, const uint8_t *hashes, struct err *err);
 bool store_tile(struct store *store, unsigned level, uint64_t n, uint8_t *hashes, struct err *err);
 bool store_leaves(struct store *store, uint64_t from, unsigned count, tree_hash *leaves, struct err *err);
+/* The root of the n-th TILE_WIDTH entries, which were dropped; *found false: they were not. */
+bool store_block(struct store *store, uint64_t n, tree_hash root, bool *found, struct err *err);
 
 bool store_checkpoint_add(struct store *store, uint64_t size, const tree_hash root, const struct buf *note, uint64_t at,
                           struct err *err);
@@ -140,8 +142,9 @@ bool store_held_first(struct store *store, uint64_t from, uint64_t to, uint64_t 
 bool store_held_subject(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t subject[ID_BYTES],
                         bool *held, struct err *err);
 
-/* A pruning that was recorded: bodies from…to, both included; those below done are gone. */
+/* A pruning that was recorded: bodies, or with hashes leaves, from…to, both included; those below done are gone. */
 struct store_prune {
+    bool hashes;
     uint64_t entry, from, to, done, at;
     uint8_t root[HASH_BYTES], archive[HASH_BYTES];
 };
@@ -150,6 +153,16 @@ bool store_prune_add(struct store *store, const struct store_prune *prune, struc
 bool store_prune_first(struct store *store, struct store_prune *out, bool *found, struct err *err);
 /* Sets bodies to NULL and deletes details from prune->done to upto-1, and notes that, inside the transaction. */
 bool store_prune_some(struct store *store, const struct store_prune *prune, uint64_t upto, struct err *err);
+bool store_prune_done(struct store *store, const struct store_prune *prune, uint64_t upto, struct err *err);
+/* How many entries from…to, both included, are of kinds that pruning leaves as they are. */
+bool store_stays(struct store *store, uint64_t from, uint64_t to, uint64_t *count, struct err *err);
+/* The first entry whose leaf no recorded pruning takes. */
+bool store_hashes_from(struct store *store, uint64_t *index, struct err *err);
+/* How many rows of the n-th TILE_WIDTH entries are there. */
+bool store_block_rows(struct store *store, uint64_t n, uint64_t *count, struct err *err);
+/* Inside the transaction: deletes the rows of those of them that have no body. When none is left, root takes the place
+ * of their tile, and checkpoints of sizes inside the block go. */
+bool store_block_drop(struct store *store, uint64_t n, const tree_hash root, struct err *err);
 /* The time of an entry; 0: there is none. */
 bool store_entry_time(struct store *store, uint64_t index, uint64_t *at, struct err *err);
 /* The lowest intent of a call that is still open; *found: there is one. */
@@ -318,8 +331,7 @@ struct store_rotation {
 };
 typedef bool store_rotation_visit(void *context, const struct store_rotation *rotation);
 bool store_rotations(struct store *store, store_rotation_visit *visit, void *context, struct err *err);
-bool store_rotation_get(struct store *store, const char *job, struct store_rotation *out, bool *found,
-                        struct err *err);
+bool store_rotation_get(struct store *store, const char *job, struct store_rotation *out, bool *found, struct err *err);
 bool store_rotation_put(struct store *store, const struct store_rotation *rotation, struct err *err);
 /* The next master key and the rotation to it; the next takes over and the rotation ends: one transaction each. */
 bool store_master_begin(struct store *store, const struct store_master *next, const struct store_rotation *rotation,

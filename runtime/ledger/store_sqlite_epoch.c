@@ -46,7 +46,8 @@ bool store_epoch_clear(struct store *store, uint64_t *open, struct err *err)
     static struct query query = {STORE_AUDIT, "SELECT count(*) FROM call WHERE state = 0", 0};
     static const char clear[] =
         "DROP TRIGGER IF EXISTS entry_keep; DROP TRIGGER IF EXISTS entry_fixed;"
-        "DELETE FROM entry; DELETE FROM detail; DELETE FROM tile; DELETE FROM checkpoint; DELETE FROM cosignature;"
+        "DELETE FROM entry; DELETE FROM detail; DELETE FROM tile; DELETE FROM block; DELETE FROM checkpoint;"
+        "DELETE FROM cosignature;"
         "DELETE FROM signer; DELETE FROM prune; DELETE FROM subject_entry;"
         "UPDATE call SET state = 1, salt = NULL, class = 9, sent = 1, reason = 12, ended = begun WHERE state = 0;"
         "UPDATE call SET intent = -1, outcome = -1; UPDATE hold SET entry = -1;"

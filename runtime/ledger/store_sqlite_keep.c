@@ -92,15 +92,17 @@ bool store_held_subject(struct store *store, const uint8_t workspace[ID_BYTES], 
 bool store_prune_add(struct store *store, const struct store_prune *prune, struct err *err)
 {
     static struct query query = {
-        STORE_AUDIT, "INSERT INTO prune(entry, from_idx, to_idx, done, root, archive, ts) VALUES(?,?,?,?,?,?,?)", 0};
-    return store_run(store, &query, err, "iiiihhi", (int64_t)prune->entry, (int64_t)prune->from, (int64_t)prune->to,
-                     (int64_t)prune->done, prune->root, prune->archive, (int64_t)prune->at);
+        STORE_AUDIT,
+        "INSERT INTO prune(entry, hashes, from_idx, to_idx, done, root, archive, ts) VALUES(?,?,?,?,?,?,?,?)", 0};
+    return store_run(store, &query, err, "iuiiihhi", (int64_t)prune->entry, (uint32_t)prune->hashes,
+                     (int64_t)prune->from, (int64_t)prune->to, (int64_t)prune->done, prune->root, prune->archive,
+                     (int64_t)prune->at);
 }
 
 bool store_prune_first(struct store *store, struct store_prune *out, bool *found, struct err *err)
 {
     static struct query query = {STORE_AUDIT,
-                                 "SELECT entry, from_idx, to_idx, done, root, archive, ts FROM prune"
+                                 "SELECT entry, from_idx, to_idx, done, root, archive, ts, hashes FROM prune"
                                  " WHERE done <= to_idx ORDER BY entry LIMIT 1",
                                  0};
     sqlite3_stmt *row = store_query(store, &query, err, "");
@@ -113,6 +115,7 @@ bool store_prune_first(struct store *store, struct store_prune *out, bool *found
         column_bytes(row, 4, out->root, HASH_BYTES);
         column_bytes(row, 5, out->archive, HASH_BYTES);
         out->at = column_u64(row, 6);
+        out->hashes = column_u64(row, 7) != 0;
     }
     if (got >= 0) *found = got == 1;
     store_done(row);
@@ -132,12 +135,67 @@ bool store_prune_some(struct store *store, const struct store_prune *prune, uint
                                    " (SELECT kind FROM entry WHERE entry.idx = detail.idx) NOT IN " KEPT_KINDS,
                                    0};
     static struct query links = {STORE_AUDIT, "DELETE FROM subject_entry WHERE idx >= ? AND idx < ?", 0};
-    static struct query done = {STORE_AUDIT, "UPDATE prune SET done = ? WHERE entry = ?", 0};
     int64_t from = (int64_t)prune->done, to = (int64_t)upto;
     _Static_assert(RECORD_ERASE == 6 && RECORD_RECOVER == 10, "the kinds that stay");
     return store_run(store, &bodies, err, "ii", from, to) && store_run(store, &details, err, "ii", from, to) &&
-           store_run(store, &links, err, "ii", from, to) &&
-           store_run(store, &done, err, "ii", to, (int64_t)prune->entry);
+           store_run(store, &links, err, "ii", from, to) && store_prune_done(store, prune, upto, err);
+}
+
+bool store_prune_done(struct store *store, const struct store_prune *prune, uint64_t upto, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "UPDATE prune SET done = ? WHERE entry = ?", 0};
+    return store_run(store, &query, err, "ii", (int64_t)upto, (int64_t)prune->entry);
+}
+
+bool store_stays(struct store *store, uint64_t from, uint64_t to, uint64_t *count, struct err *err)
+{
+    static struct query query = {STORE_AUDIT,
+                                 "SELECT count(*) FROM entry WHERE idx BETWEEN ? AND ? AND kind IN " KEPT_KINDS, 0};
+    bool found;
+    return store_number(store, &query, store_query(store, &query, err, "ii", (int64_t)from, (int64_t)to), count, &found,
+                        err);
+}
+
+bool store_hashes_from(struct store *store, uint64_t *index, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "SELECT ifnull(max(to_idx) + 1, 0) FROM prune WHERE hashes = 1", 0};
+    bool found;
+    return store_number(store, &query, store_query(store, &query, err, ""), index, &found, err);
+}
+
+bool store_block(struct store *store, uint64_t n, tree_hash root, bool *found, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "SELECT root FROM block WHERE n = ?", 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "i", (int64_t)n);
+    int got = row ? store_step(store, &query, row, err) : -1;
+    if (got == 1) column_bytes(row, 0, root, HASH_BYTES);
+    if (got >= 0) *found = got == 1;
+    store_done(row);
+    return got >= 0;
+}
+
+bool store_block_rows(struct store *store, uint64_t n, uint64_t *count, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "SELECT count(*) FROM entry WHERE idx >= ? AND idx < ?", 0};
+    bool found;
+    int64_t from = (int64_t)(n * TILE_WIDTH), to = from + TILE_WIDTH;
+    return store_number(store, &query, store_query(store, &query, err, "ii", from, to), count, &found, err);
+}
+
+/* A tile that is all there is of entries which stay is not dropped. */
+bool store_block_drop(struct store *store, uint64_t n, const tree_hash root, struct err *err)
+{
+    static struct query rows = {STORE_AUDIT, "DELETE FROM entry WHERE idx >= ? AND idx < ? AND body IS NULL", 0};
+    static struct query tile = {STORE_AUDIT, "DELETE FROM tile WHERE level = 0 AND n = ?", 0};
+    static struct query block = {STORE_AUDIT, "INSERT INTO block(n, root) VALUES(?,?)", 0};
+    static struct query notes = {STORE_AUDIT, "DELETE FROM checkpoint WHERE size > ? AND size < ?", 0};
+    static struct query lines = {STORE_AUDIT, "DELETE FROM cosignature WHERE size > ? AND size < ?", 0};
+    int64_t from = (int64_t)(n * TILE_WIDTH), to = from + TILE_WIDTH;
+    uint64_t left;
+    if (!store_run(store, &rows, err, "ii", from, to) || !store_block_rows(store, n, &left, err)) return false;
+    return left ||
+           (store_run(store, &tile, err, "i", (int64_t)n) && store_run(store, &block, err, "ih", (int64_t)n, root) &&
+            store_run(store, &notes, err, "ii", from, to) && store_run(store, &lines, err, "ii", from, to));
 }
 
 bool store_entry_time(struct store *store, uint64_t index, uint64_t *at, struct err *err)

@@ -132,23 +132,27 @@ static bool tile_root(unsigned level, uint64_t i, tree_tile_source *tiles, void 
 }
 
 static bool load_edges(struct tree *tree, uint64_t size, tree_tile_source *tiles, tree_leaf_source *leaves,
-                       void *context)
+                       tree_block_source *blocks, void *context)
 {
     for (unsigned level = 0; level < TREE_LEVELS; level++) {
         uint64_t have = size >> (8 * level), start = have & ~(uint64_t)(TILE_WIDTH - 1);
         tree->edge_count[level] = (uint16_t)(have - start);
         if (level == 0 && have > start && !leaves(context, start, (unsigned)(have - start), tree->edge[0]))
             return false;
-        for (uint64_t i = start; level && i < have; i++)
-            if (!tile_root(level, i, tiles, context, tree->edge[level][i - start])) return false;
+        for (uint64_t i = start; level && i < have; i++) {
+            uint8_t *hash = tree->edge[level][i - start];
+            if (level == 1 && blocks && blocks(context, i, hash)) continue;
+            if (!tile_root(level, i, tiles, context, hash)) return false;
+        }
     }
     return true;
 }
 
-bool tree_load(struct tree *tree, uint64_t size, tree_tile_source *tiles, tree_leaf_source *leaves, void *context)
+bool tree_load(struct tree *tree, uint64_t size, tree_tile_source *tiles, tree_leaf_source *leaves,
+               tree_block_source *blocks, void *context)
 {
     memset(tree, 0, sizeof *tree);
-    if (!load_edges(tree, size, tiles, leaves, context)) return false;
+    if (!load_edges(tree, size, tiles, leaves, blocks, context)) return false;
     tree->size = size;
     /* Every peak lies within one level's unfinished tile: bit h of size is bit h%8 of level h/8's count. */
     for (unsigned height = 0; height < 64; height++) {
@@ -180,6 +184,16 @@ static bool perfect(const struct reader *reader, unsigned height, uint64_t posit
         return false;
     fold(hashes + first % TILE_WIDTH, part, out);
     return true;
+}
+
+void tree_fold_block(const tree_hash leaves[TILE_WIDTH], tree_hash root)
+{
+    fold(leaves, 8, root);
+}
+
+bool tree_block(const struct tree *tree, uint64_t n, tree_tile_source *source, void *context, tree_hash root)
+{
+    return n < tree->size / TILE_WIDTH && perfect(&(struct reader){tree, source, context}, 8, n, root);
 }
 
 /* The largest power of two below count (count ≥ 2). */

@@ -39,7 +39,14 @@ void tree_root(const struct tree *tree, tree_hash root);
 
 /* Rebuilds the state of a tree of that size from stored tiles and the leaves of its unfinished tile. */
 typedef bool tree_leaf_source(void *context, uint64_t from, unsigned count, tree_hash *leaves);
-bool tree_load(struct tree *tree, uint64_t size, tree_tile_source *tiles, tree_leaf_source *leaves, void *context);
+/* Gives the root of the n-th TILE_WIDTH leaves when they were dropped; false: they were not. May be NULL. */
+typedef bool tree_block_source(void *context, uint64_t n, tree_hash root);
+bool tree_load(struct tree *tree, uint64_t size, tree_tile_source *tiles, tree_leaf_source *leaves,
+               tree_block_source *blocks, void *context);
+/* The root of TILE_WIDTH leaves in a row; and the one that the tree has over its n-th TILE_WIDTH ones, without them.
+ * false: out of range, or a tile could not be had. */
+void tree_fold_block(const tree_hash leaves[TILE_WIDTH], tree_hash root);
+bool tree_block(const struct tree *tree, uint64_t n, tree_tile_source *source, void *context, tree_hash root);
 
 /* Root of the tree's first `size` leaves, and proofs within it; proof holds up to TREE_PROOF hashes.
  * false: out of range, or a tile could not be had. */

@@ -206,6 +206,7 @@ static const struct row rows[] = {
     {"Audit", "Origin", take_text, .most = 120, .role = ROLE_LEDGER, .name = "origin"},
     NUMBER("Audit", "AnswerHours", ROLE_LEDGER, "answer_hours", 1, 8760),
     NUMBER("Audit", "KeepBodies", ROLE_LEDGER, "keep_bodies_days", 0, 36500),
+    NUMBER("Audit", "KeepHashes", ROLE_LEDGER, "keep_hashes_days", 0, 36500),
     NUMBER("Audit", "KeyHours", ROLE_LEDGER, "key_hours", 1, 87600),
     NUMBER("Audit", "RollHours", ROLE_LEDGER, "roll_hours", 0, 8760),
     NUMBER("Audit", "ReserveMegabytes", ROLE_LEDGER, "reserve_mb", 1, 1 << 20),

@@ -3,7 +3,9 @@
 """What is kept, and how it goes: people are found, shown and erased; old bodies are archived and pruned; a legal hold
 keeps both. After each the log verifies as before. A daemon that was killed between two steps takes the rest up."""
 import base64
+import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +18,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import CAISSON, Daemon, eventually, run  # noqa: E402
+from daemon import BUILD, CAISSON, Daemon, eventually, run  # noqa: E402
+from second_verifier import Damaged, Key, Verifier  # noqa: E402
 
 ADA, BOB = "ada@demo.example", "bob@demo.example"
 NEVER = "2001-01-01"  # before every entry
@@ -327,10 +330,19 @@ def test_nothing_young_goes():
 
 def fill(size):
     """Calls until the log has that many entries, and the second of the newest is over: --before counts in seconds."""
-    while daemon.rows("SELECT count(*) FROM entry")[0][0] < size:
+    while daemon.rows("SELECT max(idx) FROM entry")[0][0] < size:
         greet()
     newest = daemon.rows("SELECT max(ts) FROM entry")[0][0]
     eventually("the next second", lambda: time.time_ns() // 10**9 > newest // 10**9)
+
+
+def fill_quickly(size):
+    """The same with several calls at once."""
+    with concurrent.futures.ThreadPoolExecutor(8) as several:
+        while daemon.rows("SELECT max(idx) FROM entry")[0][0] < size - 20:
+            for done in [several.submit(greet) for _ in range(20)]:
+                done.result()
+    fill(size)
 
 
 def test_no_archive_among_our_own_files():
@@ -425,10 +437,177 @@ def test_bodies_gone_without_a_record_are_damage():
     daemon.start()
 
 
+# ── the second step: hashes ───────────────────────────────────────────────────────────────────────────
+
+@functools.cache
+def signed(public, vkey_text, message, signature, check=Key.signed):
+    return check(Key(vkey_text), message, signature)
+
+
+Key.signed = lambda key, message, signature: signed(key.public, key.vkey, message, signature)  # each one once
+
+GUARDS = "DROP TRIGGER IF EXISTS entry_keep; DROP TRIGGER IF EXISTS entry_fixed;"
+KEPT = "kind IN (6, 7, 8, 9, 10, 13)"
+
+
+def vkey():
+    with open(daemon.home + "/keys/log.pub", encoding="utf-8") as file:
+        return file.read().splitlines()[-1]
+
+
+def second_verifier():
+    found = Verifier(daemon.home, vkey()).verify()
+    found.close()
+    return found
+
+
+def test_hashes_go_after_bodies_only():
+    """The second step is one of its own: it stops where bodies are, at a hold, and at what is young."""
+    _, done = prune("none", "--hashes", before=tomorrow(), check=False)
+    assert done.returncode and "KeepHashes" in done.stderr, done
+    fill_quickly(620)
+    daemon.cli("audit", "checkpoint")
+    fill_quickly(800)
+    daemon.cli("audit", "hold", "add", "--reason", "case 6")
+    _, done = prune("none", "--hashes", check=False)
+    assert done.returncode and "legal hold" in done.stderr, done
+    daemon.cli("audit", "hold", "remove", json.loads(daemon.cli("audit", "hold", "list", "--json").stdout)["holds"][0]["id"])
+    plan = {"before": time.time_ns() // 10**9 * 10**9, "what": "hashes"}
+    shown = daemon.http("POST", "/v1/audit/prune", plan, door="desk").json
+    assert (shown["from"], shown["to"], shown["bound"]) == (0, 256, "bodies that were not pruned yet"), shown
+    assert daemon.http("POST", "/v1/audit/prune", {**plan, "what": "all"}, door="desk").status == 422
+    assert "\"what\":\"hashes\"" not in str(recorded("prune")) and not daemon.rows("SELECT 1 FROM block")
+
+
+def test_hashes_go():
+    prune("bodies.jsonl")
+    size = daemon.rows("SELECT min_size FROM (SELECT min(size) AS min_size FROM checkpoint WHERE size > 600 AND size % 256)")[0][0]
+    seen.update(size=size, note=daemon.rows("SELECT note FROM checkpoint WHERE size = ?", size)[0][0],
+                call=daemon.rows("SELECT call FROM entry WHERE idx > 520 AND kind = 2 LIMIT 1")[0][0], rows=daemon.rows(
+                    "SELECT * FROM entry WHERE idx >= 512 AND idx < 768"), tile=daemon.rows("SELECT * FROM tile WHERE level = 0 AND n = 2"))
+    assert not daemon.rows("SELECT 1 FROM entry WHERE idx < 768 AND body IS NOT NULL AND NOT " + KEPT)
+    first, last = (rows[0] for rows in (daemon.rows("SELECT min(idx) FROM entry"), daemon.rows("SELECT max(idx) FROM entry")))
+    path, done = prune("hashes.jsonl", "--hashes")
+    assert "Dropped: entries 0 to 767" in done.stdout, done.stdout
+    digest, entries = check_archive(path, 0, 767)
+    assert len(entries) == 768 and first[0] == 0 and last[0] >= 800, (first, last)
+    record = recorded("prune")[-1]
+    assert (record["what"], record["archive"], record["from"], record["to"]) == ("hashes", digest, 0, 767), record
+    # Of a block nothing but the root is left, unless a record about the log itself stands in it.
+    stay = {index // 256 for index, in daemon.rows("SELECT idx FROM entry WHERE idx < 768 AND " + KEPT)}
+    assert stay and 2 not in stay, stay
+    assert not daemon.rows("SELECT 1 FROM entry WHERE idx < 768 AND NOT " + KEPT)
+    assert {n for n, in daemon.rows("SELECT n FROM tile WHERE level = 0 AND n < 3")} == stay
+    assert {n for n, in daemon.rows("SELECT n FROM block")} == set(range(3)) - stay
+    said = verify()
+    assert "entries were dropped, as the log records" in said, said
+    second_verifier()
+
+
+def test_everything_goes_on_without_them():
+    """New entries, their proofs, growth from a checkpoint that is kept, every export, a backup, a restart."""
+    daemon.kill()
+    daemon.start()
+    answer = greet("later@demo.example")
+    assert export("later@demo.example")["entries"]
+    erase("later@demo.example")
+    call = answer.json["call_id"]
+    verify()
+    tool = os.path.join(BUILD, "tools", "caisson-verify")
+    daemon.cli("audit", "prove", "--call", call, "--output", archives + "/proof")
+    daemon.cli("audit", "consistency", "768", "--output", archives + "/growth")
+    daemon.cli("audit", "export", "--format", "tiles", "--output", archives + "/tiles")
+    for words, wanted in ((["proof", archives + "/proof"], 0),
+                          (["tiles", archives + "/tiles"], 3), (["tiles", archives + "/tiles", "--min-index", "768"], 0)):
+        done = subprocess.run([tool, *words, "--vkey", vkey()], capture_output=True, text=True)
+        assert done.returncode == wanted, (words, done)
+    for form, more in (("ndjson", 0), ("ocsf", 0), ("cef", 0), ("ndjson", 1)):
+        done = daemon.cli("audit", "export", "--format", form, *(["--range", "0-800"] if more else []))
+        assert "dropped" in done.stderr or form in ("ocsf", "cef"), (form, done.stderr)
+        assert call in done.stdout or more, form
+    for words in (["prove", "--index", "600"], ["consistency", str(seen["size"])]):
+        done = daemon.cli("audit", *words, check=False)
+        assert done.returncode == 7 and "dropped" in done.stderr, (words, done)
+    assert daemon.cli("audit", "prove", "--call", seen["call"].hex(), check=False).returncode
+    with open(archives + "/old.checkpoint", "wb") as file:
+        file.write(seen["note"])
+    done = daemon.cli("audit", "verify", "--checkpoint", archives + "/old.checkpoint", check=False)
+    assert done.returncode and "cannot be proven any more" in done.stdout + done.stderr, done
+    assert "nothing to prune" in prune("more", "--hashes", check=False)[1].stderr
+
+
+def test_killed_while_hashes_went():
+    """The record is there and a block has not gone yet: as a kill between two steps leaves it."""
+    daemon.kill()
+    with contextlib.closing(sqlite3.connect(f"{daemon.home}/data/audit.db", isolation_level=None)) as database:
+        database.executemany("INSERT INTO entry VALUES(?,?,?,?,?,?,?,?)", seen["rows"])
+        database.executemany("INSERT INTO tile VALUES(?,?,?)", seen["tile"])
+        database.execute("DELETE FROM block WHERE n = 2")
+        database.execute("UPDATE prune SET done = 512 WHERE hashes = 1")
+    daemon.own_data()
+    second_verifier()
+    daemon.start()
+    eventually("the rest goes", lambda: daemon.rows("SELECT done FROM prune WHERE hashes = 1")[0][0] == 768)
+    assert not daemon.rows("SELECT 1 FROM entry WHERE idx BETWEEN 512 AND 767")
+    assert daemon.rows("SELECT 1 FROM block WHERE n = 2")
+    verify()
+    second_verifier()
+
+
+def drop_block(n):
+    """What the ledger itself does to a block, by somebody who has the file."""
+    return (f"DELETE FROM entry WHERE idx / 256 = {n}; DELETE FROM tile WHERE level = 0 AND n = {n};"
+            f"DELETE FROM checkpoint WHERE size > {n * 256} AND size < {n * 256 + 256};")
+
+
+def root_of_block(home, n):
+    with contextlib.closing(sqlite3.connect(home + "/data/audit.db")) as database:
+        return tree([leaf for leaf, in database.execute("SELECT leaf FROM entry WHERE idx / 256 = ? ORDER BY idx", (n,))])
+
+
+def test_dropping_is_no_way_to_rewrite():
+    fill_quickly(1050)
+    daemon.stop()
+    verified = dict(daemon.rows("SELECT n, root FROM block"))
+    root = root_of_block(daemon.home, 3).hex()
+    note = "UPDATE prune SET to_idx = 1023, done = 1024 WHERE hashes = 1;"
+    attacks = {
+        "a row is missing": "DELETE FROM entry WHERE idx = 900",
+        "a row is missing, and its leaf is in the tile": note + "DELETE FROM entry WHERE idx = 900 OR idx = 901",
+        "a block was dropped without a record": drop_block(3) + note + f"INSERT INTO block VALUES(3, x'{root}')",
+        "a block was dropped and nothing is left": drop_block(3) + note,
+        "a root was changed": f"UPDATE block SET root = x'{root}' WHERE n = {max(verified)}",
+        "a root was added": f"INSERT INTO block VALUES(3, x'{root}')",
+        "a root is missing": f"DELETE FROM block WHERE n = {max(verified)}",
+        "a leaf of a dropped entry was changed": "UPDATE tile SET hashes = CAST(zeroblob(32) || substr(hashes, 33) AS BLOB)"
+                                                 " WHERE level = 0 AND n = 0",
+        "min_index was moved up": "UPDATE meta SET v = CAST('1024' AS BLOB) WHERE k = 'min_index'",
+        "min_index was moved down": "UPDATE meta SET v = CAST('256' AS BLOB) WHERE k = 'min_index'",
+        "a record of what stays is missing": "DELETE FROM entry WHERE idx = (SELECT min(idx) FROM entry WHERE kind = 6)",
+        "the record is missing": "DELETE FROM entry WHERE kind = 7 AND idx > 780",
+        "a checkpoint of what is gone came back": f"INSERT INTO checkpoint VALUES({seen['size']}, zeroblob(32), x'00', 1)",
+    }
+    for what, sql in attacks.items():
+        with tempfile.TemporaryDirectory() as copy:
+            for part in ("data", "keys", "witness"):
+                shutil.copytree(os.path.join(daemon.home, part), os.path.join(copy, part))
+            with contextlib.closing(sqlite3.connect(copy + "/data/audit.db")) as database:
+                database.executescript(GUARDS + sql)
+            done = subprocess.run([CAISSON, "--home", copy, "audit", "verify"], capture_output=True, text=True)
+            assert done.returncode == 16, (what, done)
+            try:
+                Verifier(copy, vkey()).verify()
+            except Damaged:
+                continue
+            raise AssertionError(f"{what}: the second verifier did not see it")
+    daemon.start()
+    verify()
+
+
 if __name__ == "__main__":
-    archives, bodies = tempfile.mkdtemp(prefix="caisson-archives."), {}
+    archives, bodies, seen = tempfile.mkdtemp(prefix="caisson-archives."), {}, {}
     try:
-        with Daemon("[Audit]\nKeepBodies=0") as daemon:
+        with Daemon("[Audit]\nKeepBodies=0\nKeepHashes=0") as daemon:
             daemon.start()
             daemon.enable("hello")
             run([case for name, case in list(globals().items()) if name.startswith("test_")])

@@ -44,7 +44,19 @@ class Tree:
 
     def add(self, leaf):
         self.levels[0].append(leaf)
-        height = 0
+        self.carry(0)
+
+    def add_block(self, root):
+        """256 leaves of which only the root is left: their own nodes are not known."""
+        need(self.size() % 256 == 0, "a block does not begin at", self.size())
+        for height in range(8):
+            while len(self.levels) <= height + 1:
+                self.levels.append([])
+            self.levels[height] += [None] * (256 >> height)
+        self.levels[8].append(root)
+        self.carry(8)
+
+    def carry(self, height):
         while len(self.levels[height]) % 2 == 0:
             if len(self.levels) == height + 1:
                 self.levels.append([])
@@ -139,7 +151,9 @@ class Verifier:
         self.database.execute("PRAGMA wal_autocheckpoint=0")
         self.database.execute("BEGIN")
         self.tree, self.last_at, self.roll_at = Tree(), 0, None
-        self.calls, self.pruned, self.gone, self.commitments = {}, [], [], 0
+        self.calls, self.commitments = {}, 0
+        self.pruned, self.dropped = [], []  # ranges that records name
+        self.gone, self.missing = set(), set()  # entries without a body, and those without a row
         self.counts = dict.fromkeys(KINDS, 0)
         self.signatures = 0
 
@@ -153,21 +167,42 @@ class Verifier:
                    self.rows("SELECT idx, name, form, salt, value FROM detail")}
         notes = {size: (root, note) for size, root, note in self.rows("SELECT size, root, note FROM checkpoint")}
         need(notes, "nothing in this log is signed")
+        self.blocks = dict(self.rows("SELECT n, root FROM block"))
+        self.stored = {(level, n): hashes for level, n, hashes in self.rows("SELECT level, n, hashes FROM tile")}
         for row in self.rows("SELECT idx, ts, kind, call, attempt, leaf, body FROM entry ORDER BY idx"):
+            while self.tree.size() < row[0]:
+                self.without_row(row[0])
+                self.marks(notes)
             self.entry(row, details)
-            if self.tree.size() in notes:
-                self.checkpoint(*notes.pop(self.tree.size()))
-            need(self.roll_at is None or self.roll_at != self.tree.size(), "a new key that the old one did not sign for")
+            self.marks(notes)
         need(not notes, "the log was cut: sizes", sorted(notes), "were signed")
         self.tiles()
         self.pairs()
         return self
 
+    def marks(self, notes):
+        if self.tree.size() in notes:
+            self.checkpoint(*notes.pop(self.tree.size()))
+        need(self.roll_at is None or self.roll_at != self.tree.size(), "a new key that the old one did not sign for")
+
+    def without_row(self, following):
+        """A block that was dropped is there by its root, a single entry by its leaf in the tile."""
+        size = self.tree.size()
+        n, at = divmod(size, 256)
+        if at == 0 and n in self.blocks:
+            need(following >= size + 256, "entry", following, "stands in a block that was dropped")
+            self.tree.add_block(self.blocks.pop(n))
+        else:
+            need((0, n) in self.stored, "entry", size, "is missing")
+            self.tree.add(self.stored[0, n][32 * at:32 * at + 32])
+        self.missing |= set(range(size, self.tree.size()))
+
     def entry(self, row, details):
         index, ts, kind, call, attempt, leaf, raw = row
         need(index == self.tree.size(), "entry", self.tree.size(), "is missing")
         if raw is None:
-            self.gone.append(index)
+            need(kind not in (6, 7, 8, 9, 10, 13), "entry", index, "is of a kind that is never pruned")
+            self.gone.add(index)
         else:
             need(leaf == sha256(b"\0", raw), "entry", index, "is not what its leaf says")
             self.body(index, ts, kind, call, attempt, read_body(raw), details)
@@ -195,12 +230,14 @@ class Verifier:
         need(which not in self.calls, "entry", index, "is a second intent of", which)
         if which[1] > 1:
             earlier = self.calls.get((which[0], which[1] - 1))
-            need(earlier and earlier["outcome"], "entry", index, "begins an attempt before the one before it has ended")
+            need(earlier["outcome"] if earlier else self.missing or self.gone, "entry", index, "begins an attempt before the one before it has ended")
         self.calls[which] = {"intent": index, "outcome": None}
 
     def outcome(self, index, body):
         which = body["call"], body["attempt"]
         call = self.calls.get(which)
+        if call is None and body["intent"] in self.missing | self.gone:
+            call = self.calls[which] = {"intent": body["intent"], "outcome": None}
         need(call, "entry", index, "is the outcome of a call that was never intended:", which)
         need(call["outcome"] is None, "entry", index, "is a second outcome of", which)
         need(body["intent"] == call["intent"], "entry", index, "names another intent")
@@ -209,7 +246,17 @@ class Verifier:
 
     def prune(self, index, body):
         need(0 <= body["from"] <= body["to"] < index, "entry", index, "prunes what is not there")
-        self.pruned.append((body["from"], body["to"]))
+        need(body["what"] in ("bodies", "hashes"), "entry", index, "does not say what it prunes")
+        first, last = body["from"], body["to"]
+        stays = self.rows("SELECT count(*) FROM entry WHERE idx BETWEEN ? AND ? AND kind IN (6, 7, 8, 9, 10, 13)", first, last)
+        need(stays.fetchone()[0] == body["stays"], "entry", index, "leaves other records than are there")
+        if body["what"] == "bodies":
+            need(first == (self.pruned[-1][1] + 1 if self.pruned else 0), "entry", index, "leaves entries out")
+            self.pruned.append((first, last))
+        else:
+            need(first == (self.dropped[-1][1] + 1 if self.dropped else 0), "entry", index, "leaves entries out")
+            need(self.pruned and last <= self.pruned[-1][1], "entry", index, "drops what was not pruned")
+            self.dropped.append((first, last))
 
     def key_roll(self, index, body):
         need(body["old"] == self.key.vkey, "entry", index, "rolls another key than the one in use")
@@ -225,10 +272,13 @@ class Verifier:
             self.key, self.roll_at = self.next, None
 
     def tiles(self):
-        stored = {(level, n): hashes for level, n, hashes in self.rows("SELECT level, n, hashes FROM tile")}
+        stored = dict(self.stored)
+        need(not self.blocks, "there are roots of blocks that were not dropped:", sorted(self.blocks))
         for level in range(0, len(self.tree.levels), 8):
             nodes = self.tree.levels[level]
             for n in range(len(nodes) // 256):
+                if nodes[256 * n] is None:
+                    continue
                 need(stored.pop((level // 8, n), None) == b"".join(nodes[256 * n:256 * n + 256]), "tile", level // 8, n,
                      "is not what the entries give")
         need(not stored, "there are tiles of no entries:", sorted(stored))
@@ -237,6 +287,10 @@ class Verifier:
         for index in self.gone:
             need(any(first <= index <= last for first, last in self.pruned), "the bytes of entry", index,
                  "are gone, and no record says why")
+        for index in self.missing:
+            need(any(first <= index <= last for first, last in self.dropped), "entry", index, "is missing")
+        said = self.rows("SELECT v FROM meta WHERE k = 'min_index'").fetchone()
+        need(int(said[0]) == (self.pruned[-1][1] + 1 if self.pruned else 0), "min_index is not where pruning ended:", said)
 
     def close(self):
         self.database.close()

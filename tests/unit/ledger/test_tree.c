@@ -90,7 +90,7 @@ static void test_roots(void **state)
         tree_root(&tree, fast);
         slow_root(0, sizes[i], slow);
         assert_memory_equal(fast, slow, HASH_BYTES);
-        assert_true(tree_load(&loaded, sizes[i], source, leaf_source, NULL));
+        assert_true(tree_load(&loaded, sizes[i], source, leaf_source, NULL, NULL));
         tree_root(&loaded, fast);
         assert_memory_equal(fast, slow, HASH_BYTES);
     }
@@ -102,13 +102,60 @@ static void test_roots(void **state)
     assert_false(tree_root_at(&tree, 70001, source, NULL, later));
 }
 
+/* Of the first blocks only the roots are left; the third has its tile, and its root would be a false one. */
+static bool block_source(void *context, uint64_t n, tree_hash root)
+{
+    bool *asked = context;
+    *asked = true;
+    return n < 2 && (tree_fold_block((const tree_hash *)leaves[n * TILE_WIDTH], root), true);
+}
+
+static bool young_source(void *context, unsigned level, uint64_t n, uint8_t *hashes)
+{
+    return (level > 0 || n >= 2) && source(context, level, n, hashes);
+}
+
+/* A tree whose first leaves are gone: the roots of later sizes, and proofs about later leaves, are what they were. */
+static void test_dropped_blocks(void **state)
+{
+    static const uint64_t sizes[] = {512, 513, 700, 768, 1000, 1024};
+    tree_hash root, slow, old, proof[TREE_PROOF];
+    unsigned count;
+    bool asked = false;
+    memset(&tree, 0, sizeof tree);
+    grow(1024);
+    assert_false(tree_load(&loaded, tree.size, young_source, leaf_source, NULL, &asked));
+    assert_true(tree_load(&loaded, tree.size, young_source, leaf_source, block_source, &asked));
+    assert_true(asked);
+    slow_root(0, 700, old);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint64_t size = sizes[i];
+        assert_true(tree_root_at(&loaded, size, young_source, NULL, root));
+        slow_root(0, size, slow);
+        assert_memory_equal(root, slow, HASH_BYTES);
+        if (size == 512) continue;
+        assert_true(tree_inclusion(&loaded, size - 1, size, young_source, NULL, proof, &count));
+        assert_true(tree_check_inclusion(size - 1, size, leaves[size - 1], (const tree_hash *)proof, count, root));
+        if (size <= 700) continue;
+        assert_true(tree_consistency(&loaded, 700, size, young_source, NULL, proof, &count));
+        assert_true(tree_check_consistency(700, size, old, root, (const tree_hash *)proof, count));
+    }
+    assert_false(tree_root_at(&loaded, 300, young_source, NULL, root));
+    assert_false(tree_inclusion(&loaded, 300, 1024, young_source, NULL, proof, &count));
+    assert_false(tree_consistency(&loaded, 300, 1024, young_source, NULL, proof, &count));
+    slow_root(256, 512, slow);
+    assert_true(tree_block(&loaded, 1, young_source, NULL, root));
+    assert_memory_equal(root, slow, HASH_BYTES);
+    assert_false(tree_block(&loaded, 4, young_source, NULL, root));
+}
+
 /* A loaded tree goes on exactly as the one that it was loaded from. */
 static void test_load_and_go_on(void **state)
 {
     tree_hash first, second;
     memset(&tree, 0, sizeof tree);
     grow(65000);
-    assert_true(tree_load(&loaded, tree.size, source, leaf_source, NULL));
+    assert_true(tree_load(&loaded, tree.size, source, leaf_source, NULL, NULL));
     uint64_t from = tree.size;
     grow(66000);
     for (uint64_t i = from; i < 66000; i++) assert_true(tree_append(&loaded, leaves[i], NULL, NULL));
@@ -149,6 +196,7 @@ static void test_proofs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_probes), cmocka_unit_test(test_roots),
-                                       cmocka_unit_test(test_load_and_go_on), cmocka_unit_test(test_proofs)};
+                                       cmocka_unit_test(test_load_and_go_on), cmocka_unit_test(test_dropped_blocks),
+                                       cmocka_unit_test(test_proofs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

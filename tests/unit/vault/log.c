@@ -235,3 +235,31 @@ void log_witness(struct log *log)
     FD_AUTO fd = openat(log->home, "witness/checkpoint", O_WRONLY | O_CREAT | O_TRUNC, 0600);
     assert_int_equal(write(fd, &witness, sizeof witness), sizeof witness);
 }
+
+/* ── and the verifier ──────────────────────────────────────────────────────────────────────────────── */
+
+bool log_verify(struct log *log, bool full, struct audit_report *report, struct err *err)
+{
+    struct audit_how how = {.folder = log->path, .full = full};
+    return audit_verify(&how, report, err);
+}
+
+void assert_good(struct log *log)
+{
+    struct audit_report report;
+    struct err err;
+    if (!log_verify(log, true, &report, &err)) fail_msg("%s", err.text);
+    assert_int_equal(report.entries, log->size);
+    assert_true(report.good);
+}
+
+struct audit_report assert_bad(struct log *log, const char *words)
+{
+    struct audit_report report;
+    struct err err = {0};
+    assert_false(log_verify(log, true, &report, &err));
+    assert_false(report.good);
+    if (!strstr(err.text, words)) fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+    assert_int_equal(err.kind, ERR_DAMAGED);
+    return report;
+}

@@ -51,3 +51,8 @@ void log_roll(struct log *log, bool sign);
 void log_publish(struct log *log);
 /* As the parent would: what was signed last. */
 void log_witness(struct log *log);
+
+bool log_verify(struct log *log, bool full, struct audit_report *report, struct err *err);
+/* Verified in full: whole; or damaged, and the answer names what is wrong. */
+void assert_good(struct log *log);
+struct audit_report assert_bad(struct log *log, const char *words);
