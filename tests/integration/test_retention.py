@@ -536,15 +536,19 @@ def test_everything_goes_on_without_them():
     assert "nothing to prune" in prune("more", "--hashes", check=False)[1].stderr
 
 
-def test_killed_while_hashes_went():
-    """The record is there and a block has not gone yet: as a kill between two steps leaves it."""
+def bring_back(rows):
+    """A kill between two steps: the record is there, and this block of 256 entries has not gone yet."""
     daemon.kill()
     with contextlib.closing(sqlite3.connect(f"{daemon.home}/data/audit.db", isolation_level=None)) as database:
-        database.executemany("INSERT INTO entry VALUES(?,?,?,?,?,?,?,?)", seen["rows"])
-        database.executemany("INSERT INTO tile VALUES(?,?,?)", seen["tile"])
-        database.execute("DELETE FROM block WHERE n = 2")
+        database.executescript(GUARDS + "DELETE FROM entry WHERE idx BETWEEN 512 AND 767; DELETE FROM block WHERE n = 2")
+        database.executemany("INSERT INTO entry VALUES(?,?,?,?,?,?,?,?)", rows)
+        database.executemany("INSERT OR REPLACE INTO tile VALUES(?,?,?)", seen["tile"])
         database.execute("UPDATE prune SET done = 512 WHERE hashes = 1")
     daemon.own_data()
+
+
+def test_killed_while_hashes_went():
+    bring_back(seen["rows"])
     second_verifier()
     daemon.start()
     eventually("the rest goes", lambda: daemon.rows("SELECT done FROM prune WHERE hashes = 1")[0][0] == 768)
@@ -552,6 +556,23 @@ def test_killed_while_hashes_went():
     assert daemon.rows("SELECT 1 FROM block WHERE n = 2")
     verify()
     second_verifier()
+
+
+def test_what_is_not_what_was_signed_stays():
+    """No root takes the place of leaves that it does not come from."""
+    changed = [(*row[:6], bytes(32), row[7]) if row[0] == 600 else row for row in seen["rows"]]
+    bring_back(changed)
+    before = os.path.getsize(daemon.log)
+    daemon.start()
+    said = "are not those that were signed: nothing of them is dropped"
+    with open(daemon.log, encoding="utf-8") as log:
+        log.seek(before)
+        eventually("the ledger refuses", lambda: said in log.readline())
+    assert len(daemon.rows("SELECT 1 FROM entry WHERE idx BETWEEN 512 AND 767")) == 256
+    bring_back(seen["rows"])
+    daemon.start()
+    eventually("it goes", lambda: daemon.rows("SELECT done FROM prune WHERE hashes = 1")[0][0] == 768)
+    verify()
 
 
 def drop_block(n):
