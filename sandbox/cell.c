@@ -185,7 +185,7 @@ static void on_request(struct cell *cell, const struct cell_request *request, st
         if (frame->fd_count == CHANNELS) on_make(cell, request, frame->fds);
         break;
     case CELL_GO:
-        if (worker && !worker->go && !notify_go(cell, worker)) kill_worker(worker, ENDED_KILLED);
+        if (worker && !worker->go) worker->waits = true, worker->load_deadline = 0;
         break;
     case CELL_CALL:
         if (worker) worker->deadline = request->deadline;
@@ -275,6 +275,38 @@ static void on_event(struct cell *cell, const struct epoll_event *event)
     }
 }
 
+/* ── turns ───────────────────────────────────────────────────────────────────────────────────────────── */
+
+static unsigned count_loading(const struct cell *cell)
+{
+    unsigned count = 0;
+    for (int i = 0; i < POLICY_WORKERS; i++) {
+        const struct cell_worker *worker = cell->workers[i];
+        count += worker && worker->go && worker->loading && worker->state != WORKER_DYING;
+    }
+    return count;
+}
+
+static struct cell_worker *longest_waiting(const struct cell *cell)
+{
+    struct cell_worker *longest = NULL;
+    for (int i = 0; i < POLICY_WORKERS; i++) {
+        struct cell_worker *worker = cell->workers[i];
+        if (!worker || !worker->waits || worker->state == WORKER_DYING) continue;
+        if (!longest || worker->started < longest->started) longest = worker;
+    }
+    return longest;
+}
+
+static void give_turns(struct cell *cell)
+{
+    struct cell_worker *next;
+    while ((next = longest_waiting(cell)) && count_loading(cell) < POLICY_LOADING) {
+        next->waits = false;
+        if (!notify_go(cell, next)) kill_worker(next, ENDED_KILLED);
+    }
+}
+
 /* ── time ────────────────────────────────────────────────────────────────────────────────────────────── */
 
 static uint64_t kill_time(const struct cell_worker *worker)
@@ -303,6 +335,7 @@ static int serve(struct cell *cell)
 {
     struct epoll_event events[32];
     for (;;) {
+        give_turns(cell);
         int count = epoll_wait(cell->events, events, 32, enforce(cell));
         for (int i = 0; i < count; i++)
             if ((events[i].data.u64 & 3) != WATCH_CHANNEL) on_event(cell, &events[i]);

@@ -20,8 +20,8 @@ struct cell_worker {
     int pidfd, carrier, listener;
     uint64_t started, deadline, load_deadline; /* clock.h; 0: none */
     uint32_t why;
-    bool go, has_first;
-    struct seccomp_notif first; /* the loader's openat, while GO is not here */
+    bool waits, go, has_first;  /* waits: the runner's GO is here, its turn to load is not */
+    struct seccomp_notif first; /* the loader's openat, until then */
     int code_fd;                /* the number that the copy has in the worker, -1 before */
     uint32_t code_left;         /* executable mappings that may still be made */
     bool loading;               /* until the mark, also in the report of its death */

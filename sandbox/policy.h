@@ -37,7 +37,8 @@ enum {
     POLICY_NICE = 5,
     POLICY_OOM = 1000,
     POLICY_LOOK_MS = 10000, /* from the fork until the runner has looked: only our code runs, and many may be waiting */
-    POLICY_LOAD_MS = 1000,  /* from then on, constructors included */
+    POLICY_LOAD_MS = 1000,  /* from its turn to load on, constructors included */
+    POLICY_LOADING = 16,    /* of one cell at a time: hundreds would share the processor until all are too late */
     POLICY_GRACE_MS = 100,  /* after a call's deadline, before the cell kills */
     POLICY_REPORTS = 8,     /* different attempts that are written down */
     POLICY_ATTEMPTS = 64,   /* attempts of any kind, then the worker is killed */

@@ -99,7 +99,7 @@ static void begin(struct runner *runner, struct call *call)
     struct err err = {0};
     if (call->start.deadline <= clock_now()) {
         call_refuse(runner, call, ERR_TIMEOUT, REASON_DEADLINE);
-    } else if (call->home->busy >= share(call->home)) {
+    } else if (call->home->busy >= share(call->home) || !worker_expected(runner, call)) {
         call->state = CALL_WAITING;
         role_wake_at(runner->role, call->start.deadline);
     } else if (!worker_assign(runner, call, &err)) {

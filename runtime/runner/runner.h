@@ -37,6 +37,7 @@ struct home {
     uint64_t asked; /* when the cell was started */
     uint32_t uid;   /* the plugin's, with privileges */
     unsigned busy;  /* calls that hold a worker */
+    unsigned held;  /* workers, those that are ending too */
     unsigned failures;
     uint64_t first_failure, closed_until;
 };
@@ -127,6 +128,8 @@ unsigned check_filters(void);
 /* workers.c */
 struct worker *worker_make(struct runner *runner, struct home *home, struct call *call, struct err *err);
 struct worker *worker_by_number(struct runner *runner, uint32_t number);
+/* Is there a worker for the call, or room in its cell for one more? */
+bool worker_expected(struct runner *runner, const struct call *call);
 /* Gives the call to a spare, a lease or a new worker. */
 bool worker_assign(struct runner *runner, struct call *call, struct err *err);
 void worker_ready(struct runner *runner, struct worker *worker, int pidfd);

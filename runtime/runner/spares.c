@@ -13,7 +13,7 @@ void spares_refill(struct runner *runner, struct home *home)
         if (worker->home == home && (worker->state == HELD_SPARE || (worker->state == HELD_MAKING && !worker->call)))
             have++;
     }
-    for (; have < home->entry->lease.spares; have++)
+    for (; have < home->entry->lease.spares && home->held < POLICY_WORKERS; have++)
         if (!worker_make(runner, home, NULL, &err)) return;
 }
 

@@ -33,6 +33,7 @@ static bool make_channels(struct worker *worker, int theirs[CHANNELS])
 
 void worker_free(struct worker *worker)
 {
+    worker->home->held--;
     close_fd(&worker->stream);
     close_fd(&worker->replies);
     close_fd(&worker->secret);
@@ -64,6 +65,7 @@ static struct worker *new_worker(struct runner *runner, struct home *home)
                                   .vault = runner->vault,
                                   .broker = runner->broker};
         if (!worker->number) worker->number = WORKERS;
+        home->held++;
         return worker;
     }
     return NULL;
@@ -73,7 +75,7 @@ struct worker *worker_make(struct runner *runner, struct home *home, struct call
 {
     int theirs[CHANNELS] = {-1, -1, -1, -1};
     if (!home_open(runner, home, err)) return NULL;
-    struct worker *worker = new_worker(runner, home);
+    struct worker *worker = home->held < POLICY_WORKERS ? new_worker(runner, home) : NULL;
     if (!worker) return err_set(err, ERR_BUSY, "too many workers"), NULL;
     bool made = make_channels(worker, theirs) &&
                 home_order(home, CELL_MAKE, worker->number, call ? call->start.deadline : 0, theirs);
@@ -168,6 +170,11 @@ static struct worker *find_ready(struct runner *runner, const struct home *home,
         if (free && (!spare || (!spare->checked && worker->checked))) spare = worker;
     }
     return spare;
+}
+
+bool worker_expected(struct runner *runner, const struct call *call)
+{
+    return call->home->held < POLICY_WORKERS || find_ready(runner, call->home, &call->start);
 }
 
 static void bind_lease(struct worker *worker, const struct msg_start *start)
@@ -357,14 +364,14 @@ static bool borrowed_walls(const struct worker *worker, const struct cell_report
 }
 
 /* The plugin's own doing: crashes, violations, objects that do not load, and whatever else ends a process that was
- * found confined before it is loaded. Being slow is not among them. */
+ * found confined before it is loaded: until then nothing of the plugin has run. Being slow is not among them. */
 static bool own_fault(const struct worker *worker, const struct cell_report *report)
 {
     uint32_t class, reason;
     judge(report, &class, &reason);
-    return worker->end_class == CLASS_NONE && report->why != ENDED_KILLED &&
-           (class == CLASS_CRASHED || class == CLASS_VIOLATION || reason == REASON_LOAD_FAILED ||
-            (report->loading && worker->checked) || borrowed_walls(worker, report));
+    return worker->checked && worker->end_class == CLASS_NONE && report->why != ENDED_KILLED &&
+           (class == CLASS_CRASHED || class == CLASS_VIOLATION || reason == REASON_LOAD_FAILED || report->loading ||
+            borrowed_walls(worker, report));
 }
 
 void worker_ended(struct runner *runner, struct worker *worker, const struct cell_report *report)
@@ -387,5 +394,6 @@ void worker_ended(struct runner *runner, struct worker *worker, const struct cel
         call_over(runner, call, reason);
     }
     worker_free(worker);
+    calls_resume(runner, home);
     if (home->ending && !home->busy && home->cell > 0) home_close(runner, home, REASON_POLICY);
 }

@@ -5,12 +5,14 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "drive.h"
+#include "sandbox/policy.h"
 
 static struct drive_how how;
 
@@ -247,6 +249,59 @@ static void loading(void **state)
     drive_stop(&drive);
 }
 
+/* Constructors that hang: who is not among the first to load has its whole time all the same, after one of those. */
+static void each_loads_in_its_turn(void **state)
+{
+    enum { MORE = POLICY_LOADING + 2 };
+    const struct drive_entry hanging = {.plugin = PLUGINS "/loading1.so", .concurrency = MORE};
+    struct drive_call calls[MORE];
+    struct drive drive;
+    int waited = 0;
+    start(&drive, &hanging, 1);
+    for (int i = 0; i < MORE; i++) {
+        calls[i] = (struct drive_call){.deadline_ms = 20000};
+        drive_begin(&drive, &calls[i]);
+    }
+    for (int i = 0; i < MORE; i++) {
+        struct drive_frame *frame = drive_expect(&drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &calls[i].ref, 20000);
+        assert_non_null(frame);
+        const struct msg_worker_ended *ended = (const void *)frame->body;
+        assert_int_equal(ended->class, CLASS_TIMEOUT);
+        assert_int_equal(ended->reason, REASON_LOAD_FAILED);
+        waited += ended->alive_us >= 2000ull * POLICY_LOAD_MS;
+        drive_drop(frame);
+        drive_call_clear(&calls[i]);
+    }
+    assert_true(waited >= MORE - POLICY_LOADING);
+    drive_stop(&drive);
+}
+
+/* A cell with as many workers as it can have: the next call waits for one of them to end, and nobody is to blame. */
+static void a_full_cell(void **state)
+{
+    enum { ALL = POLICY_WORKERS };
+    static struct drive drive;
+    static struct drive_call calls[ALL + 1];
+    struct rlimit files;
+    struct drive_entry entry = odd;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    files.rlim_cur = files.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    entry.concurrency = ALL + 1;
+    entry.spares = 1;
+    start(&drive, &entry, 1);
+    for (int i = 0; i <= ALL; i++) {
+        calls[i] = (struct drive_call){.action = HANG, .deadline_ms = 60000};
+        drive_begin(&drive, &calls[i]);
+        if (i < ALL) assert_true(drive_feed(&drive, &calls[i]));
+    }
+    drive_done(&drive, &calls[0], false);
+    assert_true(drive_feed(&drive, &calls[ALL]));
+    assert_null(drive_expect(&drive, DRIVE_LEDGER, MSG_INCIDENT, NULL, 0));
+    for (int i = 0; i <= ALL; i++) drive_call_clear(&calls[i]);
+    drive_stop(&drive);
+}
+
 /* A crash loop rests; the rest of the plugins does not. */
 static void breaker(void **state)
 {
@@ -363,6 +418,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(services),
         cmocka_unit_test(logs_are_masked),
         cmocka_unit_test(loading),
+        cmocka_unit_test(each_loads_in_its_turn),
+        cmocka_unit_test(a_full_cell),
         cmocka_unit_test(breaker),
         cmocka_unit_test(cell_dies),
         cmocka_unit_test(nobody_waits_for_nothing),
