@@ -505,7 +505,7 @@ def test_hashes_go():
 
 
 def test_everything_goes_on_without_them():
-    """New entries, their proofs, growth from a checkpoint that is kept, every export, a backup, a restart."""
+    """New entries, their proofs, growth from a checkpoint that is kept, every export, people, a restart."""
     daemon.kill()
     daemon.start()
     answer = greet("later@demo.example")
