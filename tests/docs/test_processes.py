@@ -54,7 +54,8 @@ def test_the_vault_loads_libc_and_libsodium_only():
 
 
 def test_connectors_link_libc_only():
-    for path in ("sdk/example/hello/hello.so", "plugins/email/email.so", "plugins/sms/sms.so", "plugins/webhook/webhook.so"):
+    for path in ("sdk/example/hello/hello.so", "plugins/email/email.so", "plugins/sms/sms.so", "plugins/webhook/webhook.so",
+                 "plugins/witness/witness.so"):
         more = needed(os.path.join(BUILD, path)) - SYSTEM
         if more:
             yield f"{path} links {', '.join(sorted(more))}"

@@ -19,7 +19,8 @@ SOURCE = os.environ.get("CAISSON_SOURCE") or sys.exit("CAISSON_SOURCE names no s
 CAISSON = os.path.join(BUILD, "tools", "caisson")
 CAISSOND = os.path.join(BUILD, "runtime", "parent", "caissond")
 PEERS = os.path.join(SOURCE, "tests", "integration", "peers")
-CONNECTORS = {"hello": "sdk/example/hello", "email": "plugins/email", "sms": "plugins/sms", "webhook": "plugins/webhook"}
+CONNECTORS = {"hello": "sdk/example/hello", "email": "plugins/email", "sms": "plugins/sms", "webhook": "plugins/webhook",
+              "witness": "plugins/witness"}
 BAD = (os.path.join(BUILD, "tests", "hostile", "bad.so"), os.path.join(SOURCE, "tests", "hostile", "bad.json"))  # for files=
 OAUTH2 = (os.path.join(BUILD, "plugins", "oauth2", "oauth2.so"), os.path.join(SOURCE, "plugins", "oauth2", "manifest.json"))
 
