@@ -18,9 +18,9 @@ enum role_id {
 enum msg_type {
     MSG_NONE,
     /* parent → any role (control line) */
-    CTL_GIVE, CTL_LINE, CTL_START, CTL_REGISTRY, CTL_FREEZE, CTL_RELOADED, CTL_WITNESSED, CTL_KEYS_GIVEN,
+    CTL_GIVE, CTL_LINE, CTL_START, CTL_REGISTRY, CTL_FREEZE, CTL_RELOADED, CTL_WITNESSED, CTL_KEYS_GIVEN, CTL_PUSHED,
     /* any role → parent */
-    CTL_READY, CTL_FAILED, CTL_REGISTRY_DONE, CTL_RELOAD, CTL_WITNESS, CTL_KEYS,
+    CTL_READY, CTL_FAILED, CTL_REGISTRY_DONE, CTL_RELOAD, CTL_WITNESS, CTL_KEYS, CTL_PUSH,
     /* loader → parent */
     CTL_PLUGIN_IS, CTL_REGISTRY_IS,
     /* front, desk ↔ ledger */
@@ -32,12 +32,14 @@ enum msg_type {
     MSG_SUBMISSION_KEY, MSG_LEASE_LIST, MSG_LEASE_REVOKE,
     MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
     MSG_KEY_RECORD,
-    MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_AUDIT_ROLL, MSG_AUDIT_EPOCH,
+    MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_AUDIT_ROLL, MSG_AUDIT_EPOCH, MSG_AUDIT_PUSH,
     MSG_AUDIT_ERASE, MSG_AUDIT_PERSON, MSG_AUDIT_PRUNE,
     MSG_AUDIT_HOLD_ADD, MSG_AUDIT_HOLD_LIST, MSG_AUDIT_HOLD_REMOVE,
     MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
     MSG_JSON_ANSWER,
     MSG_KEY_STATUS, MSG_KEY_ROTATE, MSG_KEY_MASTER,                      /* desk only */
+    /* desk ↔ ledger: calls that push checkpoints */
+    MSG_PUSH_WAIT, MSG_PUSH_CALL, MSG_PUSH_DONE,
     /* front ↔ runner */
     MSG_TAKE, MSG_TAKEN, MSG_DONE,
     /* ledger → vault and back */
@@ -143,6 +145,19 @@ struct ctl_reloaded {
 struct ctl_keys_given {
     struct msg_status status;
 };
+/* CTL_PUSH ledger → parent (seq): give this checkpoint to the file or the syslog of that name in [Push]. CTL_PUSHED
+ * answers when it is there for good, or with why not. */
+enum { PUSH_NOTE = 4096 };
+struct ctl_push {
+    char sink[NAME_BYTES];
+    uint64_t size;
+    uint8_t root[HASH_BYTES];
+    uint32_t length, reserved; /* of the note, which is not NUL-terminated */
+    char note[PUSH_NOTE];
+};
+struct ctl_pushed {
+    struct msg_status status;
+};
 /* CTL_WITNESS vault → parent: write this down before the signature is released; CTL_WITNESSED answers (seq). */
 struct ctl_witness {
     char origin[128];
@@ -158,10 +173,10 @@ struct ctl_witnessed {
 
 /* ── who ───────────────────────────────────────────────────────────────────────────────────────────── */
 
-enum who_kind { WHO_NOBODY, WHO_PEER, WHO_TOKEN };
+enum who_kind { WHO_NOBODY, WHO_PEER, WHO_TOKEN, WHO_SYSTEM };
 struct who {
     uint32_t kind;
-    uint32_t principal;        /* WHO_PEER: the number that MSG_HELLO_ANSWER gave */
+    uint32_t principal;        /* WHO_PEER: the number that MSG_HELLO_ANSWER gave; WHO_SYSTEM: of the MSG_PUSH_CALL */
     uint8_t token[HASH_BYTES]; /* WHO_TOKEN: SHA-256 of the bearer token's text */
 };
 
@@ -264,6 +279,25 @@ struct msg_taken {
 struct msg_done {
     struct call_ref call;
     uint32_t ok;
+};
+
+/* ── pushing ───────────────────────────────────────────────────────────────────────────────────────── */
+
+/* MSG_PUSH_WAIT, without a body, asks for a call that the ledger wants made; MSG_PUSH_CALL answers it once there is one.
+ * The desk makes it as WHO_SYSTEM, and the ledger admits one call under that number, and only this one: connector, action,
+ * workspace, credential and every byte of the input. */
+enum { PUSH_INPUT = 24 * 1024, PUSH_ANSWER = 32 * 1024 };
+struct msg_push_call {
+    uint32_t number, timeout_ms;
+    uint32_t input_length; /* bytes of JSON after this structure */
+    uint32_t reserved;
+    char workspace[NAME_BYTES], connector[NAME_BYTES], action[NAME_BYTES], credential[NAME_BYTES]; /* credential "": none */
+};
+/* It is over. How it ended stands in the ledger's own record; the answer is the connector's word, no more. */
+struct msg_push_done {
+    uint32_t number;
+    uint32_t answer_length;   /* bytes of JSON after this structure; 0: none */
+    struct msg_status status; /* why there was no call */
 };
 
 /* ── vault ─────────────────────────────────────────────────────────────────────────────────────────── */
@@ -563,7 +597,8 @@ struct msg_start {
     uint32_t credential_version;
     uint32_t isolation; /* enum isolation (registry.h) */
     uint64_t deadline;
-    uint32_t exchange, reserved; /* 1: the vault takes the front's place; for the built-in connector oauth2 only */
+    uint32_t exchange; /* 1: the vault takes the front's place; for the built-in connector oauth2 only */
+    uint32_t taker; /* ROLE_FRONT or ROLE_DESK: whose the worker's channels are, and nobody else's */
 };
 /* REASON_NONE: an exchange that has done its work. */
 struct msg_cancel {

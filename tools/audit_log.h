@@ -22,6 +22,8 @@ struct audit_log {
 bool audit_log_open(const char *folder, struct audit_log *log, struct err *err);
 void audit_log_close(struct audit_log *log);
 
+/* From now on the newest checkpoint that a witness has cosigned stands for the newest one. ERR_NOT_FOUND: none has. */
+bool audit_log_cosigned(struct audit_log *log, struct err *err);
 /* The checkpoint of exactly that size with all its signature lines. ERR_STATE: none was signed at that size.
  * ERR_DAMAGED: the entries are not those that it signs. */
 bool audit_log_note(struct audit_log *log, uint64_t size, struct buf *note, uint8_t root[HASH_BYTES], struct err *err);

@@ -79,7 +79,55 @@ static bool print_text(struct cli *cli, const char *path, const char *member, st
 
 bool verb_audit_checkpoint(struct cli *cli, struct err *err)
 {
-    return print_text(cli, "/v1/audit/checkpoint", "checkpoint", err);
+    const char *path = cli_value(cli, "cosigned") ? "/v1/audit/checkpoint?cosigned=1" : "/v1/audit/checkpoint";
+    return print_text(cli, path, "checkpoint", err);
+}
+
+static bool all_have_it(const json_t *sinks)
+{
+    const char *name;
+    json_t *sink;
+    bool all = true;
+    json_object_foreach((json_t *)sinks, name, sink)
+        all = all && !json_integer_value(json_object_get(sink, "missed"));
+    return all;
+}
+
+static void print_sink(const char *name, const json_t *sink)
+{
+    const char *error = json_string_value(json_object_get(sink, "error"));
+    printf("%-20s %-8s %10lld %8lld%s", name, json_string_value(json_object_get(sink, "state")),
+           (long long)json_integer_value(json_object_get(sink, "size")),
+           (long long)json_integer_value(json_object_get(sink, "missed")),
+           json_is_true(json_object_get(sink, "required")) ? "  required" : "");
+    if (error) fputs("  ", stdout), print_tame(error, stdout);
+    putchar('\n');
+}
+
+static void print_sinks(const json_t *sinks)
+{
+    const char *name;
+    json_t *sink;
+    printf("%-20s %-8s %10s %8s\n", "NAME", "STATE", "SIZE", "MISSED");
+    json_object_foreach((json_t *)sinks, name, sink)
+        print_sink(name, sink);
+}
+
+/* What has been written so far is signed first, so that it is in what is pushed. */
+bool verb_audit_push(struct cli *cli, struct err *err)
+{
+    JSON_AUTO *answer = NULL;
+    verb_have_signed(cli);
+    if (!api_post(&cli->home, "/v1/audit/push", NULL, &answer, err)) return false;
+    const json_t *sinks = json_object_get(answer, "sinks");
+    if (cli->json)
+        print_json(answer);
+    else
+        print_sinks(sinks);
+    if (!json_is_true(json_object_get(answer, "finished")))
+        return err_set(err, ERR_UNAVAILABLE, "the push goes on: caisson status shows what became of it");
+    return all_have_it(sinks) ||
+           err_set(err, ERR_UNAVAILABLE, "not every place took the checkpoint: the daemon's log says why (push-failed)");
 }
 
 static void print_keys(const struct cli *cli, const json_t *answer)

@@ -20,12 +20,17 @@ static bool number_of(const char *text, uint64_t *number)
     return note_number(text, strlen(text), number);
 }
 
+static bool open_log(struct cli *cli, struct audit_log *log, struct err *err)
+{
+    return audit_log_open(cli->home.path, log, err) && (!cli_value(cli, "cosigned") || audit_log_cosigned(log, err));
+}
+
 /* The files may lag behind: a running daemon signs what it has, and they are opened anew. */
 static bool reopen(struct cli *cli, struct audit_log *log, struct err *err)
 {
     audit_log_close(log);
     verb_have_signed(cli);
-    return audit_log_open(cli->home.path, log, err);
+    return open_log(cli, log, err);
 }
 
 static bool write_out(struct cli *cli, const struct buf *file, struct err *err)
@@ -75,7 +80,7 @@ static bool find_entry(struct cli *cli, struct audit_log *log, uint64_t *index, 
 static bool prove(struct cli *cli, struct audit_log *log, struct buf *file, struct err *err)
 {
     uint64_t index, size;
-    if (!audit_log_open(cli->home.path, log, err) || !find_entry(cli, log, &index, err)) return false;
+    if (!open_log(cli, log, err) || !find_entry(cli, log, &index, err)) return false;
     if (index >= log->signed_size && (!reopen(cli, log, err) || !find_entry(cli, log, &index, err))) return false;
     return audit_log_size_for(log, index, &size, err) && audit_log_prove(log, index, size, file, err);
 }

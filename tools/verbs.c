@@ -150,21 +150,27 @@ static const struct cli_option verify[] = {
     {"full", NULL, "Check every old signature, personal value and row of the call table as well", false},
     END};
 
+#define COSIGNED {"cosigned", NULL, "With the newest checkpoint that a witness has cosigned, in place of the newest", false}
+
+static const struct cli_option checkpoint[] = {COSIGNED, END};
+
 static const struct cli_option prove[] = {
     {"index", "N", "The entry with this number", false},
     {"call", "ID", "The outcome of this call's last attempt; its intent where it has no outcome", false},
     {"attempt", "N", "With --call: of this attempt", false},
     {"kind", "KIND", "With --call: intent or outcome", false},
+    COSIGNED,
     {"output", "FILE", "A new file; standard output when absent", false},
     END};
 
-static const struct cli_option consistency[] = {{"output", "FILE", "A new file; standard output when absent", false},
-                                                END};
+static const struct cli_option consistency[] = {
+    COSIGNED, {"output", "FILE", "A new file; standard output when absent", false}, END};
 
 static const struct cli_option export[] = {
     {"format", "FORMAT", "tiles, rolls, ndjson, ocsf or cef; ndjson when absent", false},
     {"range", "A-B", "Entries from A to B only; with ocsf and cef, calls that ended there", false},
     {"personal", NULL, "With who called; erasing a person later does not reach such a copy", false},
+    COSIGNED,
     {"output", "PATH", "A new file, or the folder for tiles and rolls; standard output when absent", false},
     {"subject", "WHO", "Instead: everything about one person, by address, number or name; this is recorded", false},
     {"workspace", "NAME", "With --subject: the workspace; default when absent", false},
@@ -284,7 +290,10 @@ const struct cli_verb cli_verbs[] = {
      "bad "
      "entry.",
      verify},
-    {"audit", "checkpoint", "", 0, 0, verb_audit_checkpoint, "Prints the newest signed checkpoint.", NULL},
+    {"audit", "checkpoint", "", 0, 0, verb_audit_checkpoint, "Prints the newest signed checkpoint.", checkpoint},
+    {"audit", "push", "", 0, 0, verb_audit_push,
+     "Pushes the newest checkpoint to the places in [Push] of caisson.conf that have not got it, and shows what they took.",
+     NULL},
     {"audit", "prove", "", 0, 0, verb_audit_prove,
      "Writes the proof that an entry stands in the signed log, as a C2SP tlog-proof that carries the entry. "
      "caisson-verify proof checks it.",
@@ -305,7 +314,7 @@ const struct cli_verb cli_verbs[] = {
      "RollHours=.",
      NULL},
     {"audit", "epoch", "", 0, 0, verb_audit_epoch,
-     "Lets calls run again after a new epoch of the log has begun. This is recorded.", reason},
+     "Lets calls run again after a new epoch of the log has begun, or a witness knew another log. This is recorded.", reason},
     {"audit", "erase", "", 0, 0, verb_audit_erase,
      "Destroys the key that opens what the log kept of a person, and the ciphertext. Every proof stays. This is "
      "recorded.",

@@ -50,6 +50,7 @@ bool verb_audit_tail(struct cli *cli, struct err *err);
 bool verb_audit_verify(struct cli *cli, struct err *err);
 bool verb_audit_checkpoint(struct cli *cli, struct err *err);
 bool verb_audit_vkey(struct cli *cli, struct err *err);
+bool verb_audit_push(struct cli *cli, struct err *err);
 /* A running daemon signs what it has written so far. Whether it does is of no account. */
 void verb_have_signed(struct cli *cli);
 /* verb_proof.c */

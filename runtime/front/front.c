@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http.h"
+#include "pushing.h"
 #include "runtime/reach.h"
 #include "sandbox/enter.h"
 #include "seal.h"
@@ -149,7 +150,8 @@ static bool confine_front(struct role *role, struct err *err)
 {
     const struct front *front = role->state;
     enum wall_role walls = front->self == ROLE_DESK ? WALL_DESK : WALL_FRONT;
-    return reach_prove(role, walls, NULL, 0, err) && enter_role(walls, NULL, 0, err) && start_listeners(role, err);
+    return reach_prove(role, walls, NULL, 0, err) && enter_role(walls, NULL, 0, err) && start_listeners(role, err) &&
+           (front->self != ROLE_DESK || pushing_start(role->state, err));
 }
 
 /* ── while it runs ─────────────────────────────────────────────────────────────────────────────────── */

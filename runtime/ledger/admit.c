@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "idempotency.h"
+#include "push.h"
 
 /* ── who ───────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -36,7 +37,10 @@ static bool check_shape(struct ledger *ledger, struct begin *begin, struct err *
 
 static bool find_caller(struct ledger *ledger, struct begin *begin, struct err *err)
 {
-    return caller_resolve(ledger, &begin->ask.who, begin->line->peer, &begin->caller, err);
+    bool desk = begin->line->peer == ROLE_DESK;
+    if (!caller_resolve(ledger, &begin->ask.who, begin->line->peer, &begin->caller, err)) return false;
+    return desk == (begin->caller.kind == WHO_SYSTEM) ||
+           err_set(err, ERR_DENIED, "the desk makes no calls but those that push checkpoints");
 }
 
 /* A call that names none means its token's own, and without a token "default". */
@@ -60,12 +64,14 @@ static bool find_workspace(struct ledger *ledger, struct begin *begin, struct er
     if (!named_workspace(ledger, begin, &found, err)) return false;
     unsigned rights = found ? caller_rights(&ledger->access, &begin->caller, &begin->workspace, clock_wall()) : 0;
     if (rights & RIGHT_CALL) return true;
+    if (found && begin->caller.kind == WHO_SYSTEM) return true; /* its scope is one call: check_scope */
     return err_set(err, ERR_DENIED, "%s may not call connectors in workspace %s", begin->caller.name,
                    begin->ask.workspace);
 }
 
 static bool check_scope(struct ledger *ledger, struct begin *begin, struct err *err)
 {
+    if (begin->caller.kind == WHO_SYSTEM) return push_covers(ledger, &begin->ask, err);
     if (caller_covers(&begin->caller, begin->ask.connector, begin->ask.action)) return true;
     return err_set(err, ERR_DENIED, "this token does not cover %s/%s", begin->ask.connector, begin->ask.action);
 }
@@ -87,7 +93,7 @@ static bool check_refusal(struct ledger *ledger, struct begin *begin, struct err
 
 static bool check_rate(struct ledger *ledger, struct begin *begin, struct err *err)
 {
-    if (begin->again) return true;
+    if (begin->again || begin->caller.kind == WHO_SYSTEM) return true;
     if (rate_take(&ledger->rates, begin->caller.name, ledger->limits.per_second, ledger->limits.burst, clock_now()))
         return true;
     return err_set(err, ERR_RATE, "more than %u calls per second", ledger->limits.per_second);
@@ -105,10 +111,20 @@ static bool check_frozen(struct ledger *ledger, struct begin *begin, struct err 
 static bool check_held(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     if (!ledger->held) return true;
+    if (ledger->doubted)
+        return err_set(err, ERR_FROZEN,
+                       "a witness of the log knows another log than this one: calls run again once an administrator has "
+                       "looked (`caisson audit epoch`)");
     return err_set(
         err, ERR_FROZEN,
         "the log was found older or other than it was, and a new epoch of it has begun: calls run again once "
         "an administrator has looked (`caisson audit epoch`)");
+}
+
+/* What nobody outside would see is not done; the push that is to end that is. */
+static bool check_sinks(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    return begin->caller.kind == WHO_SYSTEM || push_admits(ledger, err);
 }
 
 bool entry_open_to(const struct entry *entry, const char *workspace)
@@ -266,9 +282,9 @@ static bool find_subjects(struct ledger *ledger, struct begin *begin, struct err
 bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
-        check_shape,     find_caller,  find_workspace, check_scope,    check_rate,  check_stale,
-        check_refusal,   find_keys,    find_earlier,   check_frozen,   check_held,  find_entry,
-        find_credential, check_others, check_room,     check_deadline, check_token, find_subjects,
+        check_shape,   find_caller,     find_workspace, check_scope, check_rate,     check_stale, check_refusal,
+        find_keys,     find_earlier,    check_frozen,   check_held,  check_sinks,    find_entry,  find_credential,
+        check_others,  check_room,      check_deadline, check_token, find_subjects,
     };
     struct err why = {0};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {

@@ -7,6 +7,7 @@
 #include "admit.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "push.h"
 
 enum { REFUSALS_A_SECOND = 1, REFUSALS_AT_ONCE = 100 }; /* of one caller, recorded one by one */
 enum { PATIENCE_MS = 2000 };                            /* a log that takes longer counts as one that cannot be written */
@@ -140,7 +141,8 @@ static bool record_refusal(struct ledger *ledger, struct begin *begin, struct er
     }
     bool known = begin->workspace.name[0] != '\0';
     struct journal_about about = {
-        .kind = RECORD_REFUSED, .personal = &personal, .workspace = known ? begin->workspace.id : NULL};
+        .kind = RECORD_REFUSED, .personal = &personal, .workspace = known ? begin->workspace.id : NULL,
+        .push = begin->caller.kind == WHO_SYSTEM};
     return journal_add(&ledger->journal, &about, &record, &index, err);
 }
 
@@ -149,6 +151,7 @@ static bool refuse(struct ledger *ledger, struct begin *begin, struct err *err)
     ledger->counters.refused++;
     if (begin->err.kind == ERR_STALE) return true; /* the front asks again at once */
     if (!counted(ledger, begin)) return record_refusal(ledger, begin, err);
+    if (begin->caller.kind == WHO_SYSTEM) return true; /* a push that is tried again: the gap will tell */
     refuse_unknown(ledger, begin->err.kind);
     return true;
 }
@@ -192,19 +195,17 @@ static bool add_intent(struct ledger *ledger, struct begin *begin, struct store_
     record_int(&record, "input_size", (int64_t)(begin->ask.input_size & INT64_MAX));
     record_int(&record, "key", begin->has_slot);
     if (begin->wanted_by[0]) record_text(&record, "for", begin->wanted_by);
+    if (begin->caller.kind == WHO_SYSTEM) record_text(&record, "push", push_sink(ledger));
     record_int(&record, "time_limit_ms", (int64_t)((call->deadline - call->started) / CLOCK_MS));
     struct journal_about about = {RECORD_INTENT, &call->ref, begin->workspace.id, &personal,
-                                  begin->subjects ? &sealed : NULL};
+                                  begin->subjects ? &sealed : NULL, begin->caller.kind == WHO_SYSTEM};
     return journal_add(&ledger->journal, &about, &record, &call->intent, err);
 }
 
 static void fill_call(const struct ledger *ledger, const struct begin *begin, struct store_call *call)
 {
     memset(call, 0, sizeof *call);
-    if (begin->attempt_again)
-        call->ref = (struct call_ref){.attempt = begin->earlier.attempt + 1};
-    else
-        call->ref.attempt = 1;
+    call->ref.attempt = begin->attempt_again ? begin->earlier.attempt + 1 : 1;
     if (begin->attempt_again)
         memcpy(call->ref.id, begin->earlier.id, ID_BYTES);
     else
@@ -239,11 +240,12 @@ static bool use_release(struct ledger *ledger, const struct begin *begin, struct
     return !begin->released || store_slot_retry(ledger->store, begin->slot, false, err);
 }
 
-/* All that can fail for want of room comes before the first write; from then on a failure is the whole transaction's.
- */
+/* All that can fail for want of room comes before the first write; later a failure is the whole transaction's. */
 bool begin_take_in(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     struct store_call call;
+    bool system = begin->caller.kind == WHO_SYSTEM, own = !begin->line; /* own: an exchange that this call waits for */
+    if (system && !own && !push_claim(ledger, err)) return false;
     fill_call(ledger, begin, &call);
     begin->run = calls_add(&ledger->calls, &call);
     if (!begin->run) return err_set(err, ERR_BUSY, "there is no memory for this call");
@@ -252,6 +254,8 @@ bool begin_take_in(struct ledger *ledger, struct begin *begin, struct err *err)
     begin->run->front = begin->line;
     begin->run->front_generation = begin->generation;
     begin->run->about = begin->subjects != NULL;
+    begin->run->taker = own ? ROLE_NONE : (uint32_t)begin->line->peer;
+    begin->run->push = system;
     if (!add_intent(ledger, begin, &begin->run->call, err)) return false;
     if (store_call_add(ledger->store, &begin->run->call, err) && put_slot(ledger, begin, &call, err) &&
         use_release(ledger, begin, err))
@@ -277,7 +281,7 @@ static bool record_opening(struct ledger *ledger, struct begin *begin, struct er
     add_personal(&personal, begin);
     record_id(&record, "call", begin->begun.call.id);
     record_int(&record, "attempt", begin->begun.call.attempt);
-    struct journal_about about = {RECORD_OPENED, &begin->begun.call, begin->workspace.id, &personal, NULL};
+    struct journal_about about = {RECORD_OPENED, &begin->begun.call, begin->workspace.id, &personal, NULL, false};
     return journal_add(&ledger->journal, &about, &record, &index, err);
 }
 
@@ -339,6 +343,7 @@ static void let_loose(struct ledger *ledger, struct begin *begin)
     struct running *run = begin->run;
     struct err err = {0};
     begin->begun.call = run->call.ref;
+    if (run->push) push_begun(ledger, &run->call.ref);
     begin->begun.entry = run->entry;
     begin->begun.action = (uint32_t)(begin->action - begin->entry->actions);
     begin->begun.intent_index = run->call.intent;

@@ -22,6 +22,8 @@ struct running {
     enum run_state state;
     uint32_t entry;
     struct role_line *front; /* where it was begun */
+    uint32_t taker;          /* ROLE_FRONT or ROLE_DESK: who begins, takes and ends it */
+    bool push;               /* it pushes a checkpoint */
     uint32_t front_generation, runner_generation, broker_generation;
     bool adopted; /* taken over from an earlier ledger process */
     bool about;   /* people: what is kept of it goes with them */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "ledger.h"
 #include "outcome.h"
+#include "push.h"
 
 /* ── lines ─────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -13,6 +14,7 @@
 static void front_gone(struct ledger *ledger, const struct role_line *line)
 {
     for (struct running *run = ledger->calls.first; run; run = run->next) {
+        if (run->taker != (uint32_t)line->peer) continue;
         bool here = run->adopted ? !run->front : run->front == line && run->front_generation != line->generation;
         if (here && !run->fetches) end_without(ledger, run, CLASS_LOST, REASON_RESTART);
     }
@@ -40,7 +42,8 @@ void ledger_line(struct role *role, struct role_line *line)
 {
     struct ledger *ledger = ledger_of(role);
     if (!ledger->opened) return;
-    if (line->peer == ROLE_FRONT) front_gone(ledger, line);
+    if (line->peer == ROLE_FRONT || line->peer == ROLE_DESK) front_gone(ledger, line);
+    if (line->peer == ROLE_DESK) push_desk_gone(ledger, line);
     if (line->peer == ROLE_RUNNER) {
         runner_gone(ledger, line);
         waits_gone(ledger, ROLE_RUNNER);
@@ -87,6 +90,8 @@ static void settle(struct adopting *adopting, struct running *run)
     bool ours = memcmp(run->call.instance, ledger->role->start.instance, ID_BYTES) == 0;
     run->adopted = true;
     run->fetches = is_exchange(ledger, &run->call);
+    run->push = push_made(ledger, run->call.intent);
+    run->taker = run->push ? ROLE_DESK : ROLE_FRONT;
     run->gated = run->started = run->ordered = !adopting->own;
     if (runner) run->runner_generation = runner->generation;
     if (broker) run->broker_generation = broker->generation;
@@ -189,7 +194,9 @@ static bool record_incident(struct ledger *ledger, const struct incident *one, s
         record_id(&record, "call", said->call.id);
         record_int(&record, "attempt", said->call.attempt);
     }
-    struct journal_about about = {.kind = RECORD_INCIDENT, .call = one->has_call ? &said->call : NULL};
+    struct journal_about about = {.kind = RECORD_INCIDENT,
+                                  .call = one->has_call ? &said->call : NULL,
+                                  .push = push_incident(ledger, one->has_call ? &said->call : NULL, said->entry_digest)};
     return journal_add(&ledger->journal, &about, &record, &index, err);
 }
 

@@ -156,6 +156,10 @@ void on_end(struct role *role, struct role_line *line, const struct role_message
         answer_from_store(ledger, line, message->head.seq, &end->call);
         return;
     }
+    if (run->taker != (uint32_t)line->peer) { /* another's call */
+        ledger->counters.bad++;
+        return;
+    }
     run->asked = line;
     run->asked_generation = message->head.generation;
     run->asked_seq = message->head.seq;

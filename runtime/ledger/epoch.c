@@ -3,6 +3,7 @@
  * with an entry that names both. Calls wait until an administrator has looked. */
 #include "epoch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -11,7 +12,8 @@
 #include "checkpoint.h"
 #include "signer.h"
 
-#define HELD "held"
+#define HELD  "held"
+#define DOUBT "doubt"
 
 static void found_log(struct ledger *ledger, struct record *record)
 {
@@ -51,6 +53,7 @@ static bool begin_next(struct ledger *ledger, const char *origin, const char *re
         store_meta_set(ledger->store, STORE_AUDIT, "origin", origin, err) &&
         store_meta_set(ledger->store, STORE_AUDIT, "min_index", "0", err) &&
         store_meta_set(ledger->store, STORE_AUDIT, "follows", last->origin, err) &&
+        store_meta_set(ledger->store, STORE_AUDIT, DOUBT, "", err) &&
         store_meta_set(ledger->store, STORE_AUDIT, HELD, reason, err) && journal_commit(journal, err))
         return true;
     journal_rollback(journal);
@@ -76,6 +79,21 @@ bool epoch_begin(struct ledger *ledger, const char *reason, struct err *err)
 
 /* ── held back ─────────────────────────────────────────────────────────────────────────────────────── */
 
+bool epoch_doubt(struct ledger *ledger, const char *why, struct err *err)
+{
+    ledger->held = ledger->doubted = true;
+    return store_meta_set(ledger->store, STORE_AUDIT, DOUBT, why, err) &&
+           store_meta_set(ledger->store, STORE_AUDIT, HELD, why, err);
+}
+
+bool epoch_doubted(struct ledger *ledger, char why[ERR_TEXT], struct err *err)
+{
+    BUF_AUTO doubt = {.max = 1024};
+    if (!store_meta(ledger->store, STORE_AUDIT, DOUBT, &doubt, err)) return false;
+    snprintf(why, ERR_TEXT, "%s", doubt.used ? doubt.bytes : "");
+    return true;
+}
+
 bool epoch_open(struct ledger *ledger, struct err *err)
 {
     BUF_AUTO follows = {.max = 256};
@@ -85,13 +103,16 @@ bool epoch_open(struct ledger *ledger, struct err *err)
         return false;
     ledger->epoch = follows.used > 0;
     ledger->held = held.used > 0;
+    ledger->doubted = false; /* a doubt ends with the start that finds it: this log follows the doubted one */
     return true;
 }
 
 bool epoch_released(struct ledger *ledger, struct err *err)
 {
-    if (!store_meta_set(ledger->store, STORE_AUDIT, HELD, "", err)) return false;
-    ledger->held = false;
+    if (!store_meta_set(ledger->store, STORE_AUDIT, DOUBT, "", err) ||
+        !store_meta_set(ledger->store, STORE_AUDIT, HELD, "", err))
+        return false;
+    ledger->held = ledger->doubted = false;
     log_event(LOG_LEVEL_WARNING, "audit-epoch-released", log_text("origin", ledger->origin));
     return true;
 }

@@ -128,7 +128,7 @@ static bool record_it(struct query *query, const struct store_subject *person, c
     record_int(&record, "count", (int64_t)*count);
     record_id(&record, "subject", person->id);
     record_text(&record, "workspace", query->workspace.name);
-    struct journal_about about = {RECORD_ERASE, NULL, query->workspace.id, &personal, NULL};
+    struct journal_about about = {RECORD_ERASE, NULL, query->workspace.id, &personal, NULL, false};
     memcpy(job.subject, person->id, ID_BYTES);
     memcpy(job.workspace, query->workspace.id, ID_BYTES);
     if (journal_begin(journal, err) && journal_add(journal, &about, &record, entry, err)) {

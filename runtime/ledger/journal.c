@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "store_push.h"
 
 enum { PENDING_MAX = 8192 };
 
@@ -269,6 +270,7 @@ bool journal_add(struct journal *journal, const struct journal_about *about, str
     }
     tree_leaf(body.bytes, body.used, entry.leaf);
     if (!store_entry_add(journal->store, &entry, err) || !keep_beside(journal, entry.index, &beside, err)) return false;
+    if (about->push && !store_push_entry_add(journal->store, entry.index, err)) return false;
     memcpy(journal->leaves[journal->leaf_count++], entry.leaf, HASH_BYTES);
     *index = entry.index;
     return true;

@@ -48,6 +48,7 @@ struct journal_about {
     const uint8_t *workspace;            /* NULL: none */
     struct record *personal;             /* NULL: nothing personal; else it is kept beside the log, by commitment */
     const struct journal_sealed *sealed; /* NULL: none; the same, in the field "about" */
+    bool push;                           /* only pushing a checkpoint made it: no reason to push another */
 };
 /* Adds one entry. When it fails with anything but ERR_AUDIT, nothing of it was written. The fields at, clock, kind, v,
  * walls, personal and about are added here. */

@@ -12,6 +12,7 @@
 #include "checkpoint.h"
 #include "epoch.h"
 #include "people.h"
+#include "push.h"
 #include "runtime/reach.h"
 #include "sandbox/enter.h"
 
@@ -30,7 +31,10 @@ static bool open_log(struct ledger *ledger, struct err *err)
     char why[ERR_TEXT] = "";
     struct err failed = {0};
     bool loaded = ledger_load_first(ledger, err);
-    if (loaded && checkpoint_continues(ledger, why)) return true;
+    if (loaded && checkpoint_continues(ledger, why)) {
+        if (!epoch_doubted(ledger, why, err)) return false;
+        if (!why[0]) return true;
+    }
     if (!loaded && (!ledger->journal.untrue || !ledger->witness.size)) return false;
     if (epoch_begin(ledger, loaded ? why : err->text, &failed)) return true;
     if (!ledger->store) return (*err = failed), false;
@@ -61,7 +65,7 @@ static bool ledger_open(struct role *role, struct err *err)
         !open_log(ledger, err))
         return false;
     if (!ledger->forked && (!setup_first_start(ledger, err) || !open_signer(ledger, err) || !epoch_open(ledger, err) ||
-                            !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)))
+                            !push_open(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)))
         return false;
     room_check(ledger);
     ledger->opened = true;
@@ -190,6 +194,8 @@ static uint64_t ledger_tick(struct role *role)
     ledger_batch(role);
     role_wake_at(role, signer_tick(ledger));
     role_wake_at(role, checkpoint_tick(ledger));
+    role_wake_at(role, push_tick(ledger));
+    query_push_tick(ledger);
     ledger->ticked_at = clock_now();
     return ledger->keys_until ? now + CLOCK_S / 5 : ledger->second_at;
 }
@@ -279,6 +285,9 @@ static const struct role_handler handlers[] = {
     {MSG_SUBJECT_OPEN_ANSWER, on_answer},
     {CTL_RELOADED, on_answer},
     {CTL_KEYS_GIVEN, on_answer},
+    {CTL_PUSHED, on_answer},
+    {MSG_PUSH_WAIT, on_push_wait},
+    {MSG_PUSH_DONE, on_push_done},
     {MSG_CALLS_LIST, on_query},
     {MSG_CALLS_GET, on_query},
     {MSG_CONNECTORS, on_query},
@@ -305,6 +314,7 @@ static const struct role_handler handlers[] = {
     {MSG_AUDIT_VKEY, on_query},
     {MSG_AUDIT_ROLL, on_query},
     {MSG_AUDIT_EPOCH, on_query},
+    {MSG_AUDIT_PUSH, on_query},
     {MSG_AUDIT_ERASE, on_query},
     {MSG_AUDIT_PERSON, on_query},
     {MSG_AUDIT_PRUNE, on_query},

@@ -6,6 +6,7 @@
 #include "calls.h"
 #include "journal.h"
 #include "note.h"
+#include "push_due.h"
 #include "rate.h"
 #include "runtime/messages.h"
 #include "runtime/registry.h"
@@ -104,6 +105,7 @@ struct ledger {
     bool spill_damaged;         /* some of them cannot be read any more: whose, nobody knows */
     bool short_of_room;         /* less free space than the reserve */
     bool epoch, held;           /* this log follows another one; calls wait for an administrator's word about that */
+    bool doubted;               /* held, because a witness knows another log */
     bool forked;                /* the vault signed what this log is not: no way on without an administrator */
 
     struct {
@@ -116,6 +118,7 @@ struct ledger {
     } sign;
 
     struct signing keys;
+    struct push push;
 
     struct {
         uint64_t from; /* clock_wall of the first, 0: none */
@@ -272,6 +275,9 @@ void rotate_forget(struct ledger *ledger);
 uint32_t rotate_under_next(const struct ledger *ledger);
 /* Is this key under the master key that new ones go under now? */
 bool rotate_fresh(const struct ledger *ledger, const struct wrapped *key);
+
+/* query_push.c: who asked for a push is answered once it is over. */
+void query_push_tick(struct ledger *ledger);
 
 /* query.c: every message with a JSON body. */
 void on_query(struct role *role, struct role_line *line, const struct role_message *message);

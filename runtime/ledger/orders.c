@@ -39,7 +39,8 @@ static bool start_worker(struct ledger *ledger, struct running *run, const struc
                               .credential_version = begin->credential.version,
                               .isolation = (uint32_t)begin->entry->isolation,
                               .deadline = run->call.deadline,
-                              .exchange = begin->exchanges};
+                              .exchange = begin->exchanges,
+                              .taker = run->taker};
     memcpy(start.workspace, begin->workspace.id, ID_BYTES);
     memcpy(start.credential, begin->credential.id, ID_BYTES);
     if (!runner) return false;

@@ -214,7 +214,7 @@ static bool write_parts(struct ledger *ledger, struct running *run, bool spilled
     record_init(&personal);
     if (!may_keep(ledger, run, &kept, err)) return false;
     describe(&record, run, kept, spilled);
-    struct journal_about about = {RECORD_OUTCOME, &run->call.ref, run->call.workspace, NULL, NULL};
+    struct journal_about about = {RECORD_OUTCOME, &run->call.ref, run->call.workspace, NULL, NULL, run->push};
     if (run->gate.last_denied[0] && !add_denied(ledger, run, &personal, &sealed, &value, &about, err)) return false;
     return journal_add(&ledger->journal, &about, &record, &run->call.outcome, err) &&
            (!kept || store_answer_add(ledger->store, &run->call.ref, run->end.sealed_key, run->answer,

@@ -173,7 +173,7 @@ static bool record_it(struct query *query, struct store_prune *prune, struct err
     record_int(&record, "to", (int64_t)prune->to);
     record_text(&record, "what", prune->hashes ? "hashes" : "bodies");
     snprintf(next, sizeof next, "%llu", (unsigned long long)prune->to + 1);
-    struct journal_about about = {RECORD_PRUNE, NULL, NULL, &personal, NULL};
+    struct journal_about about = {RECORD_PRUNE, NULL, NULL, &personal, NULL, false};
     if (journal_begin(&ledger->journal, err) && journal_add(&ledger->journal, &about, &record, &prune->entry, err) &&
         store_prune_add(ledger->store, prune, err) &&
         (prune->hashes || store_meta_set(ledger->store, STORE_AUDIT, "min_index", next, err)) &&

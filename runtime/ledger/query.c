@@ -51,6 +51,7 @@ static query_handler *handler_of(unsigned type)
         {MSG_AUDIT_VKEY, query_audit_vkey},
         {MSG_AUDIT_ROLL, query_audit_roll},
         {MSG_AUDIT_EPOCH, query_audit_epoch},
+        {MSG_AUDIT_PUSH, query_audit_push},
         {MSG_AUDIT_ERASE, query_audit_erase},
         {MSG_AUDIT_PERSON, query_audit_person},
         {MSG_AUDIT_PRUNE, query_audit_prune},
@@ -207,6 +208,7 @@ static bool authorise(struct query *query, const struct who *who, struct err *er
 {
     struct message_right need = message_right(query->type);
     struct err nobody = {0};
+    if (who->kind == WHO_SYSTEM) return err_set(err, ERR_DENIED, "the daemon itself asks nothing");
     bool known = caller_resolve(query->ledger, who, query->line->peer, &query->caller, &nobody);
     if (query->type == MSG_HEALTH) return true; /* says no more to strangers than that it is there */
     if (!known) {

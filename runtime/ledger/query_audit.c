@@ -74,6 +74,8 @@ bool query_audit_tail(struct query *query, json_t **out, struct err *err)
     return true;
 }
 
+enum { NOTE_COSIGNED = 4 * NOTE_MAX };
+
 /* ── checkpoints ───────────────────────────────────────────────────────────────────────────────────── */
 
 enum { ASKERS = 16 };
@@ -87,10 +89,12 @@ static unsigned asker_count;
 
 static json_t *checkpoint_json(struct ledger *ledger, struct err *err)
 {
-    BUF_AUTO note = {.max = NOTE_MAX};
+    BUF_AUTO note = {.max = NOTE_COSIGNED};
     tree_hash root;
     uint64_t size;
-    if (!store_checkpoint_last(ledger->store, &size, root, &note, err)) return NULL;
+    if (!store_checkpoint_last(ledger->store, &size, root, &note, err) ||
+        (note.used && !store_cosignatures(ledger->store, size, &note, err)))
+        return NULL;
     return json_pack("{s:s, s:I}", "checkpoint", note.used ? note.bytes : "", "size", (json_int_t)size);
 }
 
@@ -139,9 +143,25 @@ static bool wait_for_signature(struct query *query, uint64_t size, bool vkey, st
     return true;
 }
 
+/* The newest one that a witness signed too: what came since are often the entries of that very push. */
+static json_t *cosigned_json(struct ledger *ledger, struct err *err)
+{
+    BUF_AUTO note = {.max = NOTE_COSIGNED};
+    uint64_t size;
+    if (!store_cosigned_last(ledger->store, &size, err)) return NULL;
+    if (!size) return err_set(err, ERR_NOT_FOUND, "no witness has signed a checkpoint of this log yet"), NULL;
+    if (!store_checkpoint_at(ledger->store, size, &note, err) ||
+        !store_cosignatures(ledger->store, size, &note, err))
+        return NULL;
+    return json_pack("{s:s, s:I}", "checkpoint", note.used ? note.bytes : "", "size", (json_int_t)size);
+}
+
 bool query_audit_checkpoint(struct query *query, json_t **out, struct err *err)
 {
     struct ledger *ledger = query->ledger;
+    uint64_t cosigned;
+    if (!in_number(query, "cosigned", 0, 1, &cosigned, err)) return false;
+    if (cosigned) return (*out = cosigned_json(ledger, err)) != NULL;
     if (ledger->sign.signed_size < ledger->journal.tree.size)
         return wait_for_signature(query, ledger->journal.tree.size, false, err);
     return (*out = checkpoint_json(ledger, err)) != NULL;

@@ -6,6 +6,7 @@
 
 #include "base/auto_json.h"
 #include "base/clock.h"
+#include "push.h"
 #include "query.h"
 
 /* ── connectors ────────────────────────────────────────────────────────────────────────────────────── */
@@ -197,18 +198,25 @@ static void add_numbers(const struct ledger *ledger, json_t *out)
     json_object_set_new(out, "outcomes", outcome_counts(ledger));
 }
 
+static const char *held_reason(const struct ledger *ledger)
+{
+    return ledger->doubted ? "a witness of the log knows another log than this one: caisson audit epoch"
+                           : "a new epoch of the log has begun: caisson audit epoch";
+}
+
 /* Strangers learn the state, and nothing else. */
 bool query_health(struct query *query, json_t **out, struct err *err)
 {
     struct ledger *ledger = query->ledger;
     struct err why = {0};
-    bool open = ledger_open_for_business(ledger, &why);
+    bool open = ledger_open_for_business(ledger, &why) && push_admits(ledger, &why);
     *out = json_pack("{s:s}", "status", !open ? "sealed" : ledger->role->frozen || ledger->held ? "frozen" : "ok");
     if (query->caller.kind == WHO_NOBODY) return true;
     if (!open) json_object_set_new(*out, "reason", json_string(why.text));
     if (open && ledger->held)
-        json_object_set_new(*out, "reason", json_string("a new epoch of the log has begun: caisson audit epoch"));
+        json_object_set_new(*out, "reason", json_string(held_reason(ledger)));
     if (ledger->role->start.minimum_isolation) json_object_set_new(*out, "walls", json_string("lowered"));
     add_numbers(ledger, *out);
+    if (ledger->push.count) json_object_set_new(*out, "sinks", push_json(ledger));
     return true;
 }

@@ -48,6 +48,12 @@ const char schema_audit[] =
     "  note BLOB NOT NULL, ts INTEGER NOT NULL) STRICT;"
     "CREATE TABLE cosignature(size INTEGER NOT NULL, name TEXT NOT NULL, line BLOB NOT NULL,"
     "  PRIMARY KEY(size, name)) STRICT, WITHOUT ROWID;"
+    /* Where checkpoints are pushed to: the size that was taken last, what was missed since (checkpoints, and their sizes
+     * from…to), the size that a witness claimed against this log (0: none), and when it was tried last. */
+    "CREATE TABLE sink(name TEXT PRIMARY KEY, size INTEGER NOT NULL, missed INTEGER NOT NULL, from_size INTEGER NOT NULL,"
+    "  to_size INTEGER NOT NULL, claimed INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    /* Entries that only pushing made: they are no reason to push again. */
+    "CREATE TABLE push_entry(idx INTEGER PRIMARY KEY) STRICT;"
     "CREATE TABLE signer(first_size INTEGER PRIMARY KEY, vkey TEXT NOT NULL, retired_size INTEGER) STRICT;"
     /* from_idx to to_idx, both included; what is below done is gone already: bodies, or with hashes 1 leaves as well. */
     "CREATE TABLE prune(entry INTEGER PRIMARY KEY, hashes INTEGER NOT NULL, from_idx INTEGER NOT NULL, to_idx INTEGER NOT NULL,"

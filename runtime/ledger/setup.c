@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/origin.h"
 #include "ledger.h"
+#include "push.h"
 
 enum { CONFIG_MAX = 4 * 1024 * 1024 };
 #define HOUR (3600 * CLOCK_S)
@@ -79,6 +80,10 @@ bool setup_config(struct ledger *ledger, struct err *err)
         (!ledger->opened && !take_origin(ledger, config, err)) ||
         !access_read(json_object_get(config, "access"), &fresh, err))
         return false;
+    if (!push_config(ledger, json_object_get(config, "push"), err)) {
+        access_clear(&fresh);
+        return false;
+    }
     access_clear(&ledger->access);
     ledger->access = fresh;
     take_limits(config, &ledger->limits);

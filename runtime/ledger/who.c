@@ -12,6 +12,7 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "ledger.h"
+#include "push.h"
 
 enum { INDEX_BITS = 11, SWEEP_S = 5, DESK_SHARE = 256 /* rows that no front can take */ };
 _Static_assert(PRINCIPALS_MAX == 1 << INDEX_BITS, "a number holds its row");
@@ -203,6 +204,8 @@ bool caller_resolve(struct ledger *ledger, const struct who *who, enum role_id o
             return nobody(err);
         id_text(caller->token.id, id);
         snprintf(caller->name, sizeof caller->name, "token:%s", id);
+    } else if (who->kind == WHO_SYSTEM && owner == ROLE_DESK && push_expects(ledger, who->principal)) {
+        snprintf(caller->name, sizeof caller->name, "system:push");
     } else {
         return nobody(err);
     }

@@ -226,6 +226,12 @@ static const struct row rows[] = {
      .many = true},
     {"Keys", "ModuleEnvironment", config_take_line, .most = 16, .role = ROLE_PROVIDER, .name = "ModuleEnvironment",
      .many = true},
+    {"Push", "File", config_take_push_path, .name = "file", .many = true},
+    {"Push", "Syslog", config_take_push_path, .name = "syslog", .many = true},
+    {"Push", "Webhook", config_take_webhook, .many = true},
+    {"Push", "Witness", config_take_witness, .many = true},
+    {"Push", "Every", config_take_every, .least = 60, .most = 86400},
+    {"Push", "Required", config_take_required, .many = true},
     {"Plugins", "Directory", take_directory, .many = true},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -311,7 +317,7 @@ bool config_read(const char *bytes, size_t length, const char *label, uint32_t o
     bool good = set_defaults(&fresh, owner, err) && ini_parse(&ini, bytes, length, label, err);
     for (const struct ini_item *item = NULL; good && (item = ini_each(&ini, NULL, NULL, item));)
         good = take_item(item, seen, &fresh, err) || ini_blame(item, err);
-    if (good && check_listeners(&fresh, err) && share_parts(&fresh, err)) {
+    if (good && check_listeners(&fresh, err) && config_check_push(&fresh, err) && share_parts(&fresh, err)) {
         *config = fresh;
         return true;
     }

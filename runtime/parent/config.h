@@ -13,7 +13,8 @@
 #include "base/log.h"
 #include "runtime/messages.h"
 
-enum { CONFIG_PATH = 1024, CONFIG_TCP = 4, CONFIG_DIRS = 4, CONFIG_BYTES = 256 * 1024, CONFIG_ROLE_UIDS = 10 };
+enum { CONFIG_PATH = 1024, CONFIG_TCP = 4, CONFIG_DIRS = 4, CONFIG_BYTES = 256 * 1024, CONFIG_ROLE_UIDS = 10,
+       CONFIG_PUSH = 16 };
 
 struct config_tcp {
     char text[64]; /* as written */
@@ -36,6 +37,12 @@ struct config {
     char secret_file[CONFIG_PATH], keys_ca[CONFIG_PATH];
     unsigned module_dir_count;
     char module_dirs[CONFIG_DIRS][CONFIG_PATH];
+    /* [Push]: the files, and syslog; what is pushed by calls stands in the ledger's part alone. */
+    unsigned push_count;
+    struct config_push {
+        char name[NAME_BYTES], path[CONFIG_PATH];
+        bool syslog;
+    } push[CONFIG_PUSH];
     /* [Plugins] */
     unsigned dir_count;
     char dirs[CONFIG_DIRS][CONFIG_PATH];

@@ -32,3 +32,11 @@ bool config_take_provider(const struct row *row, const char *value, struct confi
 bool config_take_key_file(const struct row *row, const char *value, struct config *config, struct err *err);
 bool config_take_line(const struct row *row, const char *value, struct config *config, struct err *err);
 bool config_take_module_folder(const struct row *row, const char *value, struct config *config, struct err *err);
+
+/* config_push.c: the takers of [Push], and what only the whole of it can tell. */
+bool config_take_push_path(const struct row *row, const char *value, struct config *config, struct err *err);
+bool config_take_webhook(const struct row *row, const char *value, struct config *config, struct err *err);
+bool config_take_witness(const struct row *row, const char *value, struct config *config, struct err *err);
+bool config_take_every(const struct row *row, const char *value, struct config *config, struct err *err);
+bool config_take_required(const struct row *row, const char *value, struct config *config, struct err *err);
+bool config_check_push(const struct config *config, struct err *err);

@@ -108,6 +108,11 @@ static void on_keys(const struct arrival *in)
     control_send(in->parent, in->child, CTL_KEYS_GIVEN, in->head->seq, &done, sizeof done, -1);
 }
 
+static void on_push(const struct arrival *in)
+{
+    push_ask(in->parent, in->body, in->head->seq);
+}
+
 static void on_plugin_is(const struct arrival *in)
 {
     const struct ctl_plugin_is *body = in->body;
@@ -126,7 +131,7 @@ static const struct {
 } handlers[] = {
     {CTL_READY, on_ready},         {CTL_FAILED, on_failed},           {CTL_REGISTRY_DONE, on_registry_done},
     {CTL_RELOAD, on_reload},       {CTL_WITNESS, on_witness},         {CTL_KEYS, on_keys},
-    {CTL_PLUGIN_IS, on_plugin_is}, {CTL_REGISTRY_IS, on_registry_is},
+    {CTL_PLUGIN_IS, on_plugin_is}, {CTL_REGISTRY_IS, on_registry_is}, {CTL_PUSH, on_push},
 };
 
 /* A role that was taken over may send nonsense without end: the log says so ever more seldom. */

@@ -46,6 +46,7 @@ static void init(struct parent *parent)
     memset(parent, 0, sizeof *parent);
     parent->share_out = parent->registry = parent->reload.registry = parent->epoll = parent->signals = parent->watch = -1;
     for (int i = 0; i < PLUGINS_MOST; i++) parent->plugins[i] = parent->reload.plugins[i] = -1;
+    for (int i = 0; i < PUSH_HELPERS; i++) parent->pushes[i].pidfd = parent->pushes[i].answer = -1;
     for (int i = 0; i < ROLE_COUNT; i++)
         parent->children[i] = (struct child){.role = (enum role_id)i, .pidfd = -1, .control = -1};
 }
@@ -222,6 +223,8 @@ static void serve_one(struct parent *parent, const void *what)
         if (what == &child->control && child->control >= 0) control_read(parent, child);
         if (what == &child->pidfd) roles_ended(parent, child);
     }
+    for (int i = 0; i < PUSH_HELPERS; i++)
+        if (what == &parent->pushes[i].pidfd) push_ended(parent, &parent->pushes[i]);
 }
 
 static void announce(struct parent *parent)
@@ -247,7 +250,8 @@ static uint64_t tick(struct parent *parent, uint64_t *look)
         *look = now + LOOK_SECONDS * CLOCK_S;
     }
     reload_tick(parent);
-    return sooner(sooner(roles_tick(parent), parent->reload.running ? parent->reload.due : 0), *look);
+    uint64_t roles = sooner(roles_tick(parent), push_tick(parent));
+    return sooner(sooner(roles, parent->reload.running ? parent->reload.due : 0), *look);
 }
 
 static void loop(struct parent *parent)

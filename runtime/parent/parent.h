@@ -15,7 +15,7 @@
 #include "listen.h"
 #include "spawn.h"
 
-enum { PLUGINS_MOST = 512, RELOADS_ASKED = 16 };
+enum { PLUGINS_MOST = 512, RELOADS_ASKED = 16, PUSH_HELPERS = 8 };
 
 /* OFF → STARTING (lines and descriptors given, START sent) → READY → ENDING (asked to stop) → OFF. */
 enum child_state { CHILD_OFF, CHILD_STARTING, CHILD_READY, CHILD_ENDING };
@@ -52,6 +52,16 @@ struct seen {
     uint64_t inode, size, changed;
 };
 
+/* A process that writes one checkpoint to a file or to syslog. */
+struct push_helper {
+    pid_t pid; /* 0: none */
+    int pidfd, answer;
+    uint32_t seq; /* of the ledger's question */
+    uint64_t due;
+    bool given_up; /* it was too late: killed, and the ledger told */
+    char sink[NAME_BYTES];
+};
+
 struct parent {
     const char *config_file; /* NULL: caisson.conf in the home folder */
     struct config config;
@@ -67,6 +77,7 @@ struct parent {
     uint32_t number;
     struct reload reload;
     struct seen resolv, bundle;
+    struct push_helper pushes[PUSH_HELPERS];
     char control_group[CGROUP_PATH]; /* that systemd gave to this service; empty: none */
     bool frozen, frozen_now;
     int epoll, signals, watch;
@@ -130,6 +141,13 @@ bool provider_give_vault(struct parent *parent, struct child *child, struct err 
 bool provider_give_helper(struct parent *parent, struct child *child, struct err *err);
 /* What the helper said of its failure; NULL: it did not fail. */
 const char *provider_words(struct parent *parent);
+
+/* ── push.c: checkpoints to files and syslog ─────────────────────────────────────────────────────────── */
+
+/* Answers the ledger's question, in its time. */
+void push_ask(struct parent *parent, const struct ctl_push *push, uint32_t seq);
+void push_ended(struct parent *parent, struct push_helper *helper);
+uint64_t push_tick(struct parent *parent);
 
 /* ── reload.c: the loader and the round after it ───────────────────────────────────────────────────── */
 

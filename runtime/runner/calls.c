@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls: the ledger's START and the front's TAKE meet here, in either order; DONE, CANCEL and REVOKE end them. */
+/* Calls: the ledger's START and the front's, or the desk's, TAKE meet here, in either order; DONE, CANCEL and REVOKE end them. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -78,6 +78,14 @@ void call_over(struct runner *runner, struct call *call, uint32_t reason)
         fail(runner, call, reason == REASON_LOAD_FAILED ? ERR_LOAD : ERR_UNAVAILABLE, reason);
 }
 
+/* Whose it is, the ledger says: another one that asked for it first gets nothing. */
+static void turn_away(struct runner *runner, struct call *call)
+{
+    if (!call->take || call->line->peer == call->start.taker) return;
+    answer_take(runner, call, ERR_NOT_FOUND, REASON_NO_WORKER);
+    call->take = false;
+}
+
 /* ── start ───────────────────────────────────────────────────────────────────────────────────────────── */
 
 /* Indexes mean what they mean in the sender's registry; an entry is the same where its digest is. */
@@ -146,6 +154,7 @@ void on_start(struct role *role, struct role_line *line, const struct role_messa
     }
     call->start = *start;
     call->state = CALL_WAITING;
+    turn_away(runner, call);
     const struct entry *entry = entry_of(runner, message->head.registry, start->entry);
     bool good = entry && entry->state == ENTRY_ENABLED && start->action < entry->action_count &&
                 start->isolation == (uint32_t)entry->isolation && may_exchange(entry, start);
@@ -167,6 +176,10 @@ void on_take(struct role *role, struct role_line *line, const struct role_messag
     struct call *call = find(runner, &take->call);
     struct call none = {
         .start.call = take->call, .line = line, .line_generation = line->generation, .seq = message->head.seq};
+    if (call && call->state != CALL_TAKE_ONLY && !call->start.exchange && line->peer != call->start.taker) {
+        answer_take(runner, &none, ERR_NOT_FOUND, REASON_NO_WORKER); /* not that one's */
+        return;
+    }
     if (call && (call->take || call->start.exchange)) {
         answer_take(runner, &none, ERR_STATE, REASON_NO_WORKER); /* taken once already, or no front's to take */
         return;
@@ -196,6 +209,7 @@ void on_done(struct role *role, struct role_line *line, const struct role_messag
     const struct msg_done *done = message->body;
     struct call *call = find(runner, &done->call);
     if (!call || !call->taken || call->start.exchange || call->state != CALL_RUNNING) return;
+    if (line->peer != call->start.taker) return;
     struct worker *worker = call->worker;
     if (!done->ok) {
         worker_end(runner, worker, CLASS_NONE, REASON_NONE);

@@ -151,13 +151,19 @@ static bool confine(struct role *role, struct err *err)
 
 /* ── changes ─────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* A new front never gets a worker of the old one's. */
-static void end_old_front(struct runner *runner)
+uint32_t taker_generation(const struct runner *runner, uint32_t taker)
+{
+    return taker == ROLE_DESK ? runner->desk : runner->front;
+}
+
+/* A new front never gets a worker of the old one's; nor does a new desk. */
+static void end_old_takers(struct runner *runner)
 {
     for (int i = 0; i < WORKERS; i++) {
         struct worker *worker = &runner->workers[i];
-        bool front = worker->call && !worker->call->start.exchange; /* an exchange has none */
-        if (front && worker->front != runner->front) worker_end(runner, worker, CLASS_LOST, REASON_RESTART);
+        bool taken = worker->call && !worker->call->start.exchange; /* an exchange is nobody's */
+        if (taken && worker->front != taker_generation(runner, worker->taker))
+            worker_end(runner, worker, CLASS_LOST, REASON_RESTART);
     }
 }
 
@@ -166,13 +172,14 @@ static void line_came(struct role *role, struct role_line *line)
 {
     struct runner *runner = role->state;
     uint32_t *known = line->peer == ROLE_FRONT    ? &runner->front
+                      : line->peer == ROLE_DESK   ? &runner->desk
                       : line->peer == ROLE_VAULT  ? &runner->vault
                       : line->peer == ROLE_BROKER ? &runner->broker
                                                   : NULL;
     if (!known || *known == line->generation) return;
     *known = line->generation;
     spares_end(runner, NULL);
-    if (line->peer == ROLE_FRONT) end_old_front(runner);
+    if (line->peer == ROLE_FRONT || line->peer == ROLE_DESK) end_old_takers(runner);
 }
 
 static void freeze(struct role *role, bool on, bool now)

@@ -51,7 +51,8 @@ struct worker {
     struct call *call;                   /* HELD_MAKING: may be NULL (a spare) */
     bool checked, halved;                /* halved: vault and broker hold their ends */
     int stream, replies, secret, egress; /* our ends until they are given away */
-    uint32_t front, vault, broker;       /* generations that it was made for */
+    uint32_t taker;                      /* ROLE_FRONT or ROLE_DESK: whose calls it serves; 0: none yet */
+    uint32_t front, vault, broker;       /* generations that it was made for; front: its taker's, once it has one */
     uint8_t workspace[ID_BYTES], credential[ID_BYTES];
     uint32_t version, action; /* what a lease is bound to */
     bool bound;
@@ -92,7 +93,7 @@ struct runner {
     int nothing;                   /* /dev/null */
     unsigned filters;              /* that a worker must have: ours, A and L */
     uint32_t serial;               /* of workers */
-    uint32_t front, vault, broker; /* generations of their lines */
+    uint32_t front, desk, vault, broker; /* generations of their lines */
     struct home homes[HOMES];
     struct worker workers[WORKERS];
     struct call calls[CALLS];
@@ -175,5 +176,8 @@ void tell_incident(struct runner *runner, enum incident_kind kind, const struct 
                    const struct cell_report *report);
 /* Class and reason of a death that nobody ordered for a reason of its own. */
 void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason);
+
+/* runner.c: of the lines of a front, or of the desk. */
+uint32_t taker_generation(const struct runner *runner, uint32_t taker);
 
 extern const struct role_part runner_part;

@@ -142,10 +142,11 @@ static void send_gone(struct runner *runner, struct worker *worker)
 
 /* ── a call gets a worker ────────────────────────────────────────────────────────────────────────────── */
 
+/* The ends of a lease stay with whom its calls came from: desk and front never share one. */
 static bool same_lease(const struct worker *worker, const struct msg_start *start)
 {
-    return worker->bound && worker->action == start->action && worker->version == start->credential_version &&
-           memcmp(worker->workspace, start->workspace, ID_BYTES) == 0 &&
+    return worker->bound && worker->taker == start->taker && worker->action == start->action &&
+           worker->version == start->credential_version && memcmp(worker->workspace, start->workspace, ID_BYTES) == 0 &&
            memcmp(worker->credential, start->credential, ID_BYTES) == 0;
 }
 
@@ -218,7 +219,8 @@ bool worker_assign(struct runner *runner, struct call *call, struct err *err)
     worker->last = call->start.call;
     worker->answered = false;
     worker->tries = 0;
-    worker->front = runner->front;
+    worker->taker = call->start.taker;
+    worker->front = taker_generation(runner, worker->taker);
     bind_lease(worker, &call->start);
     call->worker = worker;
     call->state = CALL_RUNNING;
@@ -279,7 +281,7 @@ void worker_end(struct runner *runner, struct worker *worker, uint32_t class, ui
 /* Its ends are with the processes that are there now: a lease does not outlive one of them. */
 static bool of_this_time(const struct runner *runner, const struct worker *worker)
 {
-    return worker->front == runner->front && worker->vault == runner->vault && worker->broker == runner->broker;
+    return worker->front == taker_generation(runner, worker->taker) && worker->vault == runner->vault && worker->broker == runner->broker;
 }
 
 static bool may_serve_on(const struct runner *runner, const struct worker *worker)

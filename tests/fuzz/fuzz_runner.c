@@ -252,6 +252,7 @@ static void step_start(struct input *input)
 {
     unsigned byte = next(input);
     struct msg_start start = {.call = pick_call(input),
+                              .taker = ROLE_FRONT,
                               .entry = byte % 4,
                               .action = byte >> 6 == 3,
                               .isolation = 1 + (byte >> 2 & 1),

@@ -26,7 +26,7 @@ from log import Attempts  # noqa: E402
 u8, u32, u64 = ctypes.c_uint8, ctypes.c_uint32, ctypes.c_uint64
 CLASSES = "none ok rejected retryable bad_input timeout crashed violation refused lost".split()
 SENT = "no maybe yes".split()
-WHO_NOBODY, WHO_PEER, WHO_TOKEN = 0, 1, 2
+WHO_NOBODY, WHO_PEER, WHO_TOKEN, WHO_SYSTEM = 0, 1, 2, 3
 
 
 def record(name, *fields):
@@ -89,7 +89,9 @@ GateClose = record("GateClose", ("call", CallRef))
 GateClosed = record("GateClosed", ("call", CallRef), ("known", u32), ("committed", u32), ("dials", u32), ("denied", u32), ("limit_hit", u32),
                     ("clean", u32), ("lookups", u32), ("reserved", u32), ("bytes_up", u64), ("bytes_down", u64), ("last_denied", ctypes.c_char * 256))
 Start = record("Start", ("call", CallRef), ("entry", u32), ("action", u32), ("workspace", u8 * 16), ("credential", u8 * 16),
-               ("credential_version", u32), ("isolation", u32), ("deadline", u64), ("exchange", u32), ("reserved", u32))
+               ("credential_version", u32), ("isolation", u32), ("deadline", u64), ("exchange", u32), ("taker", u32))
+Push = record("Push", ("sink", ctypes.c_char * 64), ("size", u64), ("root", u8 * 32), ("length", u32), ("reserved", u32),
+              ("note", ctypes.c_char * 4096))
 Violation = record("Violation", ("number", ctypes.c_int32), ("arch", u32), ("args", u64 * 6))
 WorkerEnded = record("WorkerEnded", ("call", CallRef), ("call_class", u32), ("reason", u32), ("exit_code", ctypes.c_int32),
                      ("signal", ctypes.c_int32), ("phase", u32), ("report_count", u32), ("reports", Violation * 8),
@@ -101,7 +103,7 @@ Half = record("Half", ("call", CallRef), ("channel", u32), ("entry", u32), ("kee
 RegistryIs = record("RegistryIs", ("number", u32), ("entries", u32), ("plugins", u32))
 LAYOUTS = {"order": Order, "rewrap": Rewrap, "rewrap-answer": RewrapAnswer, "renew": Renew, "seal-answer": SealAnswer, "tokens": Tokens,
            "workspace-key": WorkspaceKey, "open-key": OpenKey, "open-key-answer": OpenKeyAnswer, "sign": Sign,
-           "sign-answer": SignAnswer, "gate-open": GateOpen, "gate-close": GateClose, "gate-closed": GateClosed, "start": Start,
+           "sign-answer": SignAnswer, "gate-open": GateOpen, "gate-close": GateClose, "gate-closed": GateClosed, "start": Start, "push": Push,
            "worker-ended": WorkerEnded, "incident": Incident, "half": Half, "registry-is": RegistryIs,
            "begin": Begin, "begun": Begun, "end": End, "ended": EndAnswer, "take": Take, "taken": Taken, "done": Done,
            "hello-answer": HelloAnswer, "calls-list": Query, "json-answer": JsonAnswer}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The desk taken over while an administrator is connected to it: it can administer, in the record; it is told no stored
 secret, has none of the front's or anybody else's messages, and cannot make the log another one."""
+import hashlib
 import json
 import os
 import random
@@ -9,10 +10,11 @@ import sys
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from attack import Front, Query, Records, Taken, Who, WHO_PEER, entries, lib  # noqa: E402
+from attack import Front, Query, Records, Taken, Who, WHO_PEER, WHO_SYSTEM, WHO_TOKEN, entries, lib  # noqa: E402
 
 CANARY = "canary-" + uuid.uuid4().hex
 DICE = random.Random(4715)
+ERR_NO_IDENTITY, ERR_DENIED = 5, 6
 ALIVE = ("front", "ledger", "vault", "broker", "runner")
 daemon = desk = None
 
@@ -73,6 +75,17 @@ def test_messages_of_others():
     assert told.status == 200 and len(entries(daemon, kind="intent")) == intents + 1, "a call began over the desk's line"
     before.stand()
     assert {name: daemon.role(name) for name in ALIVE} == alive, "a role died of its frames"
+
+
+def test_no_call_of_its_own():
+    """It may begin the calls that push checkpoints, as the ledger wants them; here no place for any is configured."""
+    token = ask("token-create", name="caller", workspace="default", role="invoker")[1]["token"]
+    digest = (type(Who().token))(*hashlib.sha256(token.encode()).digest())
+    intents = len(entries(daemon, kind="intent"))
+    for who in (desk.me(), Who(WHO_TOKEN, 0, digest), *(Who(WHO_SYSTEM, number) for number in (0, 1, 2, 2**32 - 1))):
+        begun = desk.begin("bad", "talk", b'{"text":"x"}', credential="canary", who=who)
+        assert begun.status.kind in (ERR_NO_IDENTITY, ERR_DENIED), begun.status.kind
+    assert len(entries(daemon, kind="intent")) == intents
 
 
 def test_the_log_is_not_forked():

@@ -10,7 +10,7 @@ import sys
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from attack import (CLASSES, SENT, WHO_PEER, WHO_TOKEN, Begin, CallRef, Done, End, Front, FrontTaken, Query, Sink,  # noqa: E402
+from attack import (CLASSES, SENT, WHO_PEER, WHO_SYSTEM, WHO_TOKEN, Begin, CallRef, Done, End, Front, FrontTaken, Query, Sink,  # noqa: E402
                     Take, Who, call_frame, call_id, entries, lib, outcome)
 
 CANARY = "canary-" + uuid.uuid4().hex
@@ -189,6 +189,11 @@ def test_guessed_identities():
         for token in (bytes(32), DICE.randbytes(32)):
             begun = front.begin("bad", "count", b"{}", who=Who(WHO_TOKEN, 0, (type(Who().token))(*token)))
             assert begun.status.kind == ERR_NO_IDENTITY
+        for number in (0, 1, 2, 3, mine, 2**32 - 1):
+            begun = front.begin("bad", "count", b"{}", who=Who(WHO_SYSTEM, number))
+            assert begun.status.kind == ERR_NO_IDENTITY, f"system:push {number}"
+        asked = front.ask("calls-list", bytes(Query(Who(WHO_SYSTEM, 1), 2)) + b"{}", "json-answer")[0]
+        assert asked.status.kind in (ERR_NO_IDENTITY, ERR_DENIED), asked.status.kind
         honest_call(front)
 
 

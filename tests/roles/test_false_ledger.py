@@ -8,13 +8,13 @@ import sys
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from attack import (CLASSES, Begun, CallRef, EndAnswer, GateOpen, OpenKey, Order, Records, Renew, Rewrap, Sign, Start,  # noqa: E402
+from attack import (CLASSES, Begun, CallRef, EndAnswer, GateOpen, OpenKey, Order, Push, Records, Renew, Rewrap, Sign, Start,  # noqa: E402
                     Status, Taken, WorkspaceKey, in_background, lib, now, one_action, registry_number)
 
 CANARY, OTHER, OLD, GRANT = ("canary-" + uuid.uuid4().hex for _ in range(4))
 DICE = random.Random(4712)
 INCIDENT_DIGEST_MISMATCH, INCIDENT_BAD_FRAME, INCIDENT_CREDENTIAL = 3, 6, 8
-REASON_POLICY = 14
+REASON_POLICY, ROLE_FRONT = 14, 3
 daemon = ledger = stored = entry_digest = None
 
 
@@ -61,7 +61,7 @@ def let_loose(call, order, exchange=0):
     gate = GateOpen(call=call, entry=0, deadline=order.deadline)
     put(gate.entry_digest, entry_digest)
     start = Start(call=call, entry=0, action=0, credential_version=order.version, isolation=1, deadline=order.deadline,
-                  exchange=exchange)
+                  exchange=exchange, taker=0 if exchange else ROLE_FRONT)
     put(start.workspace, bytes(order.workspace))
     put(start.credential, bytes(order.credential))
     number = registry_number(daemon)
@@ -252,6 +252,20 @@ def test_an_old_version():
     assert daemon.spilled() is None
 
 
+def test_files_of_push_get_text_only():
+    """It may have text appended there, which no signature makes a checkpoint; never other files, never other bytes."""
+    true = open(kept, "rb").read()
+    assert true.count(b"\n\n") >= 1, "no true checkpoint came"
+    for sink, note, length in ((b"../kept", true[:200], None), (b"other", true[:200], None), (b"", true[:200], None),
+                               (b"kept", b"\x7fELF\x02\n", None), (b"kept", b"\x1b[2J\n", None), (b"kept", b"no end", None),
+                               (b"kept", b"x\n", 0), (b"kept", b"x\n", 4097), (b"kept", b"x\n", 2**32 - 1)):
+        ledger.push(sink, note, length)
+    ledger.push(b"kept", b"false\n")
+    lib.eventually("what it may do", lambda: open(kept, "rb").read() != true)
+    assert open(kept, "rb").read() == true + b"false\n\n"
+    assert os.stat(kept).st_mode & 0o137 == 0
+
+
 def test_the_records_before_it_stand():
     """With the honest ledger back, the log is whole."""
     daemon.restore("ledger")
@@ -297,6 +311,9 @@ class Ledger:
         told, _, _ = self.role.ask("sign", body, "sign-answer", line="vault")
         return told.status.kind, told
 
+    def push(self, sink, note, length=None):
+        self.send("push", Push(sink=sink, size=1, length=len(note) if length is None else length, note=note), line="parent")
+
     def incident_of(self, call):
         for _ in range(50):
             told = self.expect("incident", "vault")[0]
@@ -307,6 +324,10 @@ class Ledger:
 
 if __name__ == "__main__":
     with Taken(canaries=[CANARY, OTHER, OLD, GRANT]) as daemon:
+        kept = os.path.join(daemon.home, "elsewhere", "kept")
+        os.mkdir(os.path.dirname(kept), mode=0o700)
+        with open(daemon.home + "/caisson.conf", "a", encoding="utf-8") as conf:
+            conf.write(f"\n[Push]\nFile=kept {kept}\n")
         daemon.start()
         daemon.enable("bad", "--workspaces", "*", files=one_action(daemon, fields=("canary", "access_token")))
         daemon.enable("oauth2", "--egress", "tls://login.example.com:443", files=lib.OAUTH2)
@@ -321,6 +342,7 @@ if __name__ == "__main__":
         entry_digest = bytes.fromhex(rows("audit", "SELECT body FROM entry WHERE kind = 1")[0][0].decode().split('"entry":"')[1][:64])
         stored = {name: credential(name) for name in ("one", "two", "far")} | {"grant": credential("grant", "refresh_token")}
         lib.eventually("a checkpoint", lambda: rows("audit", "SELECT max(size) FROM checkpoint")[0][0])
+        lib.eventually("a pushed checkpoint", lambda: os.path.exists(kept) and os.path.getsize(kept))
         ledger = Ledger(daemon.take_over("ledger"))
         only = sys.argv[1:]
         lib.run([case for name, case in list(globals().items())

@@ -349,6 +349,7 @@ void drive_begin(struct drive *drive, struct drive_call *call)
     if (!call->input) call->input = "{}";
     call->stream = call->replies_fd = -1;
     struct msg_start start = {.call = call->ref,
+                              .taker = ROLE_FRONT,
                               .entry = call->entry,
                               .action = call->action,
                               .credential_version = call->credential ? 1 : 0,

@@ -56,6 +56,17 @@ static void parts(void **state)
          "\"refuse\":[\"192.0.2.1\"]}"},
         {"[Limits]\nCalls=8\nRate=5\n[Listen]\nCorsOrigin=https://a.example\n", 0, ROLE_FRONT,
          "{\"calls\":8,\"cors\":[\"https://a.example\"],\"rate\":5}"},
+        {"[Push]\nFile=archive /srv/x\nSyslog=siem\nEvery=5min\nRequired=siem\n"
+         "Webhook=hook webhook https://a.example/x credential=c\n"
+         "Witness=w1 eye/add w.example+0123abcd+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA https://w.example\n",
+         0, ROLE_LEDGER,
+         "{\"access\":{\"*\":{\"admin\":[\"uid:0\"]}},\"push\":{\"every\":300,\"required\":[\"siem\"],\"sinks\":["
+         "{\"kind\":\"file\",\"name\":\"archive\"},{\"kind\":\"syslog\",\"name\":\"siem\"},"
+         "{\"action\":\"post\",\"connector\":\"webhook\",\"credential\":\"c\",\"kind\":\"webhook\",\"name\":\"hook\","
+         "\"url\":\"https://a.example/x\",\"workspace\":\"default\"},"
+         "{\"action\":\"add\",\"connector\":\"eye\",\"kind\":\"witness\",\"name\":\"w1\","
+         "\"url\":\"https://w.example\",\"vkey\":\"w.example+0123abcd+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
+         "\"workspace\":\"default\"}]}}"},
         {"[Limits]\nCalls=8\n", 0, ROLE_DESK, "{\"calls\":8}"},
         {"[Daemon]\nUidBase=70000\nUidRange=9\n", 0, ROLE_RUNNER, "{\"plugin_uid\":70010,\"plugin_uids\":9}"},
         {"", 0, ROLE_VAULT, "{}"},
@@ -102,6 +113,18 @@ static void refused(void **state)
         {"[Daemon]\nUidBase=99999999999\n", "UidBase"},
         {"[Daemon]\nMinimumIsolation=none\n", "MinimumIsolation"},
         {"[Daemon]\nLogLevel=all\n", "LogLevel"},
+        {"[Push]\nFile=archive\n", "File"},
+        {"[Push]\nFile=archive relative/path\n", "File"},
+        {"[Push]\nFile=Archive /srv/x\n", "name"},
+        {"[Push]\nFile=a /srv/x\nSyslog=a\n", "another place"},
+        {"[Push]\nFile=a /srv/x\nRequired=b\n", "Required"},
+        {"[Push]\nEvery=59\n", "60 seconds"},
+        {"[Push]\nEvery=1min 5\n", "time"},
+        {"[Push]\nEvery=99999999h\n", "60 seconds"},
+        {"[Push]\nWebhook=a webhook ftp://a.example\n", "URL"},
+        {"[Push]\nWebhook=a webhook https://a.example x=y\n", "workspace=NAME"},
+        {"[Push]\nWebhook=a ../x https://a.example\n", "CONNECTOR"},
+        {"[Push]\nWitness=a witness w+0123abcd+AAAA https://a.example\n", "verifier key"},
         {"[Daemon]\nControlGroup=caisson\n", "ControlGroup"},
         {"[Daemon]\nControlGroup=/sys/fs/cgroup/../x\n", "ControlGroup"},
         {"[Daemon]\nControlGroup=/1 /2 /3 /4 /5\n", "ControlGroup"},
