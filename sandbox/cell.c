@@ -256,6 +256,14 @@ static void on_carrier(struct cell *cell, struct cell_worker *worker)
     tell(cell, &ready, worker->pidfd);
 }
 
+static void give_turns(struct cell *cell)
+{
+    for (struct cell_worker *next; (next = notify_next(cell));) {
+        next->waits = false;
+        if (!notify_go(cell, next)) kill_worker(next, ENDED_KILLED);
+    }
+}
+
 static void on_event(struct cell *cell, const struct epoll_event *event)
 {
     struct cell_worker *worker = cell->workers[event->data.u64 >> 2 & (POLICY_WORKERS - 1)];
@@ -272,38 +280,6 @@ static void on_event(struct cell *cell, const struct epoll_event *event)
         break;
     case WATCH_DEATH: reap(cell, worker); break;
     case WATCH_CHANNEL: break;
-    }
-}
-
-/* ── turns ───────────────────────────────────────────────────────────────────────────────────────────── */
-
-static unsigned count_loading(const struct cell *cell)
-{
-    unsigned count = 0;
-    for (int i = 0; i < POLICY_WORKERS; i++) {
-        const struct cell_worker *worker = cell->workers[i];
-        count += worker && worker->go && worker->loading && worker->state != WORKER_DYING;
-    }
-    return count;
-}
-
-static struct cell_worker *longest_waiting(const struct cell *cell)
-{
-    struct cell_worker *longest = NULL;
-    for (int i = 0; i < POLICY_WORKERS; i++) {
-        struct cell_worker *worker = cell->workers[i];
-        if (!worker || !worker->waits || worker->state == WORKER_DYING) continue;
-        if (!longest || worker->started < longest->started) longest = worker;
-    }
-    return longest;
-}
-
-static void give_turns(struct cell *cell)
-{
-    struct cell_worker *next;
-    while ((next = longest_waiting(cell)) && count_loading(cell) < POLICY_LOADING) {
-        next->waits = false;
-        if (!notify_go(cell, next)) kill_worker(next, ENDED_KILLED);
     }
 }
 

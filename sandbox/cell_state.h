@@ -50,6 +50,8 @@ bool cell_set_up(struct cell *cell, struct err *err);
 bool notify_answer(struct cell *cell, struct cell_worker *worker);
 /* Linux 6.6: asker and answerer take turns on one processor; older kernels just take longer. */
 void notify_quickly(const struct cell_worker *worker);
+/* Whose turn it is to load; NULL: nobody waits, or as many are loading as may at a time. */
+struct cell_worker *notify_next(const struct cell *cell);
 /* Lets the loader's first openat through, now that the runner has looked. */
 bool notify_go(struct cell *cell, struct cell_worker *worker);
 /* Answers the attempt that was told, now that it is written down: no reply can overtake its report. tries: in this call

@@ -108,6 +108,33 @@ bool notify_noted(struct cell_worker *worker, uint64_t tries)
     return !held || respond(worker, worker->held, EPERM, 0);
 }
 
+static unsigned count_loading(const struct cell *cell)
+{
+    unsigned count = 0;
+    for (int i = 0; i < POLICY_WORKERS; i++) {
+        const struct cell_worker *worker = cell->workers[i];
+        count += worker && worker->go && worker->loading && worker->state != WORKER_DYING;
+    }
+    return count;
+}
+
+static struct cell_worker *longest_waiting(const struct cell *cell)
+{
+    struct cell_worker *longest = NULL;
+    for (int i = 0; i < POLICY_WORKERS; i++) {
+        struct cell_worker *worker = cell->workers[i];
+        if (!worker || !worker->waits || worker->state == WORKER_DYING) continue;
+        if (!longest || worker->started < longest->started) longest = worker;
+    }
+    return longest;
+}
+
+struct cell_worker *notify_next(const struct cell *cell)
+{
+    struct cell_worker *next = longest_waiting(cell);
+    return next && count_loading(cell) < POLICY_LOADING ? next : NULL;
+}
+
 bool notify_go(struct cell *cell, struct cell_worker *worker)
 {
     worker->go = true;
