@@ -83,6 +83,15 @@ static bool begin_plan(struct ledger *ledger, struct plan *plan, struct err *err
     return store_hashes_from(ledger->store, &plan->from, err);
 }
 
+/* A witness that fell behind is owed a proof of growth from what it saw last. */
+static void cut_at_witnesses(const struct ledger *ledger, struct plan *plan)
+{
+    for (unsigned i = 0; plan->hashes && i < ledger->push.count; i++) {
+        const struct sink *sink = &ledger->push.sinks[i];
+        if (sink->kind == SINK_WITNESS && sink->row.size) cut(plan, sink->row.size, "a witness that has seen no more");
+    }
+}
+
 /* Whole tiles, ended calls, nothing above the newest signed checkpoint, nothing held, nothing young. */
 static bool make_plan(struct ledger *ledger, struct plan *plan, struct err *err)
 {
@@ -90,6 +99,7 @@ static bool make_plan(struct ledger *ledger, struct plan *plan, struct err *err)
     plan->bound = "the end of the log";
     if (!begin_plan(ledger, plan, err)) return false;
     cut(plan, ledger->sign.signed_size, "the newest signed checkpoint");
+    cut_at_witnesses(ledger, plan);
     cut(plan, plan->from + PRUNE_MOST, "the size of one archive");
     if (plan->to <= plan->from) plan->to = plan->from;
     if (!first_young(ledger, plan, err) || !first_bound(ledger, plan, err)) return false;

@@ -304,6 +304,7 @@ static void begin_round(struct ledger *ledger, uint64_t now)
     struct err err = {0};
     if (!newest(ledger, &ask, &err)) {
         log_failure("push", &err);
+        push->at = now; /* or the time of this round would stay the next one's */
         return;
     }
     for (unsigned i = 0; i < push->count; i++) {
@@ -338,8 +339,11 @@ uint64_t push_tick(struct ledger *ledger)
     uint64_t now = clock_now();
     if (!push->count || ledger->sealed || ledger->forked || !ledger->store) return 0;
     uint64_t due = push_due(push, ledger->sign.signed_size, now);
-    if (due && now >= due && look(ledger)) {
-        begin_round(ledger, now);
+    if (due && now >= due) {
+        if (look(ledger))
+            begin_round(ledger, now);
+        else
+            push->at = now;
         push->now = false;
         due = push_due(push, ledger->sign.signed_size, now);
     }

@@ -109,6 +109,7 @@ static void abandoned(struct ledger *ledger)
 {
     if (!ledger->push.call.number) return;
     ledger->push.call.number = 0;
+    if (!ledger->push.call.claimed && clock_now() < ledger->push.round_until) return; /* never begun: given out anew */
     give_up(ledger, ledger->push.call.sink, ledger->push.call.size, "the desk was restarted during the call");
 }
 
@@ -212,6 +213,7 @@ void on_push_done(struct role *role, struct role_line *line, const struct role_m
         return;
     }
     call->number = 0;
+    ledger->push.round_until = clock_now() + DESK_S * CLOCK_S; /* the desk is there: what waits has its own time */
     if (ledger->sealed || !ledger->store) {
         call->sink->asked = false;
     } else if (!went_out(ledger, call, done, &err)) {
@@ -220,7 +222,6 @@ void on_push_done(struct role *role, struct role_line *line, const struct role_m
         push_taken(ledger, call->sink, call->size);
     } else if (!push_heard(ledger, call, (const char *)(done + 1), done->answer_length)) {
         call->sink->old = call->old;
-        ledger->push.round_until = clock_now() + DESK_S * CLOCK_S;
         if (++call->sink->asks >= ASKS)
             give_up(ledger, call->sink, call->size, "the witness keeps saying that it saw another size");
     }

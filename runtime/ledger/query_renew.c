@@ -43,6 +43,9 @@ static bool keep(struct renewing *renewing, const struct msg_seal_answer *sealed
     if (!store_credential_named(store, credential->workspace, credential->name, &now, &found, err)) return false;
     if (!found || now.version != credential->version || memcmp(now.id, credential->id, ID_BYTES) != 0)
         return err_set(err, ERR_CONFLICT, "the credential was changed by somebody else just now: try again");
+    if (exchange_of(renewing->query.ledger, credential)) /* it began since find() */
+        return err_set(err, ERR_CONFLICT, "a token for credential %s is being fetched: try again in a few seconds",
+                       credential->name);
     credential->version = renewing->ask.new_version;
     credential->changed = clock_wall();
     return store_sealed_add(store, &what, sealed, err) && record_renewal(renewing, err) &&

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an OAuth2 exchange brought: sealed by the vault, committed here as the credential's next version, before any
  * call that waits for it is decided. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/auto.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "query.h"
@@ -59,7 +61,8 @@ static bool record_refresh(struct ledger *ledger, const struct running *run, con
     record_id(&record, "call", run->call.ref.id);
     record_int(&record, "attempt", run->call.ref.attempt);
     if (renewed) record_text(&record, "text", "refresh_token renewed");
-    struct journal_about about = {.kind = RECORD_ADMIN, .call = &run->call.ref, .workspace = credential->workspace};
+    struct journal_about about = {
+        .kind = RECORD_ADMIN, .call = &run->call.ref, .workspace = credential->workspace, .push = run->push};
     return journal_add_now(&ledger->journal, &about, &record, &index, err);
 }
 
@@ -72,6 +75,24 @@ static void set_times(struct store_credential *credential, uint32_t expires_in)
     credential->expires_at = now + life * CLOCK_S;
 }
 
+/* What lies there under that number may also be of a change that was cut off: the token's ciphertext says. */
+static bool ours(struct ledger *ledger, const struct store_credential *credential, const struct msg_tokens *tokens,
+                 struct err *err)
+{
+    static const char token[1][NAME_BYTES] = {"access_token"};
+    const struct msg_seal_answer *sealed = &tokens->sealed;
+    FREE_AUTO struct msg_order *there = calloc(1, sizeof *there);
+    bool found = false, same = false;
+    if (!there) return err_set(err, ERR_BUSY, "there is no memory");
+    if (!store_sealed_get(ledger->store, credential->id, tokens->version, token, 1, there, &found, err)) return false;
+    for (uint32_t i = 0; found && there->field_count == 1 && i < sealed->field_count; i++) {
+        const struct sealed_field *field = &sealed->fields[i];
+        same |= strcmp(field->name, token[0]) == 0 && field->length == there->fields[0].length &&
+                memcmp(sealed->bytes + field->offset, there->bytes + there->fields[0].offset, field->length) == 0;
+    }
+    return same || err_set(err, ERR_CONFLICT, "the credential was being changed: try again");
+}
+
 /* An earlier ledger may have got as far as this, and died. */
 static bool add_sealed(struct ledger *ledger, const struct store_credential *credential,
                        const struct msg_tokens *tokens, struct err *err)
@@ -79,7 +100,8 @@ static bool add_sealed(struct ledger *ledger, const struct store_credential *cre
     struct store_sealed what = {credential->workspace, credential->id, tokens->version, tokens->key_version};
     uint32_t written = 0;
     if (!store_sealed_version(ledger->store, credential->id, &written, err)) return false;
-    return written >= tokens->version || store_sealed_add(ledger->store, &what, &tokens->sealed, err);
+    if (written < tokens->version) return store_sealed_add(ledger->store, &what, &tokens->sealed, err);
+    return ours(ledger, credential, tokens, err);
 }
 
 /* Order of the files as for every credential: ciphertext, record, then the row that makes it count. What was removed or

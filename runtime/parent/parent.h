@@ -15,7 +15,7 @@
 #include "listen.h"
 #include "spawn.h"
 
-enum { PLUGINS_MOST = 512, RELOADS_ASKED = 16, PUSH_HELPERS = 8 };
+enum { PLUGINS_MOST = 512, RELOADS_ASKED = 16, PUSH_HELPERS = CONFIG_PUSH /* one for each place */ };
 
 /* OFF → STARTING (lines and descriptors given, START sent) → READY → ENDING (asked to stop) → OFF. */
 enum child_state { CHILD_OFF, CHILD_STARTING, CHILD_READY, CHILD_ENDING };

@@ -61,6 +61,29 @@ static bool in_bounds(int folder, const struct sink_bounds *bounds, struct err *
     return err_set(err, ERR_DENIED, "the folders above [Push] File= cannot be looked at");
 }
 
+static bool ours(const struct stat *status, mode_t allowed)
+{
+    bool written_by_others = (status->st_mode & (S_IWGRP | S_IWOTH)) && !(status->st_mode & allowed);
+    return (status->st_uid == 0 || status->st_uid == geteuid()) && !written_by_others;
+}
+
+/* Step by step from the root, through no link and no folder in which others could put another one in its place. */
+static bool descend(char *path, int *folder, struct err *err)
+{
+    char *rest = NULL;
+    struct stat status;
+    FD_AUTO at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (char *name = strtok_r(path, "/", &rest); at >= 0 && name; name = strtok_r(NULL, "/", &rest)) {
+        int next = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        close_fd(&at);
+        at = next;
+        if (at >= 0 && fstat(at, &status) == 0 && !ours(&status, S_ISVTX))
+            return err_set(err, ERR_DENIED, "a folder above that of [Push] File= can be written by others");
+    }
+    *folder = at < 0 ? -1 : openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *folder >= 0 || err_sys(err, ERR_IO, "the folder of [Push] File= cannot be opened (no link may lead there)");
+}
+
 /* A folder in which others could put a link, or another file, is no place to append to as this user. */
 static bool open_folder(const char *path, const struct sink_bounds *bounds, const char **name, int *folder,
                         struct err *err)
@@ -71,9 +94,9 @@ static bool open_folder(const char *path, const struct sink_bounds *bounds, cons
     if (!slash || !slash[1] || strlen(path) >= sizeof above)
         return err_set(err, ERR_BAD_INPUT, "[Push] File= names no file");
     snprintf(above, sizeof above, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-    FD_AUTO fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) < 0) return err_sys(err, ERR_IO, "the folder of [Push] File= cannot be opened");
-    if ((status.st_uid != 0 && status.st_uid != geteuid()) || (status.st_mode & (S_IWGRP | S_IWOTH)))
+    FD_AUTO fd = -1;
+    if (!descend(above, &fd, err)) return false;
+    if (fstat(fd, &status) < 0 || !ours(&status, 0))
         return err_set(err, ERR_DENIED, "the folder of [Push] File= can be written by others");
     if (!in_bounds(fd, bounds, err)) return false;
     *name = slash + 1;

@@ -31,6 +31,18 @@ void spares_end(struct runner *runner, struct home *home)
     }
 }
 
+void leases_make_room(struct runner *runner, const struct home *home)
+{
+    struct worker *idle = NULL;
+    for (int i = 0; i < WORKERS; i++) {
+        struct worker *worker = &runner->workers[i];
+        if (worker->home != home) continue;
+        if (worker->state == HELD_ENDING) return;
+        if (worker->state == HELD_LEASE && (!idle || worker->idle_since < idle->idle_since)) idle = worker;
+    }
+    if (idle) worker_end(runner, idle, CLASS_NONE, REASON_NONE);
+}
+
 /* When a worker that waits has to go. */
 static uint64_t end_of_wait(const struct worker *worker)
 {

@@ -175,7 +175,9 @@ static struct worker *find_ready(struct runner *runner, const struct home *home,
 
 bool worker_expected(struct runner *runner, const struct call *call)
 {
-    return call->home->held < POLICY_WORKERS || find_ready(runner, call->home, &call->start);
+    if (call->home->held < POLICY_WORKERS || find_ready(runner, call->home, &call->start)) return true;
+    leases_make_room(runner, call->home);
+    return false;
 }
 
 static void bind_lease(struct worker *worker, const struct msg_start *start)

@@ -5,11 +5,13 @@
 #include "exchange.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -224,10 +226,12 @@ static void finish(struct role *role, struct exchange *exchange, bool whole)
 static void ready(struct role *role, int fd, uint32_t events, void *context)
 {
     struct exchange *exchange = context;
+    struct pollfd now = {.fd = fd, .events = POLLIN}; /* the event may be of an older descriptor with this number */
     int waiting = 0;
     if (!exchange->order || exchange->reply != fd) return;
+    bool over = poll(&now, 1, 0) > 0 && (now.revents & (POLLHUP | POLLERR));
     bool whole = ioctl(fd, FIONREAD, &waiting) == 0 && waiting >= GRANT_REPLY;
-    if (whole || (events & (EPOLLHUP | EPOLLERR))) finish(role, exchange, whole);
+    if (whole || over) finish(role, exchange, whole);
 }
 
 /* ── the start of one ──────────────────────────────────────────────────────────────────────────────── */
@@ -249,7 +253,7 @@ static bool send_call(const struct msg_order *order, int stream)
     start.call.action = order->action;
     start.call.deadline = order->deadline;
     memcpy(start.input, EXCHANGE_INPUT, sizeof start.input);
-    return write(stream, &start, length) == (ssize_t)length;
+    return send(stream, &start, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length; /* the runner shares its flags */
 }
 
 static struct exchange *place(struct exchanges *exchanges, const struct msg_order *order, int reply)

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -323,6 +324,11 @@ def test_desk_epoch():
     assert call().status == 200
 
 
+def test_desk_push():
+    pushed = at_desk("POST", "/v1/audit/push")
+    assert pushed["finished"] and pushed["sinks"]["kept"]["state"] == "up", pushed
+
+
 def test_desk_through_the_command():
     """The command speaks to the desk through the judge: its requests must fit the description too."""
     folder = os.path.join(daemon.home, "through")
@@ -366,7 +372,8 @@ def test_nothing_was_left_out():
 def main():
     global daemon, https, strict, lax, desk, token, reader
     port = free_port()
-    config = f"[Listen]\nTcp=127.0.0.1:{port}\n[Audit]\nKeepBodies=0\n[Limits]\nCallRate=100\nCallBurst=400\n[Resolver]\nHost=hooks.demo.example 127.0.0.1\n"
+    outside = tempfile.TemporaryDirectory(prefix="caisson-outside.")
+    config = f"[Listen]\nTcp=127.0.0.1:{port}\n[Audit]\nKeepBodies=0\n[Push]\nFile=kept {outside.name}/log\n[Limits]\nCallRate=100\nCallBurst=400\n[Resolver]\nHost=hooks.demo.example 127.0.0.1\n"
     with Daemon(config=config) as daemon:
         ca = os.path.join(daemon.home, "ca")
         subprocess.run([f"{PEERS}/make_ca.sh", ca, "hooks.demo.example"], check=True)

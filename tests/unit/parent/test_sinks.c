@@ -81,7 +81,16 @@ static void never_where_others_or_connectors_are(void **state)
     assert_false(append(other));
     assert_int_equal(chmod(place, 0777), 0);
     assert_false(append(path)); /* others could put a link there */
+    snprintf(deep, sizeof deep, "%s/inner", place);
+    assert_int_equal(mkdir(deep, 0700), 0);
+    snprintf(other, sizeof other, "%s/x", deep);
+    assert_false(append(other)); /* or another folder in the place of this one */
     assert_int_equal(chmod(place, 0700), 0);
+    assert_true(append(other));
+    assert_int_equal(unlink(linked), 0);
+    assert_int_equal(symlink(deep, linked), 0);
+    snprintf(other, sizeof other, "%s/x", linked);
+    assert_false(append(other)); /* and no link leads anywhere */
     assert_false(append("/nowhere/at/all"));
 }
 
