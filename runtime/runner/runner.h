@@ -149,6 +149,8 @@ uint64_t lease_rests(struct worker *worker, uint64_t now);
 void spares_refill(struct runner *runner, struct home *home);
 /* Ends spares and idle leases, of one home or (NULL) of all. */
 void spares_end(struct runner *runner, struct home *home);
+/* May it wait for another call? */
+bool lease_goes_on(const struct runner *runner, const struct worker *worker);
 /* The lease that has waited longest in a full cell ends, where nobody is leaving it already. */
 void leases_make_room(struct runner *runner, const struct home *home);
 uint64_t workers_tick(struct runner *runner, uint64_t now);

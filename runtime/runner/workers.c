@@ -280,20 +280,6 @@ void worker_end(struct runner *runner, struct worker *worker, uint32_t class, ui
     home_order(worker->home, CELL_KILL, worker->number, 0, NULL);
 }
 
-/* Its ends are with the processes that are there now: a lease does not outlive one of them. */
-static bool of_this_time(const struct runner *runner, const struct worker *worker)
-{
-    return worker->front == taker_generation(runner, worker->taker) && worker->vault == runner->vault && worker->broker == runner->broker;
-}
-
-static bool may_serve_on(const struct runner *runner, const struct worker *worker)
-{
-    const struct entry *entry = worker->home->entry;
-    if (!worker->bound || worker->retired || !entry || runner->role->frozen || !of_this_time(runner, worker)) return false;
-    if (entry->lease.calls && worker->calls >= entry->lease.calls) return false;
-    return !entry->lease.age_s || clock_now() - worker->made < entry->lease.age_s * CLOCK_S;
-}
-
 static void let_go(struct runner *runner, struct worker *worker)
 {
     struct home *home = worker->home;
@@ -306,7 +292,7 @@ void worker_answered(struct runner *runner, struct worker *worker)
 {
     worker->answered = true;
     home_worked(worker->home);
-    if (may_serve_on(runner, worker) && worker->state == HELD_BUSY) {
+    if (lease_goes_on(runner, worker) && worker->state == HELD_BUSY) {
         worker->state = HELD_LEASE;
         worker->idle_since = clock_now();
         role_wake_at(runner->role, lease_rests(worker, worker->idle_since));
