@@ -243,12 +243,15 @@ def test_reloads_and_deaths_leave_no_descriptors():
     eventually("all roles", lambda: all(daemon.role(role) for role in ROLES))
     daemon.cli("reload")
     assert greets()
-    before = descriptors()
+    before = descriptors()  # a loader or a worker that is just leaving may be among them
     for _ in range(20):
         daemon.cli("reload")
     killed("front")
     assert greets()
-    eventually(f"descriptors as before ({before})", lambda: descriptors() == before)
+
+    def no_more():
+        return all(count <= before[name] for name, count in descriptors().items())
+    eventually(f"no more descriptors than before ({before})", no_more)
 
 
 def test_parent_is_undumpable():
