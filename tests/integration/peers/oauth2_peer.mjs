@@ -3,10 +3,12 @@
 // does: the newest is good once. FOLDER/how.json says more: {"expires_in", "status", "error", "revoked", "plain"}; while
 // it says "hold", answers wait. Every request becomes a line of FOLDER/requests.jsonl when it is decided. Prints
 // "ready PORT", ends with its standard input.
+import { webcrypto } from 'node:crypto';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 
+globalThis.crypto ??= webcrypto; // Debian 12's Node has it by this name only when it is asked to
 const { OAuth2Server } = await import(createRequire(`${process.env.CAISSON_NPM}/`).resolve('oauth2-mock-server'));
 const folder = process.argv[2], { issuer, service } = new OAuth2Server();
 await issuer.keys.generate('RS256');
