@@ -59,6 +59,9 @@ bool parent_fail(struct parent *p, const struct err *err)
 {
     return false;
 }
+/* What is in it is not this decoder's: tests/unit/parent/test_sinks.c. */
+void push_ask(struct parent *p, const struct ctl_push *push, uint32_t seq) {}
+
 bool home_write_witness(struct home *home, const struct ctl_witness *witness, struct err *err)
 {
     witnessed++;

@@ -210,13 +210,24 @@ class CarefulDisk(Disk):
     options = "errors=remount-ro"
 
 
+@contextlib.contextmanager
+def writable_sysfs():
+    """A mount of the test's own: in a bare system, /sys may be read only."""
+    with tempfile.TemporaryDirectory(prefix="caisson-sys.") as place:
+        sh("mount", "-t", "sysfs", "sysfs", place)
+        try:
+            yield place
+        finally:
+            sh("umount", place)
+
+
 def test_file_system_that_turns_read_only():
     """As after an error of its own: there is no way back but to unmount, check and start again."""
     with CarefulDisk() as daemon:
         vkey = daemon.vkey()
         assert [daemon.greet().status for _ in range(5)] == [200] * 5
         sh("sync", "-f", daemon.mount)  # what was installed is on the disk
-        with open(f"/sys/fs/ext4/{os.path.basename(daemon.device)}/trigger_fs_error", "w", encoding="ascii") as error:
+        with writable_sysfs() as sysfs, open(f"{sysfs}/fs/ext4/{os.path.basename(daemon.device)}/trigger_fs_error", "w", encoding="ascii") as error:
             error.write("test")
         eventually("the ledger has noticed", lambda: daemon.greet().status == 503)
         daemon.refuses()
