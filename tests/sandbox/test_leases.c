@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "drive.h"
+#include "sandbox/policy.h"
 
 static struct drive_how how;
 
@@ -58,6 +59,22 @@ static void lease_is_bound(void **state)
     assert_int_equal(calls_seen(&drive, 2, 1), 2);
     assert_int_equal(calls_seen(&drive, 1, 1), 4);
     assert_int_equal(calls_seen(&drive, 1, 1), 1); /* its count was up */
+    drive_stop(&drive);
+}
+
+/* A cell full of leases that wait: the one that waited longest makes room for somebody else's call. */
+static void lease_makes_room(void **state)
+{
+    static struct drive drive;
+    enum { HALF_FULL = POLICY_WORKERS / 2 };
+    struct drive_entry entry = leased;
+    entry.idle_s = 600;
+    start(&drive, &entry, 1);
+    for (int i = 0; i < POLICY_WORKERS; i++)
+        assert_int_equal(calls_seen(&drive, (uint8_t)(1 + i / HALF_FULL), (uint8_t)(1 + i % HALF_FULL)), 1);
+    assert_int_equal(calls_seen(&drive, 3, 1), 1);
+    assert_int_equal(calls_seen(&drive, 2, HALF_FULL), 2); /* a younger one is there still */
+    assert_int_equal(calls_seen(&drive, 1, 1), 1);         /* the oldest was the one */
     drive_stop(&drive);
 }
 
@@ -415,6 +432,7 @@ int main(int argc, char **argv)
     if (how.as_nobody && getuid() != 0) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lease_is_bound),
+        cmocka_unit_test(lease_makes_room),
         cmocka_unit_test(lease_outlives_a_deadline),
         cmocka_unit_test(secrets_of_a_lease),
         cmocka_unit_test(halves_of_a_lease),
