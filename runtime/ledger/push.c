@@ -327,7 +327,7 @@ static bool look(struct ledger *ledger)
     struct err err = {0};
     uint64_t news = 0, size = ledger->sign.signed_size;
     if (size <= push->seen) return true;
-    if (!store_push_news(ledger->store, push->seen, size, &news, &err)) return false;
+    if (!store_push_news(ledger->store, push->seen, size, &news, &err)) return log_failure("push", &err), false;
     if (news) push->news = news;
     push->seen = size;
     return true;

@@ -151,7 +151,7 @@ static bool kept(struct ledger *ledger, struct running *run, const struct msg_to
     }
     log_failure("tokens-not-kept", &err);
     if (err.kind == ERR_AUDIT) ledger_seal(ledger, &err);
-    if (err.kind == ERR_AUDIT) return false;
+    if (err.kind == ERR_AUDIT || err.kind == ERR_IO) return false;
     exchange_failed(ledger, run, &err);
     end_with(ledger, run, CLASS_LOST, REASON_REMOTE);
     return true;
@@ -164,10 +164,13 @@ void on_tokens(struct role *role, struct role_line *line, const struct role_mess
     struct running *run = calls_find(&ledger->calls, &tokens->call);
     (void)line;
     if (run && run->fetches && run->state == RUN_OPEN) {
-        if (tokens->verdict != TOKENS_OK)
+        if (tokens->verdict != TOKENS_OK) {
             refused(ledger, run, tokens->verdict);
-        else if (!kept(ledger, run, tokens))
+        } else if (!kept(ledger, run, tokens)) {
+            run->close_at = run->call.deadline + CLOCK_S; /* its worker's end would have the vault forget them sooner */
+            run->close_reason = REASON_AUDIT;
             return;
+        }
     }
     let_go(ledger, &tokens->call);
 }

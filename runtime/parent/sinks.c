@@ -77,7 +77,7 @@ static bool descend(char *path, int *folder, struct err *err)
         int next = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         close_fd(&at);
         at = next;
-        if (at >= 0 && fstat(at, &status) == 0 && !ours(&status, S_ISVTX))
+        if (at >= 0 && (fstat(at, &status) < 0 || !ours(&status, S_ISVTX)))
             return err_set(err, ERR_DENIED, "a folder above that of [Push] File= can be written by others");
     }
     *folder = at < 0 ? -1 : openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

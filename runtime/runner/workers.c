@@ -354,12 +354,14 @@ static bool borrowed_walls(const struct worker *worker, const struct cell_report
 }
 
 /* The plugin's own doing: crashes, violations, objects that do not load, and whatever else ends a process that was
- * found confined before it is loaded: until then nothing of the plugin has run. Being slow is not among them. */
+ * found confined before it is loaded: until then nothing of the plugin has run. Being slow is not among them, nor a
+ * call's deadline that comes before its worker is loaded: it may have waited for its turn all the time. */
 static bool own_fault(const struct worker *worker, const struct cell_report *report)
 {
     uint32_t class, reason;
     judge(report, &class, &reason);
-    return worker->checked && worker->end_class == CLASS_NONE && report->why != ENDED_KILLED &&
+    bool ended = report->why == ENDED_KILLED || report->why == ENDED_DEADLINE;
+    return worker->checked && worker->end_class == CLASS_NONE && !ended &&
            (class == CLASS_CRASHED || class == CLASS_VIOLATION || reason == REASON_LOAD_FAILED || report->loading ||
             borrowed_walls(worker, report));
 }

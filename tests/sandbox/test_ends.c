@@ -276,6 +276,22 @@ static void each_loads_in_its_turn(void **state)
     drive_stop(&drive);
 }
 
+/* A call's deadline that comes while its worker loads, or waits for its turn to, is no strike against the connector. */
+static void a_deadline_while_loading(void **state)
+{
+    const struct drive_entry hanging = {.plugin = PLUGINS "/loading1.so"};
+    struct drive drive;
+    start(&drive, &hanging, 1);
+    for (int i = 0; i < 6; i++) { /* one more than the breaker takes */
+        struct drive_call call = {.deadline_ms = 400};
+        drive_call(&drive, &call);
+        assert_int_equal(call.end.reason, REASON_DEADLINE);
+        drive_call_clear(&call);
+    }
+    assert_null(drive_expect(&drive, DRIVE_LEDGER, MSG_INCIDENT, NULL, 0));
+    drive_stop(&drive);
+}
+
 /* A cell with as many workers as it can have: the next call waits for one of them to end, and nobody is to blame. */
 static void a_full_cell(void **state)
 {
@@ -419,6 +435,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(logs_are_masked),
         cmocka_unit_test(loading),
         cmocka_unit_test(each_loads_in_its_turn),
+        cmocka_unit_test(a_deadline_while_loading),
         cmocka_unit_test(a_full_cell),
         cmocka_unit_test(breaker),
         cmocka_unit_test(cell_dies),
