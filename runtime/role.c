@@ -368,6 +368,7 @@ static void role_init(struct role *role, const struct role_part *part, void *sta
 
 static bool begin(struct role *role, struct err *err)
 {
+    if (chdir("/") < 0) return err_sys(err, ERR_IO, "cannot leave the programs' folder");
     role->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (role->epoll < 0) return err_sys(err, ERR_IO, "cannot make an event queue");
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &role->control};

@@ -103,12 +103,14 @@ static void plain_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void run_child(const char *path, enum role_id role, struct identity who, int control)
+/* The program is found from its folder, which is entered before the rights go: a role's own user need not be able to walk
+ * there, as below a closed /root. role_main() leaves the folder. */
+static _Noreturn void run_child(const char *folder, char *program, enum role_id role, struct identity who, int control)
 {
-    char *const arguments[] = {strrchr(path, '/') + 1, (char *)role_name(role), NULL}, *const environment[] = {NULL};
+    char *const arguments[] = {program, (char *)role_name(role), NULL}, *const environment[] = {NULL};
     setsid();
     plain_signals();
-    if (arrange(control) && chdir("/") == 0 && become(who)) execve(path, arguments, environment);
+    if (arrange(control) && chdir(folder) == 0 && become(who)) execve(program, arguments, environment);
     const char *why = strerrordesc_np(errno);
     static const char text[] = "caissond: a role cannot be started: ";
     if (write(2, text, sizeof text - 1) < 0 || write(2, why, strlen(why)) < 0 || write(2, "\n", 1) < 0) _exit(126);
@@ -122,10 +124,12 @@ bool spawn_role(const struct layout *layout, enum role_id role, struct identity 
 {
     char path[LAYOUT_PATH];
     layout_program(layout, role, path);
-    if (access(path, X_OK) < 0) return err_set(err, ERR_NOT_FOUND, "%s is not installed", strrchr(path, '/') + 1);
+    char *program = strrchr(path, '/') + 1;
+    if (access(path, X_OK) < 0) return err_set(err, ERR_NOT_FOUND, "%s is not installed", program);
+    program[-1] = '\0';
     pid_t child = fork();
     if (child < 0) return err_sys(err, ERR_IO, "the %s cannot be started", role_name(role));
-    if (child == 0) run_child(path, role, who, control);
+    if (child == 0) run_child(path, program, role, who, control);
     *pidfd = (int)syscall(SYS_pidfd_open, child, 0);
     if (*pidfd < 0) {
         kill(child, SIGKILL);
