@@ -45,6 +45,8 @@ cmd:git git
 cmd:go golang-go
 file:/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go golang-golang-x-mod-dev
 cmd:age age
+cmd:minisign minisign
+cmd:signify-openbsd signify-openbsd
 cmd:softhsm2-util softhsm2
 py:cryptography python3-cryptography
 '
