@@ -3,10 +3,12 @@
 """One case per fixed bug of the whole daemon."""
 import json
 import os
+import shutil
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import Daemon, run  # noqa: E402
+from daemon import BUILD, Daemon, run  # noqa: E402
 
 
 def test_low_priority():
@@ -45,6 +47,20 @@ def test_token_of_another_workspace():
         bearer = {"Authorization": "Bearer " + made["token"]}
         assert daemon.http("POST", "/v1/calls", body, bearer).status == 200
         assert daemon.http("POST", "/v1/calls", {**body, "workspace": "default"}, bearer).status == 403
+
+
+def test_folder_closed_to_others():
+    """Below a folder as /root is, no role started as root: their own users could not walk there."""
+    with tempfile.TemporaryDirectory(prefix="caisson-closed.") as closed, Daemon() as daemon:
+        shutil.copytree(os.path.join(BUILD, "runtime"), os.path.join(closed, "runtime"), ignore=shutil.ignore_patterns("*.p", "*.a"))
+        os.mkdir(os.path.join(closed, "sdk"))
+        shutil.copy(os.path.join(BUILD, "sdk", "libcaisson-helpers.so"), os.path.join(closed, "sdk"))
+        daemon.program = os.path.join(closed, "runtime", "parent", "caissond")
+        daemon.home = shutil.move(daemon.home, os.path.join(closed, "home"))
+        daemon.log = os.path.join(daemon.home, "daemon.log")
+        daemon.start()
+        daemon.enable("hello")
+        assert daemon.call("hello", "greet", {"name": "Ada"}).status == 200
 
 
 if __name__ == "__main__":
