@@ -538,19 +538,33 @@ void rig_clear(struct rig *rig)
     rmdir(rig->path);
 }
 
-int rig_setup(void **state)
+static int setup(void **state, bool with_shim)
 {
     struct rig *rig = malloc(sizeof *rig);
     *state = rig;
     rig_init(rig, NULL);
+    if (with_shim) assert_non_null(rig->shim = calloc(1, sizeof *rig->shim));
     rig_start(rig, true);
     return 0;
 }
 
+int rig_setup(void **state)
+{
+    return setup(state, false);
+}
+
+int rig_setup_shim(void **state)
+{
+    return setup(state, true);
+}
+
 int rig_teardown(void **state)
 {
-    rig_clear(*state);
-    free(*state);
+    struct rig *rig = *state;
+    rig_clear(rig);
+    if (rig->shim) shim_end(rig->shim);
+    free(rig->shim);
+    free(rig);
     return 0;
 }
 

@@ -64,8 +64,9 @@ void rig_stop(struct rig *rig);
 void rig_kill(struct rig *rig);
 void rig_clear(struct rig *rig);
 
-/* cmocka fixtures: a running ledger in *state. */
+/* cmocka fixtures: a running ledger in *state; the second one's goes through a shim to its disk. */
 int rig_setup(void **state);
+int rig_setup_shim(void **state);
 int rig_teardown(void **state);
 
 void rig_send(struct rig *rig, int line, uint32_t generation, unsigned type, uint32_t seq, const void *body,

@@ -32,6 +32,7 @@ static int listen_here(void)
         NOTIFY(fdatasync),
         NOTIFY(pwrite64),
         NOTIFY(close),
+        NOTIFY(epoll_wait),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof rows / sizeof *rows, rows};
@@ -72,12 +73,20 @@ static bool is_sync(int call)
     return call == __NR_fsync || call == __NR_fdatasync;
 }
 
+/* timeout: in milliseconds, negative: without end. */
+static void count_wait(struct shim *shim, int timeout)
+{
+    if (timeout == 0) shim->glances++;
+    if (timeout < 0 || timeout >= SHIM_SLEEP_MS) shim->sleeps++;
+}
+
 /* 0: let it happen; else the error. */
 static int judge(struct shim *shim, const struct seccomp_notif *asked)
 {
     uint64_t fd = asked->data.args[0];
     bool *tainted = &shim->tainted[fd < SHIM_FDS ? fd : 0];
     if ((pid_t)asked->pid != shim->pid) return 0; /* a probe of the walls */
+    if (asked->data.nr == __NR_epoll_wait) count_wait(shim, (int)asked->data.args[3]);
     if (asked->data.nr == __NR_close) *tainted = false;
     if (asked->data.nr == __NR_pwrite64 && take_one(&shim->fail_writes)) return EIO;
     if (!is_sync(asked->data.nr)) return 0;

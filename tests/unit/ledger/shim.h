@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A disk that fails, from outside: the ledger's writes and flushes are held by the kernel (seccomp's user notification)
- * until the test has decided whether they happen. */
+ * until the test has decided whether they happen. Its waits for events are counted on the way. */
 #pragma once
 
 #include <pthread.h>
@@ -9,13 +9,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { SHIM_FDS = 1024 };
+enum { SHIM_FDS = 1024, SHIM_SLEEP_MS = 300 };
 
 struct shim {
     /* What the next calls get: so many fail with EIO; the next flush waits so long. */
     _Atomic unsigned fail_syncs, fail_writes, hold_ms;
     /* What was seen: flushes, those that failed, and flushes through a descriptor on which one had failed before. */
     _Atomic unsigned syncs, failed, again;
+    /* Waits for events: those that end at once whatever comes, and those that last SHIM_SLEEP_MS or longer. */
+    _Atomic unsigned glances, sleeps;
 
     int pair[2], listener;
     pid_t pid;

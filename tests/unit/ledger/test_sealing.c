@@ -2,7 +2,6 @@
 /* Fail closed, row by row of what can go wrong with the disk: what happens then, and the way back without a restart. */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,29 +9,6 @@
 #include "base/clock.h"
 #include "rig.h"
 #include "shim.h"
-
-/* ── fixtures ──────────────────────────────────────────────────────────────────────────────────────── */
-
-static int setup(void **state)
-{
-    struct rig *rig = calloc(1, sizeof *rig);
-    rig_init(rig, NULL);
-    rig->shim = calloc(1, sizeof *rig->shim);
-    rig_start(rig, true);
-    *state = rig;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct rig *rig = *state;
-    rig_kill(rig);
-    shim_end(rig->shim);
-    free(rig->shim);
-    rig_clear(rig);
-    free(rig);
-    return 0;
-}
 
 /* Until calls are admitted again; the first one that is. */
 static struct msg_begun recovered(struct rig *rig, const struct msg_begin *ask)
@@ -452,7 +428,7 @@ static void test_clock_went_back(void **state)
     accounted(rig);
 }
 
-#define SEALING(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define SEALING(test) cmocka_unit_test_setup_teardown(test, rig_setup_shim, rig_teardown)
 
 int main(int count, char **arguments)
 {
