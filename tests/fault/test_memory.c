@@ -225,7 +225,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_base), cmocka_unit_test(test_files), CASE(test_entries),
                                        CASE(test_registry)};
-    if (!stage_plugin(argc, argv)) return 77;
+    if (!stage_plugin(argc, argv)) return 2;
     tzset(); /* the C library keeps what a first line of a log allocates */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -300,12 +300,11 @@ def test_a_provider_that_is_lost():
         stand.set(down=True)
         assert home.cli("key", "check", check=False).returncode
         home.use(store=False)
-        if ROOT:
-            os.kill(home.role("vault"), signal.SIGKILL)
-            eventually("the vault is missed", lambda: '"provider-away"' in open(home.log, encoding="utf-8").read())
-            assert home.call("bad", "talk", {"text": "working"}, credential="canary").status >= 500
-            stand.set(down=False)
-            eventually("calls run again", lambda: home.call("bad", "talk", {"text": "working"}, credential="canary").status == 200, 40)
+        os.kill(home.role("vault"), signal.SIGKILL)
+        eventually("the vault is missed", lambda: '"provider-away"' in open(home.log, encoding="utf-8").read())
+        assert home.call("bad", "talk", {"text": "working"}, credential="canary").status >= 500
+        stand.set(down=False)
+        eventually("calls run again", lambda: home.call("bad", "talk", {"text": "working"}, credential="canary").status == 200, 40)
         home.stop()
         stand.set(down=True)
         home.refused("answered 503: sealed")
@@ -313,8 +312,6 @@ def test_a_provider_that_is_lost():
 
 def test_a_helper_that_is_slow():
     """The helper of the vault before may still be asking for the key's version: it is ended, and the daemon goes on."""
-    if not ROOT:
-        return
     with Stand() as stand, secret("s.token\n") as file, Home("transit", Url=stand.url, Key="caisson", SecretFile=file,
                                                              CAFile=stand.path("ca.pem"), Address="127.0.0.1") as home:
         home.start()

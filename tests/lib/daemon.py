@@ -272,14 +272,28 @@ def eventually(what, condition, seconds=20):
     raise AssertionError(f"{what}: not so within {seconds} s")
 
 
+class Skip(Exception):
+    """Raised by a case that cannot be tried here; its text says for want of what."""
+
+
+def only_root(case):
+    """Marks a case that belongs to root's pass only; the comment or text beside it says why nobody else can try it."""
+    case.only_root = True
+    return case
+
+
 def run(cases):
-    """Runs the functions in turn, prints PASS or FAIL for each, exits 1 when one failed."""
+    """Runs those of the functions that belong to this pass in turn, prints PASS, FAIL or SKIP for each, exits 1 when one failed."""
     bad = 0
     for case in cases:
         name = case.__name__.removeprefix("test_")
+        if getattr(case, "only_root", False) and os.geteuid() != 0:
+            continue
         try:
             case()
             print(f"PASS {name}", flush=True)
+        except Skip as why:
+            print(f"SKIP {name}: {why}", flush=True)
         except Exception as error:  # noqa: BLE001 - a test reports whatever went wrong
             bad += 1
             print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)

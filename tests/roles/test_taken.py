@@ -82,10 +82,9 @@ HOLDS = {"front": r"", "desk": r"", "vault": r"", "broker": r"/etc/.*resolv.*|/r
          "runner": r"{layout}/sdk/libcaisson-helpers\.so|/etc/ssl/.*|/usr/share/ca-certificates/.*"}
 
 
+@lib.only_root  # others cannot look at their descriptors: that is what test_nobody_can_be_dumped shows
 def test_descriptors_of_each_role():
     """Lines, their own files, and nothing of another's: above all nobody holds the key, and only the ledger the data."""
-    if not ROOT:  # their descriptors cannot be looked at: that is what test_nobody_can_be_dumped shows
-        return
     seen = {}
     for role in LIVE:
         folder = f"/proc/{daemon.role(role)}/fd"

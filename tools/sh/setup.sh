@@ -45,6 +45,7 @@ cmd:git git
 cmd:go golang-go
 file:/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go golang-golang-x-mod-dev
 cmd:age age
+cmd:systemd-analyze systemd
 cmd:minisign minisign
 cmd:signify-openbsd signify-openbsd
 cmd:softhsm2-util softhsm2

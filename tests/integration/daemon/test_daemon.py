@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import CAISSOND, Daemon, eventually, run  # noqa: E402
+from daemon import CAISSOND, Daemon, eventually, only_root, run  # noqa: E402
 
 ROLES = ["vault", "ledger", "broker", "runner", "front", "desk"]
 ROOT = os.geteuid() == 0
@@ -222,9 +222,8 @@ def test_roles_have_nothing_they_do_not_need():
                 assert int(facts["CapBnd"], 16) == 0, (role, facts["CapBnd"])
 
 
+@only_root  # nobody else has other users to give
 def test_each_role_is_its_own_user():
-    if not ROOT:
-        return
     uids = {role: status(daemon.role(role))["Uid"].split() for role in ROLES}
     assert all(len(set(four)) == 1 for four in uids.values()), uids
     others = [four[0] for role, four in uids.items() if role != "runner"]
@@ -236,9 +235,8 @@ def descriptors():
     return {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in family.items()}
 
 
+@only_root  # nobody else may look into an undumpable process
 def test_reloads_and_deaths_leave_no_descriptors():
-    if not ROOT:
-        return  # nobody else may look into an undumpable process
     killed("front")
     eventually("all roles", lambda: all(daemon.role(role) for role in ROLES))
     daemon.cli("reload")

@@ -11,7 +11,7 @@ compiled=0
 compile() { # source, then the compiler and its options
     source=$1
     shift
-    command -v "$1" >/dev/null || return 0
+    command -v "$1" >/dev/null || { echo "there is no $1"; exit 1; }
     "$@" -Wall -Wextra -Wpedantic -Werror -I"$include" -fsyntax-only "$source"
     compiled=$((compiled + 1))
 }
@@ -40,5 +40,4 @@ static int greet(csn_call *call)
 CSN_CONNECTOR("hello", "1.0.0", {"greet", greet});
 END
 for compiler in g++ clang++; do compile "$folder/hello.cc" $compiler -std=c++11; done
-test $compiled -ge 4
 echo "$compiled compilations"
