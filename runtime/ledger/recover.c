@@ -74,11 +74,14 @@ bool ledger_load(struct ledger *ledger, bool fresh, struct err *err)
     store_close(ledger->store);
     ledger->store = NULL;
     spill_close(&ledger->spill);
-    if (!store_open(ledger->role->given[GIVE_DATA], fresh, &store, err)) return false;
+    /* First of all: what ends while the log cannot be opened has to go somewhere. */
+    if (!spill_open(&ledger->spill, ledger->role->given[GIVE_DATA], err) ||
+        !store_open(ledger->role->given[GIVE_DATA], fresh, &store, err))
+        return false;
     ledger->store = store;
     work_look(ledger);
     return journal_open(&ledger->journal, store, ledger->role->start.minimum_isolation, err) &&
-           spill_open(&ledger->spill, ledger->role->given[GIVE_DATA], err) && checkpoint_open(ledger, err);
+           checkpoint_open(ledger, err);
 }
 
 /* The start: what an earlier process left behind may be in memory only, too. A reader is no reason not to start. */
@@ -94,7 +97,7 @@ bool ledger_load_first(struct ledger *ledger, struct err *err)
 struct replaying {
     struct ledger *ledger;
     struct err *err;
-    unsigned count;
+    unsigned seen, count; /* of the records that can be read: all, and those that were not in the log yet */
 };
 
 static void unspill(struct running *run, const struct spilled *one)
@@ -124,6 +127,7 @@ static bool replay_one(void *context, const struct spilled *one)
     struct ledger *ledger = replaying->ledger;
     struct running run = {0};
     bool found;
+    replaying->seen++;
     if (!store_call_get(ledger->store, one->call.id, one->call.attempt, &run.call, &found, replaying->err))
         return false;
     if (!found || run.call.ended) return true;
@@ -153,15 +157,17 @@ bool spill_replay(struct ledger *ledger, struct err *err)
 {
     struct replaying replaying = {.ledger = ledger, .err = err};
     unsigned bad;
-    ledger->spill_damaged = false;
     if (!ledger->spill.used && !ledger->sealed) return true;
-    bool ok = journal_begin(&ledger->journal, err) && spill_each(&ledger->spill, replay_one, &replaying, &bad, err) &&
-              add_recover(ledger, replaying.count, bad, err) && journal_commit(&ledger->journal, err);
+    bool ok = journal_begin(&ledger->journal, err) && spill_each(&ledger->spill, replay_one, &replaying, &bad, err);
+    /* What this process wrote and is not there any more: the file was removed, cut or replaced. */
+    if (ok && ledger->spilled > replaying.seen + bad) bad = (unsigned)ledger->spilled - replaying.seen;
+    ok = ok && add_recover(ledger, replaying.count, bad, err) && journal_commit(&ledger->journal, err);
     if (!ok) {
         journal_rollback(&ledger->journal);
         return false;
     }
-    ledger->spill_damaged = bad > 0;
+    ledger->spill_damaged |= bad > 0; /* until what it leaves open is settled */
+    ledger->spilled = 0;
     return spill_empty(&ledger->spill, err);
 }
 
@@ -195,8 +201,7 @@ static bool recover(struct ledger *ledger, struct err *err)
     }
     checkpoint_forget(ledger);
     rotate_forget(ledger); /* vault.db may be another copy: its keys are compared anew */
-    ledger->sealed = false;
-    ledger->spilled = 0;
+    ledger->sealed = ledger->spill_damaged = false;
     log_event(LOG_LEVEL_INFO, "unsealed", log_number("entries", ledger->journal.tree.size));
     freeze_owed(ledger);
     return true;

@@ -85,7 +85,7 @@ bool spill_open(struct spill *spill, int folder, struct err *err)
     for (unsigned i = 0; i < SPILL_SLOTS; i++) {
         struct slot slot;
         int got = read_slot(spill, i, &slot);
-        if (got == 0) break;
+        if (got == 0) continue; /* one that was cut off, or wiped, hides none behind it */
         spill->used = i + 1;
         if (got == 1 && slot.sequence >= spill->sequence) spill->sequence = slot.sequence + 1;
     }

@@ -359,6 +359,81 @@ static void test_cut_while_used(void **state)
     accounted(rig);
 }
 
+/* ── outcomes that wait ────────────────────────────────────────────────────────────────────────────── */
+
+/* A call runs, and meanwhile the log is cut; until that was looked at anew, which is when all was closed once. */
+static struct msg_begun sealed_while_running(struct rig *rig, const struct msg_begin *ask)
+{
+    struct msg_begun begun = rig_begin_ok(rig, ask);
+    quiet(rig);
+    copy_file(rig, "audit.db", "whole", true);
+    int fd = openat(rig->data, "audit.db", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(ftruncate(fd, 4096), 0);
+    close(fd);
+    refused_and_sealed(rig, "was cut");
+    wait_reason(rig, "damaged");
+    return begun;
+}
+
+/* The front says what became of it, and says so again until it hears that it is recorded. */
+static struct msg_ended says_ok(struct rig *rig, const struct msg_begun *begun)
+{
+    struct msg_end end = rig_end_of(&begun->call, CLASS_OK);
+    rig_send_end(rig, &end, NULL);
+    rig_gate(rig, &begun->call, 1, 10, true);
+    return rig_ended(rig);
+}
+
+/* However long the log cannot be opened: what ends meanwhile is durable before its caller hears of it. */
+static void test_spilled_between_two_tries(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    rig_call(rig, &ask, CLASS_OK, 5, true);
+    struct msg_begun begun = sealed_while_running(rig, &ask);
+    assert_int_equal(says_ok(rig, &begun).status.kind, ERR_AUDIT);
+    rig_kill(rig);
+    copy_file(rig, "whole", "audit.db", false);
+    rig_start(rig, false);
+    rig_check(rig, 2, &begun.call, "class", "ok");
+    rig_check(rig, 2, &begun.call, "sent", "yes");
+    json_t *outcome = rig_entry(rig, 2, &begun.call), *recover = rig_entry(rig, 10, NULL);
+    assert_int_equal(json_integer_value(json_object_get(outcome, "spilled")), 1);
+    assert_int_equal(json_integer_value(json_object_get(recover, "spilled")), 1);
+    json_decref(outcome);
+    json_decref(recover);
+    accounted(rig);
+}
+
+/* The spill file is taken away, or wiped, with an outcome in it: the call ran, and must not pass for one that never did,
+ * which would free its key for a second delivery. */
+static void test_spill_taken_away(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_keyed(rig, "once"), other = rig_ask(rig);
+    for (int how = 0; how < 2; how++) {
+        rig_call(rig, &other, CLASS_OK, 5, true);
+        snprintf(ask.key, sizeof ask.key, "once-%d", how);
+        struct msg_begun begun = sealed_while_running(rig, &ask);
+        assert_int_equal(says_ok(rig, &begun).status.kind, ERR_AUDIT);
+        if (how == 0) assert_int_equal(unlinkat(rig->data, "audit.spill", 0), 0);
+        int fd = openat(rig->data, "audit.spill", O_WRONLY | O_CLOEXEC);
+        if (how == 1) assert_int_equal(ftruncate(fd, 0), 0);
+        close(fd);
+        copy_file(rig, "whole", "audit.db", false);
+        unlinkat(rig->data, "whole", 0);
+        struct msg_begun next = recovered(rig, &other);
+        finish(rig, &next);
+        json_t *recover = rig_entry(rig, 10, NULL);
+        assert_int_equal(json_integer_value(json_object_get(recover, "lost")), 1);
+        json_decref(recover);
+        struct msg_ended ended = says_ok(rig, &begun);
+        assert_int_equal(ended.class, CLASS_OK);
+        assert_int_equal(ended.sent, SENT_YES);
+        accounted(rig);
+    }
+}
+
 /* ── freeze ────────────────────────────────────────────────────────────────────────────────────────── */
 
 static void limit_files(struct rig *rig, rlim_t bytes)
@@ -445,6 +520,8 @@ int main(int count, char **arguments)
         SEALING(test_older_vault),
         SEALING(test_one_new_key_at_a_time),
         SEALING(test_cut_while_used),
+        SEALING(test_spilled_between_two_tries),
+        SEALING(test_spill_taken_away),
         SEALING(test_freeze_while_sealed),
         SEALING(test_clock_went_back),
     };
