@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "checkpoint.h"
 #include "idempotency.h"
 #include "push.h"
 
@@ -121,10 +122,10 @@ static bool check_held(struct ledger *ledger, struct begin *begin, struct err *e
         "an administrator has looked (`caisson audit epoch`)");
 }
 
-/* What nobody outside would see is not done; the push that is to end that is. */
+/* What nobody outside would see is not done; the push that is to end that is. Nor what nobody signs. */
 static bool check_sinks(struct ledger *ledger, struct begin *begin, struct err *err)
 {
-    return begin->caller.kind == WHO_SYSTEM || push_admits(ledger, err);
+    return checkpoint_admits(ledger, err) && (begin->caller.kind == WHO_SYSTEM || push_admits(ledger, err));
 }
 
 bool entry_open_to(const struct entry *entry, const char *workspace)

@@ -2,6 +2,7 @@
 /* Signed checkpoints: shown to the vault with a proof that they extend what it signed last, kept as C2SP notes. */
 #include "checkpoint.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,63 @@ bool checkpoint_continues(struct ledger *ledger, char why[ERR_TEXT])
             : "the log that was found has %llu entries, and of those the first %llu are not those that were signed",
         (unsigned long long)size, (unsigned long long)last->size);
     return false;
+}
+
+/* Would the vault let the key whose turn it is sign what comes next? It goes by what the parent wrote down. */
+bool checkpoint_key_fits(const struct ledger *ledger, char why[ERR_TEXT])
+{
+    const struct ctl_witness *last = &ledger->witness;
+    const struct signing *keys = &ledger->keys;
+    const uint8_t *key = keys->current.public;
+    uint64_t size = keys->rolling ? keys->roll_size : ledger->journal.tree.size;
+    bool again = size == last->size && ledger->sign.signed_size < last->size;
+    if (!keys->has || !ledger->sign.signed_size) return true; /* the first that is signed of this log */
+    if (last->size) {
+        if (strcmp(last->origin, ledger->origin) == 0 &&
+            memcmp(key, again ? last->signed_by : last->key, sizeof keys->current.public) == 0)
+            return true;
+        snprintf(why, ERR_TEXT,
+                 "the key whose turn it is to sign the log is not the one that was written down "
+                 "(witness/checkpoint): data/ and witness/ are not of one time");
+        return false;
+    }
+    static const uint8_t none[sizeof keys->current.after];
+    if (memcmp(keys->current.after, none, sizeof none) == 0) return true;
+    snprintf(why, ERR_TEXT,
+             "nothing is written down about this log (witness/checkpoint), as after a restore, and its "
+             "signing key is not its first: nobody knows whether it is the newest copy");
+    return false;
+}
+
+/* The key of a verifier key's text: behind the name, its hash and a plus sign each. */
+static bool key_of(const char *vkey, uint8_t key[32])
+{
+    enum { HASH_TOO = 1 + 8 + 1 };
+    size_t name = strcspn(vkey, "+"), length = 0;
+    const char *text = vkey + name + HASH_TOO;
+    uint8_t typed[33];
+    if (strlen(vkey) < name + HASH_TOO ||
+        sodium_base642bin(typed, sizeof typed, text, strlen(text), NULL, &length, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) < 0 ||
+        length != sizeof typed)
+        return false;
+    memcpy(key, typed + 1, 32);
+    return true;
+}
+
+/* Where nobody else's word is left, the log's own: its newest checkpoint. */
+bool checkpoint_own_word(struct ledger *ledger, struct err *err)
+{
+    struct ctl_witness *last = &ledger->witness;
+    struct store_signer rows[2];
+    unsigned count;
+    if (last->size) return true;
+    if (!store_signers(ledger->store, rows, &count, err)) return false;
+    unsigned now = ledger->keys.rolling ? 1 : 0; /* which of the two has the word */
+    if (count <= now || !key_of(rows[now].vkey, last->key))
+        return err_set(err, ERR_AUDIT, "data/audit.db does not say which key signed it last: put back a good copy");
+    memcpy(last->origin, ledger->origin, sizeof last->origin);
+    return store_checkpoint_last(ledger->store, &last->size, last->root, NULL, err);
 }
 
 /* ── asking ────────────────────────────────────────────────────────────────────────────────────────── */
@@ -205,7 +263,26 @@ static void signed_now(struct ledger *ledger, uint64_t size)
     ledger->sign.first_new = 0;
     ledger->sign.retries = 0;
     ledger->sign.urgent = false;
+    ledger->sign.refused[0] = '\0';
     signer_stored(ledger, size);
+}
+
+/* No matter of moments: what is recorded now would never be signed, and nobody could tell it from what was made up. */
+static void refused_now(struct ledger *ledger, const struct err *why)
+{
+    if (why->kind != ERR_DENIED || ledger->sign.retries < SIGN_TRIES) return;
+    if (!ledger->sign.refused[0]) log_failure("log-not-signed", why);
+    memcpy(ledger->sign.refused, why->text, sizeof ledger->sign.refused);
+}
+
+bool checkpoint_admits(const struct ledger *ledger, struct err *err)
+{
+    return !ledger->sign.refused[0] ||
+           err_set(
+               err, ERR_UNAVAILABLE,
+               "nothing runs while the vault does not sign the log: %s. Restart the daemon; if that changes nothing, "
+               "put back witness/ and data/ of one time",
+               ledger->sign.refused);
 }
 
 static void signed_answer(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length)
@@ -227,6 +304,7 @@ static void signed_answer(struct ledger *ledger, struct waiting *wait, const voi
     if (err.kind != ERR_NONE && err.kind != ERR_STATE) {
         ledger->sign.retries++;
         log_failure("checkpoint", &err);
+        refused_now(ledger, &err);
     }
     checkpoint_tell(ledger, err.kind != ERR_NONE && err.kind != ERR_STATE ? &err : NULL);
     role_wake_at(ledger->role, clock_now() + CLOCK_MS);

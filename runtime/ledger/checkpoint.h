@@ -7,5 +7,11 @@
 /* Everyone who asked for a checkpoint is answered once the newest covers what there was, or with why not
  * (query_audit.c). */
 void checkpoint_tell(struct ledger *ledger, const struct err *why);
+/* Does the vault sign what is recorded? Not while it refuses to, for a reason that does not pass. */
+bool checkpoint_admits(const struct ledger *ledger, struct err *err);
+/* At the start, with the signing keys known: false: they are not those that the vault was told of. */
+bool checkpoint_key_fits(const struct ledger *ledger, char why[ERR_TEXT]);
+/* Where the parent has nothing written down: takes the log's newest checkpoint for what was signed last. */
+bool checkpoint_own_word(struct ledger *ledger, struct err *err);
 /* At a clean stop: one more, waited for. */
 void checkpoint_last(struct ledger *ledger);

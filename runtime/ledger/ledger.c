@@ -42,13 +42,15 @@ static bool open_log(struct ledger *ledger, struct err *err)
     return true;
 }
 
-/* A signing key that vault.db has lost cannot be replaced: nobody could tell that from another's key. */
+/* A signing key that vault.db has lost cannot be replaced: nobody could tell that from another's key. Nor does the
+ * vault sign with another than was written down. */
 static bool open_signer(struct ledger *ledger, struct err *err)
 {
+    char why[ERR_TEXT] = "data/vault.db does not hold the key whose turn it is to sign the log";
     if (!signer_open(ledger, err)) return false;
-    if (!ledger->keys.missing) return true;
-    return epoch_begin(ledger, "data/vault.db does not hold the key whose turn it is to sign the log", err) &&
-           setup_first_start(ledger, err) && signer_open(ledger, err);
+    if (!ledger->keys.missing && checkpoint_key_fits(ledger, why)) return true;
+    return checkpoint_own_word(ledger, err) && epoch_begin(ledger, why, err) && setup_first_start(ledger, err) &&
+           signer_open(ledger, err);
 }
 
 static bool ledger_open(struct role *role, struct err *err)

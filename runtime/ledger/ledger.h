@@ -115,6 +115,8 @@ struct ledger {
         uint64_t size;                    /* and its size */
         bool urgent;
         unsigned retries;
+        char refused[ERR_TEXT]; /* why the vault will not sign this log, as it said several times in turn; "" when it
+                                   does */
     } sign;
 
     struct signing keys;

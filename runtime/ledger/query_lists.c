@@ -6,6 +6,7 @@
 
 #include "base/auto_json.h"
 #include "base/clock.h"
+#include "checkpoint.h"
 #include "push.h"
 #include "query.h"
 
@@ -209,7 +210,7 @@ bool query_health(struct query *query, json_t **out, struct err *err)
 {
     struct ledger *ledger = query->ledger;
     struct err why = {0};
-    bool open = ledger_open_for_business(ledger, &why) && push_admits(ledger, &why);
+    bool open = ledger_open_for_business(ledger, &why) && checkpoint_admits(ledger, &why) && push_admits(ledger, &why);
     *out = json_pack("{s:s}", "status", !open ? "sealed" : ledger->role->frozen || ledger->held ? "frozen" : "ok");
     if (query->caller.kind == WHO_NOBODY) return true;
     if (!open) json_object_set_new(*out, "reason", json_string(why.text));

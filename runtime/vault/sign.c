@@ -77,6 +77,16 @@ size_t checkpoint_text(const char *origin, uint64_t size, const uint8_t root[HAS
 
 /* ── what was signed last ──────────────────────────────────────────────────────────────────────────── */
 
+/* Its parts were written together: the first key's text holds the log's name, and a hash over both. */
+static bool names_itself(const struct ctl_witness *last)
+{
+    char name[ORIGIN_BYTES];
+    uint8_t key[KEY_BYTES];
+    struct err ignored;
+    return memchr(last->first_vkey, '\0', sizeof last->first_vkey) &&
+           vkey_parse(last->first_vkey, name, key, &ignored) && strcmp(name, last->origin) == 0;
+}
+
 bool signer_open(struct signer *signer, int fd, struct err *err)
 {
     struct stat file;
@@ -85,8 +95,10 @@ bool signer_open(struct signer *signer, int fd, struct err *err)
     if (fd < 0 || (fstat(fd, &file) == 0 && file.st_size == 0)) return true;
     struct ctl_witness last;
     if (pread(fd, &last, sizeof last, 0) != (ssize_t)sizeof last || !origin_valid(last.origin, sizeof last.origin) ||
-        !memchr(last.first_vkey, '\0', sizeof last.first_vkey))
-        return err_set(err, ERR_STATE, "the last checkpoint that was written down (witness/checkpoint) is damaged");
+        !names_itself(&last))
+        return err_set(err, ERR_STATE,
+                       "the last checkpoint that was written down (witness/checkpoint) is damaged: put back the newest "
+                       "copy of witness/; without one, move it aside");
     signer->last = last;
     return true;
 }

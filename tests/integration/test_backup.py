@@ -195,6 +195,29 @@ def test_refusals():
                 assert old.read() != b"of another day"
 
 
+def test_a_log_whose_key_was_replaced():
+    """Only witness/ could say that this copy is the newest, and it is not restored: the log's next epoch begins, calls wait
+    for a person, and from then on all is signed again."""
+    daemon.cli("audit", "roll")
+    vkey = daemon.cli("audit", "vkey").stdout.strip()
+    daemon.cli("backup", "--to", at("b3"), "--recipient", recipient)
+    with Daemon() as other:
+        shutil.rmtree(other.home)
+        os.mkdir(other.home, 0o755)
+        other.cli("restore", at("b3"), "--identity", at("backup.key"), "--recovery", at("recovery.key"))
+        other.start()
+        enable(other)
+        assert talk(other).status == 503
+        first = json.loads(other.rows("SELECT body FROM entry WHERE idx = 0")[0][0])
+        assert first["kind"] == "epoch" and first["old_size"] == first["found_size"] and "restore" in first["reason"], first
+        other.cli("audit", "epoch", "--reason", "restored by a test")
+        assert talk(other).status == 200, "the credential does not work"
+        size = int(other.cli("audit", "checkpoint").stdout.split("\n")[1])
+        assert size == other.rows("SELECT count(*) FROM entry")[0][0], "not all of it is signed"
+        other.cli("audit", "verify", "--full")
+        other.cli("audit", "verify", "--full", "--epoch", "1", "--vkey", vkey, "--state", at("state-epoch"))
+
+
 def test_recorded():
     acts = [entry.get("act") for entry in json.loads(daemon.cli("--json", "audit", "tail", "--limit", "500").stdout)["entries"]]
     assert "backup" in acts and "key.recovery" in acts, acts

@@ -107,17 +107,29 @@ static void sign(struct rig *rig, const struct msg_sign *ask, struct msg_sign_an
     memcpy(answer->last_root, rig->signed_root, HASH_BYTES);
     crypto_sign_seed_keypair(rig->sign_public, rig->sign_secret, ask->signer.secret.bytes + SEED_AT);
     assert_memory_equal(rig->sign_public, ask->signer.public, 32);
+    if (rig->refusing) {
+        answer->status.kind = rig->refusing;
+        strcpy(answer->status.text, "this key is not known here");
+        return;
+    }
+    /* The next epoch begins with its first entry. */
+    if (rig->signed_size && ask->size == 1 && strcmp(rig->witness.origin, ask->origin) != 0) rig->signed_size = 0;
     if (ask->old_size != rig->signed_size || ask->size < ask->old_size ||
         (ask->old_size && !tree_check_consistency(ask->old_size, ask->size, rig->signed_root, ask->root, ask->proof,
                                                   ask->proof_count))) {
         answer->status.kind = ERR_STATE;
         return;
     }
-    rig->signed_size = ask->size;
+    bool rolls = !sodium_is_zero(ask->next.public, 32), again = rig->signed_size == ask->size;
+    if (!again || rolls) memcpy(rig->witness.key, rolls ? ask->next.public : ask->signer.public, 32);
+    rig->signed_size = rig->witness.size = ask->size;
     memcpy(rig->signed_root, ask->root, HASH_BYTES);
+    memcpy(rig->witness.root, ask->root, HASH_BYTES);
+    memcpy(rig->witness.signed_by, ask->signer.public, 32);
+    memcpy(rig->witness.origin, ask->origin, sizeof rig->witness.origin);
     if (sodium_is_zero(ask->signer.after, 32)) memcpy(rig->first_public, ask->signer.public, 32);
     rig->signatures++;
-    rig->rolls += !sodium_is_zero(ask->next.public, 32);
+    rig->rolls += rolls;
     sodium_bin2base64(root, sizeof root, ask->root, HASH_BYTES, sodium_base64_VARIANT_ORIGINAL);
     int length = snprintf(text, sizeof text, "%s\n%llu\n%s\n", ask->origin, (unsigned long long)ask->size, root);
     memcpy(answer->key, rig->sign_public, 32);
@@ -436,6 +448,10 @@ static void begin_start(struct rig *rig)
     give(rig, GIVE_CONFIG, config);
     give(rig, GIVE_REGISTRY, registry);
     give(rig, GIVE_DATA, rig->data);
+    if (rig->witness.size) {
+        FD_AUTO witness = memory((const char *)&rig->witness, sizeof rig->witness);
+        give(rig, GIVE_WITNESS, witness);
+    }
     close(config);
     close(registry);
     static const enum role_id all[] = {ROLE_FRONT, ROLE_DESK, ROLE_VAULT, ROLE_BROKER, ROLE_RUNNER};

@@ -43,6 +43,8 @@ struct rig {
     tree_hash signed_root;
     uint8_t sign_public[32], sign_secret[64]; /* of the key that signed last; its seed is what is "wrapped" */
     uint8_t first_public[32];                 /* of the log's first key */
+    struct ctl_witness witness; /* what its parent wrote down; given at each start, as the true one does */
+    unsigned refusing;          /* signs nothing, with this enum err_kind */
     unsigned rolls;                           /* takeovers that it signed */
     unsigned signatures;
     /* The vault takes a question of this type (a signature: one that lets a key take over), works on it or not, and

@@ -252,6 +252,7 @@ static void test_edited_body(void **state)
     rig_exec(rig, "audit.db",
              "DELETE FROM checkpoint;" NO_GUARD
              "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), 'yes', 'no') AS BLOB) WHERE idx = 5;");
+    rig->witness.size = 0; /* else the next epoch of the log would begin */
     assert_non_null(strstr(rig_start_failing(rig), "entry"));
 }
 
@@ -262,6 +263,7 @@ static void test_edited_leaf(void **state)
     json_decref(rig_query(rig, MSG_AUDIT_CHECKPOINT, json_object(), &(uint32_t){0}));
     rig_stop(rig);
     rig_exec(rig, "audit.db", NO_GUARD "UPDATE entry SET leaf = zeroblob(32) WHERE idx = 3;");
+    rig->witness.size = 0; /* else the next epoch of the log would begin */
     assert_non_null(strstr(rig_start_failing(rig), "checkpoint"));
 }
 
@@ -271,6 +273,7 @@ static void test_cut_tail(void **state)
     make_log(rig);
     rig_stop(rig);
     rig_exec(rig, "audit.db", NO_GUARD "DELETE FROM entry WHERE idx >= 6;");
+    rig->witness.size = 0; /* else the next epoch of the log would begin */
     assert_non_null(strstr(rig_start_failing(rig), "cut"));
 }
 
@@ -283,6 +286,7 @@ static void test_cut_with_checkpoints(void **state)
     rig_exec(rig, "audit.db",
              NO_GUARD "DELETE FROM entry WHERE idx >= 6; DELETE FROM checkpoint; DELETE FROM signer;"
                       "DELETE FROM call;");
+    rig->witness.size = 0;
     rig_start(rig, true);
     uint32_t kind;
     json_decref(rig_query(rig, MSG_AUDIT_CHECKPOINT, json_object(), &kind));
@@ -293,6 +297,104 @@ static void test_cut_with_checkpoints(void **state)
     assert_non_null(strstr(rig_text(health, "reason"), "signed last"));
     json_decref(health);
 }
+
+/* ── what was written down about the log ───────────────────────────────────────────────────────────── */
+
+static void checkpoint_made(struct rig *rig)
+{
+    uint32_t kind;
+    json_decref(rig_query(rig, MSG_AUDIT_CHECKPOINT, json_object(), &kind));
+    assert_int_equal(kind, ERR_NONE);
+}
+
+/* The log that was found is put aside under its name, and nothing runs before a person has looked; then all is signed.
+ */
+static void expect_next_epoch(struct rig *rig, const char *word)
+{
+    uint32_t kind;
+    struct msg_begin ask = rig_ask(rig);
+    assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_FROZEN);
+    json_t *epoch = rig_entry(rig, 13, NULL);
+    assert_non_null(epoch);
+    assert_non_null(strstr(rig_text(epoch, "reason"), word));
+    assert_int_equal(json_integer_value(json_object_get(epoch, "old_size")),
+                     json_integer_value(json_object_get(epoch, "found_size")));
+    json_decref(epoch);
+    json_decref(rig_query(rig, MSG_AUDIT_EPOCH, json_pack("{s:s}", "reason", "restored"), &kind));
+    assert_int_equal(kind, ERR_NONE);
+    rig_call(rig, &ask, CLASS_OK, 5, true);
+    checkpoint_made(rig);
+    rig_verify(rig);
+}
+
+/* As after a restore: nothing is written down about a log whose key was replaced since. The vault would never sign it.
+ */
+static void test_nothing_written_down(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t kind;
+    make_log(rig);
+    json_decref(rig_query(rig, MSG_AUDIT_ROLL, json_object(), &kind));
+    assert_int_equal(kind, ERR_NONE);
+    checkpoint_made(rig);
+    rig_stop(rig);
+    rig->witness.size = 0;
+    rig_start(rig, true);
+    expect_next_epoch(rig, "restore");
+}
+
+/* One that was never replaced is gone on with: there is nothing that the vault would miss. */
+static void test_nothing_written_down_yet(void **state)
+{
+    struct rig *rig = *state;
+    make_log(rig);
+    checkpoint_made(rig);
+    rig_stop(rig);
+    rig->witness.size = 0;
+    rig_start(rig, true);
+    make_log(rig);
+    checkpoint_made(rig);
+    assert_null(rig_entry(rig, 13, NULL));
+}
+
+static void test_another_key_written_down(void **state)
+{
+    struct rig *rig = *state;
+    make_log(rig);
+    checkpoint_made(rig);
+    rig_stop(rig);
+    rig->witness.key[7] ^= 1;
+    rig_start(rig, true);
+    expect_next_epoch(rig, "not of one time");
+}
+
+static bool health_says(struct rig *rig, const char *word)
+{
+    json_t *health = rig_query(rig, MSG_HEALTH, json_object(), &(uint32_t){0});
+    bool says = strstr(rig_text(health, "reason"), word) != NULL;
+    json_decref(health);
+    return says;
+}
+
+/* The vault will not sign, and says so again and again: what is recorded now would stay unsigned. */
+static void test_nobody_signs(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    make_log(rig);
+    checkpoint_made(rig);
+    rig->refusing = ERR_DENIED;
+    rig_call(rig, &ask, CLASS_OK, 5, true); /* once is no reason */
+    for (int i = 0; i < 1000 && !health_says(rig, "does not sign"); i++) usleep(10000);
+    struct msg_begun begun = rig_begin(rig, &ask);
+    assert_int_equal(begun.status.kind, ERR_UNAVAILABLE);
+    assert_non_null(strstr(begun.status.text, "this key is not known"));
+    rig->refusing = 0;
+    for (int i = 0; i < 1000 && health_says(rig, "does not sign"); i++) usleep(10000);
+    rig_call(rig, &ask, CLASS_OK, 5, true);
+}
+
+/* ── files that are not what they were ─────────────────────────────────────────────────────────────── */
 
 static void overwrite(struct rig *rig, const char *file)
 {
@@ -363,13 +465,24 @@ static void test_other_origin(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_killed_ledger_alone),   RIG_TEST(test_killed_daemon),
-        RIG_TEST(test_kills_under_load),      RIG_TEST(test_cannot_write),
-        RIG_TEST(test_spill_over_restart),    RIG_TEST(test_spill_damaged),
-        cmocka_unit_test(test_reserve),       RIG_TEST(test_edited_body),
-        RIG_TEST(test_edited_leaf),           RIG_TEST(test_cut_tail),
-        RIG_TEST(test_cut_with_checkpoints),  cmocka_unit_test(test_damaged_files),
-        cmocka_unit_test(test_missing_files), cmocka_unit_test(test_other_origin),
+        RIG_TEST(test_killed_ledger_alone),
+        RIG_TEST(test_killed_daemon),
+        RIG_TEST(test_kills_under_load),
+        RIG_TEST(test_cannot_write),
+        RIG_TEST(test_spill_over_restart),
+        RIG_TEST(test_spill_damaged),
+        cmocka_unit_test(test_reserve),
+        RIG_TEST(test_edited_body),
+        RIG_TEST(test_edited_leaf),
+        RIG_TEST(test_cut_tail),
+        RIG_TEST(test_cut_with_checkpoints),
+        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(test_missing_files),
+        cmocka_unit_test(test_other_origin),
+        RIG_TEST(test_nothing_written_down),
+        RIG_TEST(test_nothing_written_down_yet),
+        RIG_TEST(test_another_key_written_down),
+        RIG_TEST(test_nobody_signs),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -405,8 +405,8 @@ static void test_spilled_between_two_tries(void **state)
     accounted(rig);
 }
 
-/* The spill file is taken away, or wiped, with an outcome in it: the call ran, and must not pass for one that never did,
- * which would free its key for a second delivery. */
+/* The spill file is taken away, or wiped, with an outcome in it: the call ran, and must not pass for one that never
+ * did, which would free its key for a second delivery. */
 static void test_spill_taken_away(void **state)
 {
     struct rig *rig = *state;

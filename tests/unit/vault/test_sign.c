@@ -313,6 +313,24 @@ static void restarted(void **state)
     assert_non_null(strstr(failed->status.text, "damaged"));
 }
 
+/* One byte of the log's name or of its first key, as a disk turns them: nothing is signed or published by it. */
+static void damaged_witness(void **state)
+{
+    struct harness *h = *state;
+    sign(h, 0, 10);
+    struct ctl_witness whole = witness;
+    size_t first = offsetof(struct ctl_witness, first_vkey);
+    for (size_t at = 0; at < first + strlen(whole.first_vkey); at++) {
+        struct ctl_witness kept = whole;
+        const struct ctl_failed *failed = (const void *)(h->frame.bytes + sizeof(struct msg_head));
+        if (at >= strlen(whole.origin) && at < first) continue;
+        ((uint8_t *)&kept)[at] ^= 1;
+        harness_stop(h);
+        harness_start(h, &(struct harness_start){.witness = &kept, .expect_failure = true});
+        assert_non_null(strstr(failed->status.text, "damaged"));
+    }
+}
+
 /* ── keys that roll ────────────────────────────────────────────────────────────────────────────────── */
 
 static size_t count_bits(size_t number)
@@ -555,11 +573,12 @@ static void rfc6962_probes(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        WITH_VAULT(others_can_verify),    WITH_VAULT(every_growth),     cmocka_unit_test(every_step),
-        WITH_VAULT(fork_refused),         WITH_VAULT(rollback_refused), WITH_VAULT(malformed),
-        WITH_VAULT(parent_refuses),       WITH_VAULT(ledger_replaced),  WITH_VAULT(restarted),
-        cmocka_unit_test(rfc6962_probes), WITH_VAULT(key_takes_over),   WITH_VAULT(takeover_refused),
-        WITH_VAULT(takeover_survives),    WITH_VAULT(epoch_follows),    WITH_VAULT(vouched_for),
+        WITH_VAULT(others_can_verify),    WITH_VAULT(every_growth),      cmocka_unit_test(every_step),
+        WITH_VAULT(fork_refused),         WITH_VAULT(rollback_refused),  WITH_VAULT(malformed),
+        WITH_VAULT(parent_refuses),       WITH_VAULT(ledger_replaced),   WITH_VAULT(restarted),
+        cmocka_unit_test(rfc6962_probes), WITH_VAULT(key_takes_over),    WITH_VAULT(takeover_refused),
+        WITH_VAULT(damaged_witness),      WITH_VAULT(takeover_survives), WITH_VAULT(epoch_follows),
+        WITH_VAULT(vouched_for),
     };
     if (argc < 2) return 2;
     vault_path = argv[1];
