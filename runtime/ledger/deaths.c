@@ -96,6 +96,8 @@ static void settle(struct adopting *adopting, struct running *run)
     if (runner) run->runner_generation = runner->generation;
     if (broker) run->broker_generation = broker->generation;
     run_move(run, RUN_OPEN);
+    if (ours && run->fetches && clock_now() >= run->call.deadline)
+        tokens_wait(run, REASON_DEADLINE); /* the vault's word */
     if (ours && !adopting->own) return;
     if (!ours) {
         run->gate_lost = true;

@@ -174,6 +174,9 @@ bool is_exchange(const struct ledger *ledger, const struct store_call *call);
 void exchange_failed(struct ledger *ledger, const struct running *run, const struct err *why);
 void exchange_over(struct ledger *ledger, const struct running *run);
 void exchanges_gone(struct ledger *ledger);
+/* tokens.c: its tokens cannot be written down yet, or may still be said: it stays open while the vault goes on saying
+ * them. */
+void tokens_wait(struct running *run, enum call_reason reason);
 /* tokens.c */
 void on_tokens(struct role *role, struct role_line *line, const struct role_message *message);
 

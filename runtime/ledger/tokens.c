@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "query.h"
 
-enum { UNSAID_S = 300, MARGIN_S = 60 };
+enum { UNSAID_S = 300, MARGIN_S = 60, SAID_AGAIN_S = 5 /* more than the vault takes to */ };
 
 /* ── it is a no ────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -157,6 +157,14 @@ static bool kept(struct ledger *ledger, struct running *run, const struct msg_to
     return true;
 }
 
+/* Its deadline, and its worker's end, would have the vault forget them sooner. */
+void tokens_wait(struct running *run, enum call_reason reason)
+{
+    uint64_t deadline = run->call.deadline + CLOCK_S, said = clock_now() + SAID_AGAIN_S * CLOCK_S;
+    run->close_at = said > deadline ? said : deadline;
+    run->close_reason = reason;
+}
+
 void on_tokens(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct ledger *ledger = ledger_of(role);
@@ -167,8 +175,7 @@ void on_tokens(struct role *role, struct role_line *line, const struct role_mess
         if (tokens->verdict != TOKENS_OK) {
             refused(ledger, run, tokens->verdict);
         } else if (!kept(ledger, run, tokens)) {
-            run->close_at = run->call.deadline + CLOCK_S; /* its worker's end would have the vault forget them sooner */
-            run->close_reason = REASON_AUDIT;
+            tokens_wait(run, REASON_AUDIT);
             return;
         }
     }

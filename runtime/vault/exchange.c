@@ -19,7 +19,9 @@
 #include "base/clock.h"
 #include "vault.h"
 
-enum { SAY_AGAIN_MS = 250, SAID_S = 2 };
+/* What cannot be got anew is kept for as long as a log may take to be writable again; said less often, once it is late.
+ */
+enum { SAY_AGAIN_MS = 250, SAY_LATE_MS = 2000, SAID_S = 2, TOKENS_S = 3600 };
 
 static struct exchanges *exchanges_of(struct role *role)
 {
@@ -195,7 +197,8 @@ static void tell(struct role *role, struct exchange *exchange)
 {
     struct role_line *ledger = role_line_to(role, ROLE_LEDGER);
     if (ledger) role_send(role, ledger, MSG_TOKENS, 0, exchange->tokens, sizeof *exchange->tokens, NULL, 0);
-    exchange->again = clock_now() + SAY_AGAIN_MS * CLOCK_MS;
+    bool late = clock_now() >= exchange->until + SAID_S * CLOCK_S;
+    exchange->again = clock_now() + (late ? SAY_LATE_MS : SAY_AGAIN_MS) * CLOCK_MS;
     role_wake_at(role, exchange->again);
 }
 
@@ -289,7 +292,8 @@ static void look(struct role *role, struct exchange *exchange, uint64_t now)
 {
     if (exchange->order && exchange->until <= now) finish(role, exchange, false);
     if (exchange->order) return;
-    if (exchange->until + SAID_S * CLOCK_S <= now)
+    unsigned patience = exchange->tokens->verdict == TOKENS_OK ? TOKENS_S : SAID_S;
+    if (exchange->until + patience * CLOCK_S <= now)
         close_one(role, exchange);
     else if (exchange->again <= now)
         tell(role, exchange);

@@ -5,6 +5,7 @@ calls; rotated refresh tokens; refusals in words; nothing but the access token f
 import base64
 import concurrent.futures
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -12,6 +13,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+import uuid
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 from daemon import BAD, OAUTH2, PEERS, Daemon, Peer, eventually, run  # noqa: E402
@@ -257,6 +260,116 @@ def test_rotation_meanwhile():
     second = eventually("another token", lambda: (token := got(call(name))) != first and token)
     daemon.cli("key", "rotate", "credential", name)
     assert got(call(name)) == second
+
+
+# ── changes meanwhile ─────────────────────────────────────────────────────────────────────────────────
+
+def test_stored_anew_meanwhile():
+    """What the exchange brings is of the old version, and never takes the new one's place: that one has an exchange of its own."""
+    how(expires_in=3600, hold=True)
+    name, before = store(next(names), newest()), len(requests())
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call, name)
+        eventually("the service was asked", lambda: len(requests()) > before)
+        granted = newest()  # at the service, as an administrator has it granted
+        store(name, granted, client_id="another")
+        how(expires_in=3600)
+        token = got(waiting.result())
+    seen = requests()[before:]
+    assert len(seen) == 2 and seen[1]["token"] == token == got(call(name)) and seen[1]["refresh"] == granted, seen
+    assert base64.b64decode(seen[1]["authorization"].split()[1]).decode() == f"another:{SECRET}"
+
+
+def test_removed_meanwhile():
+    """Nothing of what the exchange brings is kept, and nobody gets it."""
+    how(expires_in=3600, hold=True)
+    name, before = store(next(names), newest()), len(requests())
+    identity = uuid.UUID(shown(name)["id"]).bytes
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call, name)
+        eventually("the service was asked", lambda: len(requests()) > before)
+        daemon.cli("credential", "remove", name)
+        how(expires_in=3600)
+        assert waiting.result().status in (403, 404, 409), waiting.result()
+    exchange = [one for one in Attempts(daemon.home).bodies if one["kind"] == "intent" and one.get("credential") == name]
+    assert [one["connector"] for one in exchange] == ["oauth2"], exchange
+    eventually("its end", lambda: [one for one in Attempts(daemon.home).bodies
+                                   if one["kind"] == "outcome" and one["call"] == exchange[0]["call"]])
+    assert not daemon.rows("SELECT 1 FROM credential_version WHERE credential = ?", identity, file="vault")
+
+
+def test_renewed_meanwhile():
+    """A fresh data key, again and again, at the moment at which a token is fetched: either of the two may have to wait, and
+    no refresh token is lost, for the next round needs it."""
+    how(expires_in=1)
+    name, before, renewed = store(next(names), newest()), len(requests()), 0
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _ in range(8):
+            renewing = [pool.submit(daemon.cli, "key", "rotate", "credential", name, check=False) for _ in range(2)]
+            token = got(call(name))
+            for one in renewing:
+                told_off = one.result().returncode and one.result().stderr
+                assert not told_off or "being fetched" in told_off or "just now" in told_off, told_off
+                renewed += not told_off
+            ends = datetime.datetime.fromisoformat(shown(name)["token_expires"])
+            eventually("the token's end", lambda: datetime.datetime.now(datetime.timezone.utc) > ends)
+    assert all(one["status"] == 200 for one in requests()[before:]) and len(requests()) - before == 8, requests()[before:]
+    how(expires_in=3600)
+
+
+# ── a log that cannot be written ──────────────────────────────────────────────────────────────────────
+
+def tokens_for_a_sealed_log(until):
+    """The service has answered, and its answer cannot be written down: nobody gets the token. When it can, it is there, the
+    refresh token too. until: what ends the time in which nothing can be written."""
+    how(expires_in=2, hold=True)
+    name, before = store(next(names), newest()), len(requests())
+    ran = len([one for one in Attempts(daemon.home).bodies if one["kind"] == "intent" and one["connector"] == "crm"])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call, name)
+        eventually("the service was asked", lambda: len(requests()) > before)
+        daemon.limit(8192)
+        how(expires_in=3600)
+        eventually("it is sealed", lambda: daemon.http("GET", "/v1/health").json["status"] == "sealed")
+        assert call(name).status == 503
+        assert ran == len([one for one in Attempts(daemon.home).bodies if one["kind"] == "intent" and one["connector"] == "crm"])
+        assert daemon.rows("SELECT version FROM credential WHERE name = ?", name, file="state") == [(1,)]
+        until()
+        assert waiting.result().status in (200, 503), waiting.result()
+    token = got(eventually("calls run again", lambda: (one := call(name)).status != 503 and one, 60))
+    seen = requests()[before:]
+    assert len(seen) == 1 and seen[0]["token"] == token, seen
+    assert shown(name)["version"] == 2
+    daemon.cli("audit", "verify", "--full")
+    return name
+
+
+def test_tokens_wait_for_the_log():
+    tokens_for_a_sealed_log(lambda: daemon.limit("unlimited"))
+
+
+def test_tokens_wait_for_another_ledger():
+    tokens_for_a_sealed_log(lambda: daemon.kill_role("ledger"))
+
+
+def long_after():
+    """Past the deadline of the exchange, 8 s, and of every patience that counts from it."""
+    end = time.monotonic() + 13
+    eventually("the exchange's time is over", lambda: time.monotonic() > end)
+
+
+def test_tokens_wait_long():
+    def until():
+        long_after()
+        daemon.limit("unlimited")
+    tokens_for_a_sealed_log(until)
+
+
+def test_tokens_wait_long_for_another_ledger():
+    def until():
+        long_after()
+        daemon.kill_role("ledger")
+    tokens_for_a_sealed_log(until)
 
 
 # ── deaths ────────────────────────────────────────────────────────────────────────────────────────────

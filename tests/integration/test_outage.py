@@ -3,7 +3,6 @@
 """The log cannot be written for a while (a limit on the size of files stands for the disk): as root and as an ordinary user,
 nothing runs that is not recorded, what ran is recorded later, and all goes on by itself."""
 import os
-import subprocess
 import sys
 import threading
 
@@ -26,15 +25,6 @@ class Limited(Daemon):
         answer = self.call("hello", "greet", {"name": "Ada"})
         self.answers.append(answer)
         return answer
-
-    def limit(self, size):
-        """By the ledger's own user: root may lack the capability to do it for others."""
-        ledger = self.role("ledger")
-        with open(f"/proc/{ledger}/status", encoding="ascii") as status:
-            ids = dict(line.split(":", 1) for line in status)
-        uid, gid = ids["Uid"].split()[0], ids["Gid"].split()[0]
-        become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"] if int(uid) != os.getuid() else []
-        subprocess.run([*become, "prlimit", f"--pid={ledger}", f"--fsize={size}:unlimited"], check=True)
 
     def status_now(self):
         return self.http("GET", "/v1/health").json["status"]

@@ -155,6 +155,16 @@ class Daemon:
                     return pid
         return None
 
+    def limit(self, size):
+        """No file of the ledger's may grow beyond size ("unlimited": again): stands for a disk that takes nothing. Done by the
+        ledger's own user: root may lack the capability to do it for others."""
+        ledger = self.role("ledger")
+        with open(f"/proc/{ledger}/status", encoding="ascii") as status:
+            ids = dict(line.split(":", 1) for line in status)
+        uid, gid = ids["Uid"].split()[0], ids["Gid"].split()[0]
+        become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"] if int(uid) != os.getuid() else []
+        subprocess.run([*become, "prlimit", f"--pid={ledger}", f"--fsize={size}:unlimited"], check=True)
+
     # ── talking to it ─────────────────────────────────────────────────────────────────────────────────
 
     def cli(self, *words, check=True, stdin=None):
