@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { APPLICATION_ID = 0x43534131, SCHEMA_VERSION = 1 };
@@ -77,6 +78,25 @@ static void harden(sqlite3 *db)
     sqlite3_busy_timeout(db, 5000);
 }
 
+/* SQLite writes into the -shm of what it only reads, and root's may write anywhere: whoever owns the data folder must not
+ * lead it to a file of somebody else's, nor to a pipe that never ends. */
+static bool own_files(const char *path, const char *name, struct err *err)
+{
+    static const char *const endings[] = {"", "-wal", "-shm"};
+    struct stat first = {0}, file;
+    char whole[4096 + 8];
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        snprintf(whole, sizeof whole, "%s%s", path, endings[i]);
+        if (lstat(whole, &file) < 0) continue;
+        if (i == 0) first = file;
+        if (!S_ISREG(file.st_mode) || file.st_uid != first.st_uid || (i && file.st_nlink != 1))
+            return err_set(err, ERR_DAMAGED,
+                           "data/%s%s is no plain file of the log's owner alone: look what it is, and put back the newest copy",
+                           name, endings[i]);
+    }
+    return true;
+}
+
 bool audit_db_open(const char *folder, uint64_t epoch, sqlite3 **db, struct err *err)
 {
     char path[4096], name[40] = "audit.db";
@@ -85,6 +105,7 @@ bool audit_db_open(const char *folder, uint64_t epoch, sqlite3 **db, struct err 
     if (access(path, R_OK) < 0)
         return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no such log here (data/%s)", name)
                                : err_sys(err, ERR_DENIED, "this user may not read the log (data/%s)", name);
+    if (!own_files(path, name, err)) return false;
     if (sqlite3_open_v2(path, db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         return fault(*db, err);
     harden(*db);

@@ -29,7 +29,7 @@ static void place(char path[PATH], const char *folder, uint64_t epoch, const cha
 /* Bytes of a small file. -1: it cannot be opened (errno). */
 static ssize_t read_small(const char *path, void *bytes, size_t room)
 {
-    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
+    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     return fd < 0 ? -1 : read(fd, bytes, room);
 }
 

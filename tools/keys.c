@@ -236,7 +236,7 @@ bool keys_read_public(int home_dirfd, struct keys_public *public, struct err *er
     char text[PUBLIC_MAX];
     struct keys_public found = {0};
     if (!key_library(err)) return false;
-    FD_AUTO fd = openat(home_dirfd, "keys/vault.pub", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    FD_AUTO fd = openat(home_dirfd, "keys/vault.pub", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no keys/vault.pub here: run caisson init first")
                                : err_sys(err, ERR_IO, "cannot read keys/vault.pub");

@@ -267,22 +267,22 @@ static void signed_now(struct ledger *ledger, uint64_t size)
     signer_stored(ledger, size);
 }
 
-/* No matter of moments: what is recorded now would never be signed, and nobody could tell it from what was made up. */
+/* No matter of moments: what is recorded now would stay unsigned, and nobody could tell it from what was made up. */
 static void refused_now(struct ledger *ledger, const struct err *why)
 {
-    if (why->kind != ERR_DENIED || ledger->sign.retries < SIGN_TRIES) return;
+    bool passes = why->kind == ERR_UNAVAILABLE || why->kind == ERR_BUSY;
+    if (passes || ledger->sign.retries < SIGN_TRIES) return;
     if (!ledger->sign.refused[0]) log_failure("log-not-signed", why);
-    memcpy(ledger->sign.refused, why->text, sizeof ledger->sign.refused);
+    snprintf(ledger->sign.refused, sizeof ledger->sign.refused, "%s%s", why->text,
+             why->kind == ERR_DENIED ? ". Restart the daemon; if that changes nothing, put back witness/ and data/ of one time"
+                                     : "");
 }
 
 bool checkpoint_admits(const struct ledger *ledger, struct err *err)
 {
     return !ledger->sign.refused[0] ||
-           err_set(
-               err, ERR_UNAVAILABLE,
-               "nothing runs while the vault does not sign the log: %s. Restart the daemon; if that changes nothing, "
-               "put back witness/ and data/ of one time",
-               ledger->sign.refused);
+           err_set(err, ERR_UNAVAILABLE, "nothing runs while new entries of the log are not signed: %s",
+                   ledger->sign.refused);
 }
 
 static void signed_answer(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length)

@@ -7,7 +7,7 @@
 /* Everyone who asked for a checkpoint is answered once the newest covers what there was, or with why not
  * (query_audit.c). */
 void checkpoint_tell(struct ledger *ledger, const struct err *why);
-/* Does the vault sign what is recorded? Not while it refuses to, for a reason that does not pass. */
+/* Is what is recorded signed? Not while the vault refuses to, or the parent cannot write it down, several times in turn. */
 bool checkpoint_admits(const struct ledger *ledger, struct err *err);
 /* At the start, with the signing keys known: false: they are not those that the vault was told of. */
 bool checkpoint_key_fits(const struct ledger *ledger, char why[ERR_TEXT]);

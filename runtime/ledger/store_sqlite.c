@@ -92,6 +92,7 @@ static bool open_one(struct store *store, enum store_db db, bool fresh, struct e
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     if (fresh) flags |= SQLITE_OPEN_CREATE;
+    if (!store_sound(db, err)) return false;
     if (sqlite3_open_v2(files[db].path, &store->db[db], flags, "unix") != SQLITE_OK)
         return store_failed(store, db, err);
     return configure(store, db, err) && check_schema(store, db, fresh, err);

@@ -67,6 +67,8 @@ bool store_failed(struct store *store, enum store_db db, struct err *err);
 bool store_exec(struct store *store, enum store_db db, const char *sql, struct err *err);
 /* Does this result code of SQLite's break the store? */
 bool store_breaks(int code);
+/* Before a database is opened: is what has its name, and its companions', a plain file of this user's? */
+bool store_sound(enum store_db db, struct err *err);
 /* Is the log's database still the file that was opened, and no shorter? Breaks the store when it is not. */
 bool store_look_log(struct store *store, struct err *err);
 

@@ -3,17 +3,19 @@
  * disk the answer is no for good: Linux may drop pages that it could not write and report success the next time. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "store_sqlite.h"
 
 enum { WAL_HEAD = 32, FRAME_BYTES = 24 + 4096 };
 
 static const struct {
-    const char *name, *wal;
+    const char *name, *wal, *shm;
 } files[STORE_DBS] = {
-    [STORE_AUDIT] = {"audit.db", "audit.db-wal"},
-    [STORE_STATE] = {"state.db", "state.db-wal"},
-    [STORE_VAULT] = {"vault.db", "vault.db-wal"},
+    [STORE_AUDIT] = {"audit.db", "audit.db-wal", "audit.db-shm"},
+    [STORE_STATE] = {"state.db", "state.db-wal", "state.db-shm"},
+    [STORE_VAULT] = {"vault.db", "vault.db-wal", "vault.db-shm"},
 };
 
 /* ── broken ────────────────────────────────────────────────────────────────────────────────────────── */
@@ -91,6 +93,26 @@ bool store_look(struct store *store, struct err *err)
 bool store_look_log(struct store *store, struct err *err)
 {
     return !store_broken(store, err) && look(store, STORE_AUDIT, err);
+}
+
+/* SQLite would say "unable to open", or take a link's name for the file's own. */
+static bool sound(const char *name, enum err_kind kind, struct err *err)
+{
+    struct stat file;
+    if (store_file_stat(name, &file) < 0) return true; /* it is made, or missed elsewhere */
+    if (!S_ISREG(file.st_mode))
+        return err_set(err, kind, "data/%s is not a regular file: put the file itself there", name);
+    if (file.st_uid != geteuid())
+        return err_set(err, kind,
+                       "data/%s belongs to user %u, not to the ledger's, as the other files there do: chown %u", name,
+                       file.st_uid, geteuid());
+    return true;
+}
+
+bool store_sound(enum store_db db, struct err *err)
+{
+    return sound(files[db].name, kind_of(db), err) && sound(files[db].wal, kind_of(db), err) &&
+           sound(files[db].shm, kind_of(db), err);
 }
 
 static bool gone(const char *name, struct err *err)

@@ -243,7 +243,9 @@ static bool give_data(int folder, uid_t ledger, struct err *err)
 {
     struct stat status;
     if (fstat(folder, &status) < 0) return err_sys(err, ERR_IO, "\"data\" cannot be looked at");
-    if (status.st_uid == ledger) return true;
+    if (status.st_uid == ledger)
+        return !(status.st_mode & (S_IWGRP | S_IWOTH)) ||
+               err_set(err, ERR_DENIED, "the folder \"data\" can be written by others: chmod 700");
     if (geteuid() != 0)
         return err_set(err, ERR_DENIED, "\"data\" belongs to user %u: start the daemon as that user", status.st_uid);
     return give_files(folder, ledger, err) && ((fchown(folder, ledger, ledger) == 0 && fchmod(folder, 0700) == 0) ||
@@ -270,7 +272,7 @@ bool home_check(struct home *home, uid_t ledger, struct err *err)
 
 bool home_witness(const struct home *home, int *fd, struct err *err)
 {
-    *fd = openat(home->witness, "checkpoint", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    *fd = openat(home->witness, "checkpoint", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     return *fd >= 0 || errno == ENOENT || err_sys(err, ERR_IO, "witness/checkpoint cannot be opened");
 }
 
@@ -289,7 +291,7 @@ static bool keep_earlier(const struct home *home, const struct ctl_witness *witn
 {
     struct ctl_witness last;
     char name[40];
-    FD_AUTO file = openat(home->witness, "checkpoint", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    FD_AUTO file = openat(home->witness, "checkpoint", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0) return errno == ENOENT || err_sys(err, ERR_IO, "witness/checkpoint cannot be read");
     ssize_t got = read(file, &last, sizeof last);
     if (got != (ssize_t)sizeof last || memcmp(last.origin, witness->origin, sizeof last.origin) == 0) return true;
@@ -307,7 +309,7 @@ static bool publish(const struct home *home, const char *vkey, struct err *err)
 {
     char text[LOG_PUB_MAX + 1], line[sizeof((struct ctl_witness *)0)->first_vkey + 2];
     size_t length = (size_t)snprintf(line, sizeof line, "%.255s\n", vkey), used = 0;
-    FD_AUTO file = openat(home->keys, "log.pub", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    FD_AUTO file = openat(home->keys, "log.pub", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     ssize_t got = file < 0 ? 0 : read(file, text, LOG_PUB_MAX);
     if ((file < 0 && errno != ENOENT) || got < 0) return err_sys(err, ERR_IO, "keys/log.pub cannot be read");
     used = (size_t)got;
@@ -339,14 +341,24 @@ void home_freeze(const struct home *home, bool *on, bool *now)
     *now = file >= 0 && read(file, word, 3) == 3 && strcmp(word, "now") == 0;
 }
 
+/* Whoever may write this file decides who administers. */
+static bool text_sound(int fd, const char *name, struct err *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) return err_sys(err, ERR_IO, "%s cannot be looked at", name);
+    return S_ISREG(status.st_mode) ? check_owned(fd, name, err)
+                                   : err_set(err, ERR_DENIED, "%s is not a regular file", name);
+}
+
 bool home_text(const struct home *home, const char *name, size_t max, char **text, size_t *length, struct err *err)
 {
-    FD_AUTO file = openat(home->folder, name, O_RDONLY | O_CLOEXEC);
+    FD_AUTO file = openat(home->folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     FREE_AUTO char *bytes = malloc(max + 1);
     size_t used = 0;
     if (file < 0 && errno == ENOENT) return err_set(err, ERR_NOT_FOUND, "there is no %s", name);
     if (file < 0) return err_sys(err, ERR_IO, "%s cannot be opened", name);
     if (!bytes) return err_set(err, ERR_BUSY, "there is no memory");
+    if (!text_sound(file, name, err)) return false;
     while (used <= max) {
         ssize_t got = read(file, bytes + used, max + 1 - used);
         if (got < 0 && errno == EINTR) continue;

@@ -181,6 +181,50 @@ def test_database_of_another_user():
     refuses_to_start(change, "audit.db")
 
 
+def lead_away(path, kind):
+    """A link, or a pipe that nobody ever writes to, in a file's place."""
+    os.rename(path, path + ".true")
+    os.mkfifo(path) if kind == "fifo" else os.symlink(path + ".true", path)
+
+
+def test_names_that_lead_elsewhere():
+    for name, kind in (("caisson.conf", "fifo"), ("data/audit.db", "link"), ("data/state.db", "fifo"), ("data/vault.db", "link")):
+        refuses_to_start(lambda home, name=name, kind=kind: lead_away(home + "/" + name, kind), name + " is not a regular file")
+
+
+def test_a_companion_of_another_user():
+    """As left behind by a database client that root ran."""
+    def change(home):
+        with open(home + "/data/vault.db-wal", "wb"):
+            pass
+        os.chown(home + "/data/vault.db-wal", 12345, 12345)
+    refuses_to_start(change, "data/vault.db-wal belongs to user 12345")
+
+
+def test_what_others_can_write():
+    """They could make themselves administrators, or put files of their own into the ledger's folder."""
+    refuses_to_start(lambda home: os.chmod(home + "/caisson.conf", 0o666), "caisson.conf can be written by others")
+    refuses_to_start(lambda home: os.chown(home + "/caisson.conf", 12345, 12345), "caisson.conf belongs to user 12345")
+    refuses_to_start(lambda home: os.chmod(home + "/data", 0o777), "can be written by others: chmod 700")
+
+
+def test_checkpoints_that_cannot_be_written_down():
+    """The parent cannot publish the log's key, so nothing is signed; then nothing runs, and all goes on by itself."""
+    with Daemon() as daemon:
+        daemon.start()
+        daemon.enable("hello")
+        daemon.stop()
+        lead_away(daemon.home + "/keys/log.pub", "link")
+        daemon.start()
+        refused = eventually("calls are refused", lambda: (answer := daemon.call("hello", "greet", {"name": "Ada"})).status == 503 and answer)
+        assert "not signed" in refused.json["detail"] and "keys/log.pub" in refused.json["detail"], refused
+        status = daemon.cli("status", check=False)
+        assert status.returncode and "not signed" in status.stdout + status.stderr, status
+        os.rename(daemon.home + "/keys/log.pub.true", daemon.home + "/keys/log.pub")
+        eventually("calls run again", lambda: daemon.call("hello", "greet", {"name": "Ada"}).status == 200)
+        daemon.cli("audit", "verify", "--full")
+
+
 if __name__ == "__main__":
     only = sys.argv[1:]
     run([case for name, case in list(globals().items()) if name.startswith("test_") and (not only or any(word in name for word in only))])

@@ -268,6 +268,32 @@ def test_the_daemon_does_not_go_on():
         shutil.copytree(kept, os.path.join(daemon.home, "data"))
 
 
+# ── the ledger's folder, led elsewhere ────────────────────────────────────────────────────────────────
+
+def test_files_of_others_stay_as_they_are():
+    """What SQLite writes into beside the log is root's own file, by another name."""
+    for ending in ("-shm", "-wal"):
+        copy = copy_of(newer)
+        victim, planted = os.path.join(work, "victim" + ending), os.path.join(copy, "data", "audit.db" + ending)
+        with open(victim, "w", encoding="ascii") as out:
+            out.write("precious")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(planted)
+        os.link(victim, planted)
+        status, said = verify(copy)
+        assert status != 0 and "audit.db" + ending in said, said
+        with open(victim, "rb") as kept:
+            assert kept.read() == b"precious"
+
+
+def test_a_pipe_in_the_place_of_the_log():
+    copy = copy_of(newer)
+    os.unlink(os.path.join(copy, "data", "audit.db"))
+    os.mkfifo(os.path.join(copy, "data", "audit.db"))
+    status, said = verify(copy)
+    assert status != 0 and "no plain file" in said, said
+
+
 def fill(calls):
     for at in range(calls):
         answer = daemon.call("hello", "greet", {"name": str(at)})

@@ -376,22 +376,27 @@ static bool health_says(struct rig *rig, const char *word)
     return says;
 }
 
-/* The vault will not sign, and says so again and again: what is recorded now would stay unsigned. */
-static void test_nobody_signs(void **state)
+/* The vault will not sign, or its parent cannot write it down, again and again: what is recorded now would stay unsigned. */
+static void nobody_signs(struct rig *rig, enum err_kind why)
 {
-    struct rig *rig = *state;
     struct msg_begin ask = rig_ask(rig);
     make_log(rig);
     checkpoint_made(rig);
-    rig->refusing = ERR_DENIED;
+    rig->refusing = why;
     rig_call(rig, &ask, CLASS_OK, 5, true); /* once is no reason */
-    for (int i = 0; i < 1000 && !health_says(rig, "does not sign"); i++) usleep(10000);
+    for (int i = 0; i < 1000 && !health_says(rig, "not signed"); i++) usleep(10000);
     struct msg_begun begun = rig_begin(rig, &ask);
     assert_int_equal(begun.status.kind, ERR_UNAVAILABLE);
     assert_non_null(strstr(begun.status.text, "this key is not known"));
     rig->refusing = 0;
-    for (int i = 0; i < 1000 && health_says(rig, "does not sign"); i++) usleep(10000);
+    for (int i = 0; i < 1000 && health_says(rig, "not signed"); i++) usleep(10000);
     rig_call(rig, &ask, CLASS_OK, 5, true);
+}
+
+static void test_nobody_signs(void **state)
+{
+    nobody_signs(*state, ERR_DENIED);
+    nobody_signs(*state, ERR_IO);
 }
 
 /* ── files that are not what they were ─────────────────────────────────────────────────────────────── */
