@@ -22,12 +22,13 @@ static const char *name_of(const char *const *names, size_t count, int64_t numbe
     return number >= 0 && (uint64_t)number < count ? names[number] : "?";
 }
 
-/* Columns: idx, salt, value, body, name. */
+/* Columns: idx, salt, value, body, name, the entry's idx. */
 static bool detail_row(sqlite3_stmt *row, struct err *err)
 {
     struct body body;
     uint8_t hash[HASH_BYTES], message[sizeof DETAIL_TAG - 1 + SALT];
     const void *bytes = sqlite3_column_blob(row, 3), *salt = sqlite3_column_blob(row, 1);
+    if (sqlite3_column_type(row, 5) == SQLITE_NULL) return err_set(err, ERR_DAMAGED, "there is no such entry");
     if (!bytes || !salt || sqlite3_column_bytes(row, 1) != SALT ||
         !body_read(bytes, (size_t)sqlite3_column_bytes(row, 3), &body, err))
         return err_set(err, ERR_DAMAGED, "it cannot be compared");
@@ -73,10 +74,11 @@ static bool all_rows(sqlite3 *db, const char *sql, const char *what, bool (*chec
 
 bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
 {
-    return all_rows(db,
-                    "SELECT d.idx, d.salt, d.value, e.body, d.name FROM detail d JOIN entry e ON e.idx = d.idx"
-                    " WHERE e.body IS NOT NULL ORDER BY d.idx",
-                    "the personal value of", detail_row, details, err) &&
+    return all_rows(
+               db,
+               "SELECT d.idx, d.salt, d.value, e.body, d.name, e.idx FROM detail d LEFT JOIN entry e ON e.idx = d.idx"
+               " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY d.idx",
+               "the personal value of", detail_row, details, err) &&
            all_rows(db,
                     "SELECT c.outcome, c.class, c.sent, e.body FROM call c LEFT JOIN entry e ON e.idx = c.outcome"
                     " WHERE c.state = 1 AND c.outcome >= 0 AND (e.body IS NOT NULL OR e.idx IS NULL)"

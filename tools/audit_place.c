@@ -172,7 +172,11 @@ bool place_folder(const struct home *home, const char *path, const char *origin,
     if (fd < 0) return err_sys(err, ERR_EXISTS, "%.200s is there already and no folder", path);
     if (!in_bounds(home, fd, err)) return false;
     if (!empty(fd) && !of_this_log(fd, origin))
-        return err_set(err, ERR_EXISTS, "%.200s holds something else than an export of this log", path);
+        return err_set(
+            err, ERR_EXISTS,
+            "%.200s holds something else than an export of this log, or one that never got to its end: remove it, "
+            "or name another folder",
+            path);
     *folder = take_fd(&fd);
     return true;
 }

@@ -153,9 +153,9 @@ static bool columns_agree(struct check *check, const struct body *body, struct e
 {
     const void *call = sqlite3_column_blob(check->entries, 3);
     bool has_call = call && sqlite3_column_bytes(check->entries, 3) == ID_BYTES;
-    bool same = sqlite3_column_int64(check->entries, 2) == body_kind_number(body->kind);
-    same &= !(body->seen & BODY_CALL) || (has_call && memcmp(call, body->call, ID_BYTES) == 0);
-    same &= (body->seen & BODY_CALL) || !call;
+    bool same = sqlite3_column_int64(check->entries, 2) == body_kind_number(body->kind) &&
+                sqlite3_column_int64(check->entries, 1) == body->at;
+    same &= body->seen & BODY_CALL ? has_call && memcmp(call, body->call, ID_BYTES) == 0 : !call;
     same &= !(body->seen & BODY_ATTEMPT) || sqlite3_column_int64(check->entries, 4) == body->attempt;
     return same || err_set(err, ERR_DAMAGED, "its columns say something else than its bytes");
 }

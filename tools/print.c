@@ -224,5 +224,7 @@ void print_failure(const struct err *err, const json_t *problem, bool json)
     }
     fputs("caisson: ", stderr);
     print_tame(err->text[0] ? err->text : row->title, stderr);
+    const char *cause = strstr(err->detail, ": "); /* what the operating system said stands behind file and line */
+    if (cause && !strstr(err->text, cause + 2)) fputs(cause, stderr);
     fputc('\n', stderr);
 }

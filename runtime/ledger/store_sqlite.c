@@ -37,6 +37,7 @@ static bool configure(struct store *store, enum store_db db, struct err *err)
     sqlite3_db_config(store->db[db], SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(store->db[db], SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(store->db[db], SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    sqlite3_db_config(store->db[db], SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
     sqlite3_extended_result_codes(store->db[db], 1);
     sqlite3_busy_timeout(store->db[db], BUSY_MS);
     return store_exec(store, db,
@@ -88,6 +89,24 @@ static bool check_schema(struct store *store, enum store_db db, bool fresh, stru
     return true;
 }
 
+/* What somebody else put into the file would run whenever we write: only our own guards may. */
+static bool check_triggers(struct store *store, enum store_db db, struct err *err)
+{
+    sqlite3_stmt *row = NULL;
+    static const char sql[] = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND instr(?1, sql) = 0";
+    if (sqlite3_prepare_v2(store->db[db], sql, -1, &row, NULL) != SQLITE_OK) return store_failed(store, db, err);
+    sqlite3_bind_text(row, 1, db == STORE_AUDIT ? schema_audit_guards : "", -1, SQLITE_STATIC);
+    bool ok = sqlite3_step(row) == SQLITE_ROW || store_failed(store, db, err);
+    if (ok && sqlite3_column_int64(row, 0) > 0)
+        ok = err_set(
+            err, ERR_STATE,
+            "data/%s holds a trigger that is not Caisson's: keep a copy, find out who put it there, and put back "
+            "a good one",
+            files[db].name);
+    sqlite3_finalize(row);
+    return ok;
+}
+
 static bool open_one(struct store *store, enum store_db db, bool fresh, struct err *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
@@ -95,7 +114,7 @@ static bool open_one(struct store *store, enum store_db db, bool fresh, struct e
     if (!store_sound(db, err)) return false;
     if (sqlite3_open_v2(files[db].path, &store->db[db], flags, "unix") != SQLITE_OK)
         return store_failed(store, db, err);
-    return configure(store, db, err) && check_schema(store, db, fresh, err);
+    return configure(store, db, err) && check_schema(store, db, fresh, err) && check_triggers(store, db, err);
 }
 
 /* A log without the rest, or the rest without a log, is a file that somebody lost: never start afresh beside it. */

@@ -143,6 +143,36 @@ def test_full_disk_at_the_start():
         daemon.cli("audit", "verify")
 
 
+def files_in(folder):
+    return {os.path.join(where, name) for where, _, names in os.walk(folder) for name in names}
+
+
+def test_commands_on_a_full_disk():
+    """What cannot be done is said with its reason, nothing half-made stays, and the same command works when there is room."""
+    with SmallDisk() as daemon:
+        daemon.credential("canary", "bad", {"canary": "a secret", "other": "x"})
+        key, out = os.path.join(daemon.mount, "secret"), os.path.join(daemon.mount, "out")
+        with open(key, "w", encoding="ascii") as text:
+            text.write("another secret")
+        os.mkdir(out)
+        public = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True).stdout.split("public key: ")[1].split()[0]
+        for words in (["credential", "set", "second", "--connector", "bad", f"canary=@{key}", f"other=@{key}"], ["key", "rotate", "workspace", "default"],
+                      ["key", "rotate", "credential", "canary"], ["key", "rotate", "master"], ["key", "recovery", "--recipient", public],
+                      ["audit", "roll"], ["token", "create", "t1", "--role", "invoker"], ["backup", "--to", out + "/b", "--recipient", public],
+                      ["audit", "export", "--format", "ndjson", "--output", out + "/lines"]):
+            before = files_in(out) | files_in(daemon.home + "/keys")
+            daemon.fill()
+            done = daemon.cli(*words, check=False)
+            left = files_in(out) | files_in(daemon.home + "/keys")
+            daemon.empty()
+            assert done.returncode and any(word in done.stderr for word in ("disk is full", "No space left", "disk space")), (words, done)
+            assert left == before, (words, left - before)
+            eventually("calls run again", lambda: daemon.counts().status == 200)
+            daemon.cli(*words)
+        assert daemon.call("bad", "secret", {}, credential="second").status == 200, "what was stored cannot be used"
+        daemon.cli("audit", "verify", "--full")
+
+
 def refuses_to_start(change, word):
     with Daemon() as daemon:
         daemon.start()

@@ -453,6 +453,25 @@ static void test_missing_files(void **state)
     }
 }
 
+/* A statement that somebody left in a file would run in the ledger whenever it writes. */
+static void test_planted_trigger(void **state)
+{
+    static const char *const plants[][2] = {
+        {"audit.db", "CREATE TRIGGER more AFTER INSERT ON entry BEGIN DELETE FROM idempotency; END;"},
+        {"audit.db", NO_GUARD "CREATE TRIGGER entry_keep AFTER INSERT ON entry BEGIN DELETE FROM idempotency; END;"},
+        {"state.db", "CREATE TRIGGER more AFTER INSERT ON token BEGIN UPDATE token SET role = 0; END;"}};
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
+        struct rig rig;
+        rig_init(&rig, NULL);
+        rig_start(&rig, true);
+        rig_stop(&rig);
+        rig_exec(&rig, plants[i][0], plants[i][1]);
+        const char *text = rig_start_failing(&rig);
+        if (!strstr(text, plants[i][0]) || !strstr(text, "trigger")) fail_msg("%s: %s", plants[i][0], text);
+        rig_clear(&rig);
+    }
+}
+
 /* A log keeps its name. */
 static void test_other_origin(void **state)
 {
@@ -488,6 +507,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_nothing_written_down_yet),
         RIG_TEST(test_another_key_written_down),
         RIG_TEST(test_nobody_signs),
+        cmocka_unit_test(test_planted_trigger),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -308,6 +308,9 @@ static void columns_changed(void **state)
                 "UPDATE entry SET kind = 1, attempt = 1, call = (SELECT call FROM entry WHERE idx = 5) WHERE idx = 4");
         assert_good(log);
     }
+    /* When it was decides what is pruned. */
+    log_sql(log, "UPDATE entry SET ts = ts - 1 WHERE idx = 4");
+    assert_int_equal(assert_bad(log, "its columns say something else").index, 4);
 }
 
 /* Bytes that are not in the log's form, under a good signature. */
@@ -624,6 +627,8 @@ static void beside_the_log(void **state)
     assert_bad(log, "the call table's row for entry 1");
     log_sql(log, "UPDATE call SET sent = 2; UPDATE detail SET value = CAST('{\"caller\":\"uid:1\"}' AS BLOB)");
     assert_bad(log, "the personal value of entry 2");
+    log_sql(log, "UPDATE detail SET idx = 9");
+    assert_bad(log, "the personal value of entry 9: there is no such entry");
 }
 
 static void not_a_log(void **state)
