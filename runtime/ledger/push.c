@@ -84,6 +84,7 @@ bool push_config(struct ledger *ledger, const json_t *config, struct err *err)
                                                 .seen = push->seen,
                                                 .news = push->news,
                                                 .numbers = push->numbers,
+                                                .configs = push->configs + 1,
                                                 .desk = push->desk};
     if (!read_all(push, config, &fresh, err)) return false;
     buf_clear(&push->call.input);
@@ -251,17 +252,18 @@ static struct sink *find_sink(struct ledger *ledger, const char *name)
     return NULL;
 }
 
-/* What the parent was asked; by name, since a reload may have come in between. */
+/* What the parent was asked; by name, and under which configuration, since a reload may come in between. */
 struct asked {
     char name[NAME_BYTES];
     uint64_t size;
+    uint32_t config;
 };
 
 static void pushed(struct ledger *ledger, struct waiting *wait, const void *answer, size_t length)
 {
     struct asked *asked = wait->context;
     const struct ctl_pushed *got = answer;
-    struct sink *sink = find_sink(ledger, asked->name);
+    struct sink *sink = asked->config == ledger->push.configs ? find_sink(ledger, asked->name) : NULL;
     struct err err = {0};
     bool heard = got && length == sizeof *got;
     if (!heard) err_set(&err, ERR_UNAVAILABLE, "the daemon's parent did not answer in time");
@@ -279,6 +281,7 @@ static bool ask_parent(struct ledger *ledger, struct sink *sink, struct ctl_push
     if (!asked) return err_set(err, ERR_BUSY, "there is no memory");
     memcpy(asked->name, sink->row.name, sizeof asked->name);
     asked->size = ask->size;
+    asked->config = ledger->push.configs;
     memcpy(ask->sink, sink->row.name, sizeof ask->sink);
     sink->asked = true;
     if (wait_ask(ledger, ROLE_PARENT, CTL_PUSH, ask, sizeof *ask, &how, err)) return true;

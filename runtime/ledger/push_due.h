@@ -50,6 +50,7 @@ struct push {
     uint64_t round_until; /* clock_now: what waits for the desk by then has failed */
     struct push_call call;
     uint32_t numbers;
+    uint32_t configs; /* how many configurations there were: answers count for the one they were asked under */
     struct {
         struct role_line *line; /* NULL: nobody waits */
         uint32_t generation, seq;

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints reach a file, syslog, a webhook and a witness by themselves; once, when nothing else happens; and what
 each place missed, or knows better, is seen."""
+import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -14,11 +16,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BUILD, SOURCE, Daemon, Peer, run  # noqa: E402
+from daemon import BUILD, SOURCE, Daemon, Peer, eventually, run  # noqa: E402
 from witness import Witness, signed_by  # noqa: E402
 
 VERIFY = os.path.join(BUILD, "tools", "caisson-verify")
-daemon = https = received = witness = syslog = None
+daemon = https = received = witness = second = syslog = None
 
 
 def paths(*names):
@@ -30,6 +32,15 @@ def open_syslog():
     listening.bind(paths("log.sock"))
     listening.settimeout(20)
     return listening
+
+
+def drain_syslog():
+    """So many as nobody reads are all that its queue holds."""
+    syslog.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while syslog.recv(65536):
+            continue
+    syslog.settimeout(20)
 
 
 def close_syslog():
@@ -86,7 +97,12 @@ def kept_notes():
         return re.findall("[^\n]+\n\\d+\n[^\n]+\n\n(?:— [^\n]+\n)+(?=\n)".encode(), kept.read())
 
 
-def configure(required=""):
+def line_of(one):
+    return f"Witness=w1 witness {one.vkey} https://witness.demo.example:{one.port}/w"
+
+
+def configure(required="", witnessed=None):
+    """witnessed: the line of the witness, that of the usual one when absent."""
     with open(daemon.home + "/caisson.conf", encoding="utf-8") as conf:
         text = conf.read().split("\n[Push]\n")[0]
     with open(daemon.home + "/caisson.conf", "w", encoding="utf-8") as conf:
@@ -95,7 +111,7 @@ def configure(required=""):
 File=archive {paths("checkpoints")}
 Syslog=siem {paths("log.sock")}
 Webhook=pager webhook https://hooks.demo.example:{https.port}/hook credential=hook
-Witness=w1 witness {witness.vkey} https://witness.demo.example:{witness.port}/w
+{line_of(witness) if witnessed is None else witnessed}
 {required}
 """)
     daemon.cli("reload")
@@ -205,6 +221,66 @@ def test_a_false_cosignature_is_not_kept():
     assert witness.answers[-2:] == [409, 200], witness.answers
 
 
+@contextlib.contextmanager
+def while_the_witness_decides():
+    """A push is on its way, and the witness has decided and not answered; it answers at the end."""
+    greet()
+    before = len(witness.answers)
+    witness.lets_go.clear()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            pushing = pool.submit(daemon.cli, "audit", "push", check=False)
+            try:
+                eventually("the witness was asked", lambda: len(witness.answers) > before)
+                yield
+            finally:
+                witness.lets_go.set()
+            pushing.result()
+    finally:
+        witness.lets_go.set()
+    drain_syslog()
+
+
+def noted():
+    """What is kept of answers: cosignatures, how each place stands, and what they missed."""
+    return rows("SELECT size, name FROM cosignature"), rows("SELECT * FROM sink WHERE name NOT IN ('archive', 'siem', 'pager')"), bodies(9)
+
+
+def test_a_place_is_taken_away_meanwhile():
+    """What becomes of the push to it is nobody's any more; the others go on, and it is as good as before when it comes back."""
+    kept = noted()
+    with while_the_witness_decides():
+        configure(witnessed="")
+        greet()
+        assert "w1" not in sinks()
+    greet()
+    push()  # by the desk, which made the other call to its end before this
+    assert noted() == kept and "w1" not in sinks()
+    configure()
+    greet()
+    assert push()["w1"]["state"] == "up" and witness.answers[-1] == 200, witness.answers
+    assert len(rows("SELECT 1 FROM cosignature")) > len(kept[0])
+    daemon.cli("audit", "verify", "--full")
+
+
+def test_a_place_becomes_another_meanwhile():
+    """The answer of the old one counts nothing for the new one, which is shown the log from its beginning."""
+    greet()
+    kept = push() and noted()
+    with while_the_witness_decides():
+        configure(witnessed=line_of(second))
+        greet()
+    shown = push()["w1"]
+    size, _ = next(iter(second.seen.values()))
+    assert (shown["state"], shown["size"]) == ("up", size) and second.answers[-1] == 200, (shown, second.answers)
+    cosigned, _, gaps = noted()
+    assert set(cosigned) - set(kept[0]) == {(size, second.name)} and gaps == kept[2], (cosigned, gaps)
+    configure()
+    greet()
+    assert push()["w1"]["state"] == "up"
+    daemon.cli("audit", "verify", "--full")
+
+
 def test_a_witness_that_knows_better():
     origin = next(iter(witness.seen))
     witness.seen[origin] = (witness.seen[origin][0] + 100000, b"\0" * 32)
@@ -262,12 +338,13 @@ if __name__ == "__main__":
         subprocess.run([f"{SOURCE}/tools/demo/make-ca", ca, "hooks.demo.example", "witness.demo.example"], check=True)
         syslog = open_syslog()
         with Peer(f"{SOURCE}/tools/demo/https_receiver.py", ca + "/server.pem", ca + "/server.key", received) as https, \
-                Witness(ca + "/server.pem", ca + "/server.key", "witness.demo.example/w1", log_keys) as witness:
+                Witness(ca + "/server.pem", ca + "/server.key", "witness.demo.example/w1", log_keys) as witness, \
+                Witness(ca + "/server.pem", ca + "/server.key", "witness.demo.example/w2", log_keys) as second:
             daemon.start()
             common = ["--ranges", "127.0.0.0/8", "--ca", ca + "/ca.pem"]
             daemon.enable("hello")
             daemon.enable("webhook", "--egress", f"tls://hooks.demo.example:{https.port}", *common)
-            daemon.enable("witness", "--egress", f"tls://witness.demo.example:{witness.port}", *common)
+            daemon.enable("witness", *[word for one in (witness, second) for word in ("--egress", f"tls://witness.demo.example:{one.port}")], *common)
             daemon.credential("hook", "webhook", {"secret": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"})
             only = sys.argv[1:]
             run([case for name, case in list(globals().items())

@@ -328,12 +328,17 @@ def test_nothing_young_goes():
     assert done.returncode and "KeepBodies" in done.stderr and not os.listdir(archives), done
 
 
+def pass_a_second(one):
+    """Until the second of the newest entry is over: --before counts in seconds."""
+    newest = one.rows("SELECT max(ts) FROM entry")[0][0]
+    eventually("the next second", lambda: time.time_ns() // 10**9 > newest // 10**9)
+
+
 def fill(size):
-    """Calls until the log has that many entries, and the second of the newest is over: --before counts in seconds."""
+    """Calls until the log has that many entries, and their second is over."""
     while daemon.rows("SELECT max(idx) FROM entry")[0][0] < size:
         greet()
-    newest = daemon.rows("SELECT max(ts) FROM entry")[0][0]
-    eventually("the next second", lambda: time.time_ns() // 10**9 > newest // 10**9)
+    pass_a_second(daemon)
 
 
 def fill_quickly(size):
@@ -534,6 +539,58 @@ def test_everything_goes_on_without_them():
     done = daemon.cli("audit", "verify", "--checkpoint", archives + "/old.checkpoint", check=False)
     assert done.returncode and "cannot be proven any more" in done.stdout + done.stderr, done
     assert "nothing to prune" in prune("more", "--hashes", check=False)[1].stderr
+
+
+def new_key(name):
+    path = f"{archives}/{name}"
+    subprocess.run(["age-keygen", "-o", path], check=True, capture_output=True)
+    return path, subprocess.check_output(["age-keygen", "-y", path], text=True).strip()
+
+
+def prefix_of(home, size):
+    with contextlib.closing(sqlite3.connect(f"file:{home}/data/audit.db?mode=ro", uri=True)) as database:
+        return [database.execute(sql, (size,)).fetchall() for sql in (
+            "SELECT idx, leaf, body FROM entry WHERE idx < ? ORDER BY idx", "SELECT n, root FROM block WHERE n * 256 < ? ORDER BY n",
+            "SELECT level, n, hashes FROM tile WHERE (n + 1) << (8 * (level + 1)) <= ? ORDER BY level, n")]
+
+
+def test_a_backup_without_them():
+    """Restored on another machine, the log is as whole as here: its blocks, the proofs of what is younger, and what was seen of
+    it before; and it grows, and loses further hashes, there."""
+    (identity, recipient), (recovery, offline) = new_key("backup.key"), new_key("recovery.key")
+    daemon.cli("key", "recovery", "--recipient", offline)
+    call, first_key = greet().json["call_id"], vkey()
+    daemon.cli("audit", "verify", "--state", archives + "/seen")
+    size = json.loads(daemon.cli("audit", "checkpoint", "--json").stdout)["size"]
+    daemon.cli("backup", "--to", archives + "/copy", "--recipient", recipient)
+    with Daemon() as other:
+        shutil.rmtree(other.home)
+        os.mkdir(other.home, 0o755)
+        other.cli("restore", archives + "/copy", "--identity", identity, "--recovery", recovery)
+        with open(other.home + "/caisson.conf", "a", encoding="utf-8") as out:
+            out.write("\n[Audit]\nKeepBodies=0\nKeepHashes=0\n")
+        assert prefix_of(other.home, size) == prefix_of(daemon.home, size) and prefix_of(other.home, size)[1]
+        other.start()
+        other.enable("hello")
+        for number in range(300):
+            assert other.call("hello", "greet", {"name": f"{number}"}).status == 200
+        other.cli("audit", "checkpoint")
+        assert "entries were dropped, as the log records" in other.cli("audit", "verify", "--full", "--state", archives + "/seen").stdout
+        Verifier(other.home, first_key).verify().close()
+        other.cli("audit", "prove", "--call", call, "--output", archives + "/restored.proof")
+        done = subprocess.run([os.path.join(BUILD, "tools", "caisson-verify"), "proof", archives + "/restored.proof", "--vkey", first_key],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done
+        pass_a_second(other)
+        for words in (["--archive", archives + "/more.bodies"], ["--archive", archives + "/more.hashes", "--hashes"]):
+            other.cli("audit", "prune", "--before", now(), *words)
+        assert len(prefix_of(other.home, 1 << 40)[1]) > len(prefix_of(daemon.home, size)[1])
+        assert "entries were dropped" in other.cli("audit", "verify", "--full", "--state", archives + "/seen").stdout
+        other.stop()
+        with contextlib.closing(sqlite3.connect(other.home + "/data/audit.db")) as database:
+            database.execute("UPDATE block SET root = zeroblob(32) WHERE n = (SELECT max(n) FROM block)")
+            database.commit()
+        assert subprocess.run([CAISSON, "--home", other.home, "audit", "verify"], capture_output=True).returncode == 16
 
 
 def bring_back(rows):

@@ -101,6 +101,8 @@ class Witness:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert, key)
         self.port, self.server, self.lock = 0, None, threading.Lock()
+        self.lets_go = threading.Event()  # while it is not set, what was decided is not answered
+        self.lets_go.set()
 
     def cosign(self, text):
         at = int(time.time())
@@ -142,6 +144,7 @@ class Witness:
                     status, kind, answer = (witness.add_checkpoint(body) if self.path == "/w/add-checkpoint"
                                             else (404, "text/plain", b""))
                     witness.answers.append(status)
+                witness.lets_go.wait(60)
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(answer)))

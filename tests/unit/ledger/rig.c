@@ -439,6 +439,13 @@ static int config_file(struct rig *rig)
     return memory(text, strlen(text));
 }
 
+void rig_configure(struct rig *rig, const char *config)
+{
+    snprintf(rig->config, sizeof rig->config, "%s", config);
+    FD_AUTO file = config_file(rig);
+    give(rig, GIVE_CONFIG, file);
+}
+
 static void begin_start(struct rig *rig)
 {
     struct ctl_start start = {.start = clock_now()};

@@ -81,6 +81,8 @@ const void *rig_take(struct rig *rig, int line, unsigned type, uint32_t *seq);
 void rig_nothing(struct rig *rig, int line);
 /* Serves the vault until it has fallen silent. */
 void rig_until_silenced(struct rig *rig);
+/* Another configuration while it runs, as at a reload. */
+void rig_configure(struct rig *rig, const char *config);
 /* A new line in the place of that peer's, as after its death. */
 void rig_replace(struct rig *rig, enum role_id peer);
 
