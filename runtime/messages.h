@@ -327,7 +327,7 @@ struct msg_order {
                             * it brings becomes next_version */
     uint32_t next_version;
     uint32_t key_version;  /* of workspace_key; the vault only repeats it */
-    uint32_t reserved;
+    uint32_t input_size;   /* as the intent has it: the worker compares it, as it does the digest */
     struct wrapped workspace_key, credential_key;
     uint8_t audience_digest[HASH_BYTES];
     struct sealed_field fields[FRAME_FIELDS];

@@ -48,7 +48,7 @@ struct frame_secret {
     uint8_t call_id[16];
     uint32_t attempt, action;
     uint8_t salt[32], input_digest[32];
-    uint32_t field_count, reserved;
+    uint32_t field_count, input_size; /* size and digest as the intent has them */
     struct frame_field {
         char name[FRAME_NAME];
         uint32_t offset, length; /* in bytes[], no NUL counted; each value is followed by one NUL */

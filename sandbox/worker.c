@@ -163,7 +163,7 @@ static void compare(const struct worker_call *call)
     sha256_add(&sha, call->input_bytes, call->input_length);
     sha256_end(&sha, digest);
     bool same = call->head.attempt == frame->attempt && call->head.action == frame->action &&
-                memcmp(digest, frame->input_digest, sizeof digest) == 0;
+                call->input_length == frame->input_size && memcmp(digest, frame->input_digest, sizeof digest) == 0;
     if (!same && policy_has(WALL_INPUT)) _exit(WORKER_MISMATCH);
     if (call->head.action >= call->cell->spec.action_count) _exit(WORKER_BAD_FRAME);
 }

@@ -32,6 +32,7 @@ static bool check_shape(struct ledger *ledger, struct begin *begin, struct err *
         return err_set(err, ERR_MALFORMED, "a name is not one: names are a-z 0-9 - _ . and begin with a letter");
     if (!printable(ask->key, sizeof ask->key) || !printable(ask->traceparent, sizeof ask->traceparent))
         return err_set(err, ERR_MALFORMED, "Idempotency-Key and traceparent are printable ASCII");
+    if (ask->input_size > FRAME_CALL_MAX) return err_set(err, ERR_MALFORMED, "no worker takes an input of this size");
     if (begin->unread.kind != ERR_NONE) *err = begin->unread;
     return begin->unread.kind == ERR_NONE;
 }

@@ -11,6 +11,7 @@ static void fill_order(struct msg_order *order, const struct running *run, const
     memcpy(order->entry_digest, run->call.entry_digest, HASH_BYTES);
     memcpy(order->salt, begin->ask.salt, sizeof order->salt);
     memcpy(order->input_digest, begin->ask.input_digest, HASH_BYTES);
+    order->input_size = (uint32_t)begin->ask.input_size;
     order->deadline = run->call.deadline;
     memcpy(order->workspace, begin->workspace.id, ID_BYTES);
     memcpy(order->credential, begin->credential.id, ID_BYTES);

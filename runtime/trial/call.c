@@ -113,7 +113,8 @@ static bool write_secret(struct run *run, uint32_t action, const struct buf *inp
     size_t used = 0, i;
     json_t *name;
     memset(&secret, 0, sizeof secret);
-    *frame = (struct frame_secret){.magic = FRAME_SECRET_MAGIC, .attempt = 1, .action = action};
+    *frame = (struct frame_secret){
+        .magic = FRAME_SECRET_MAGIC, .attempt = 1, .action = action, .input_size = (uint32_t)input->used};
     memcpy(frame->call_id, run->id, sizeof frame->call_id);
     if (getrandom(frame->salt, sizeof frame->salt, 0) != sizeof frame->salt)
         return err_sys(err, ERR_IO, "no randomness");

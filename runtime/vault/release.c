@@ -151,6 +151,7 @@ static struct frame_secret *frame_start(struct key_store *store, const struct ms
     memcpy(frame->call_id, order->call.id, ID_BYTES);
     frame->attempt = order->call.attempt;
     frame->action = order->action;
+    frame->input_size = order->input_size;
     memcpy(frame->salt, order->salt, sizeof frame->salt);
     memcpy(frame->input_digest, order->input_digest, sizeof frame->input_digest);
     return frame;

@@ -61,7 +61,7 @@ Wrapped = u8 * 128
 SealedField = record("SealedField", ("name", ctypes.c_char * 64), ("offset", u32), ("length", u32))
 Order = record("Order", ("call", CallRef), ("action", u32), ("entry_digest", u8 * 32), ("salt", u8 * 32), ("input_digest", u8 * 32),
                ("deadline", u64), ("workspace", u8 * 16), ("credential", u8 * 16), ("version", u32), ("field_count", u32),
-               ("exchange", u32), ("next_version", u32), ("key_version", u32), ("reserved", u32), ("workspace_key", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32),
+               ("exchange", u32), ("next_version", u32), ("key_version", u32), ("input_size", u32), ("workspace_key", Wrapped), ("credential_key", Wrapped), ("audience_digest", u8 * 32),
                ("fields", SealedField * 16), ("bytes", u8 * 8192))
 WorkspaceKey = record("WorkspaceKey", ("workspace", u8 * 16), ("under_next", u32))
 RewrapItem = record("RewrapItem", ("id", u8 * 16), ("version", u32), ("reserved", u32), ("key", Wrapped), ("binding", u8 * 32))

@@ -221,6 +221,11 @@ def test_another_input():
         for other in (sent, recorded + b" ", recorded[:-1], b"", b"{}"):
             begun = front.begin("bad", "secret", recorded, credential="canary")
             refused_by_worker(front, begun, call_frame(begun, other))
+        for size in (0, len(recorded) + 1):
+            body = front.begin_body("bad", "secret", recorded, credential="canary")
+            body.input_size = size
+            begun = front.ask("begin", body, "begun")[0]
+            refused_by_worker(front, begun, call_frame(begun, recorded))
         before = sink.count()
         begun = front.begin("bad", "dial", b"{}")
         refused_by_worker(front, begun, call_frame(begun, dial()))

@@ -90,6 +90,7 @@ def use(name, version=None, ordered=0, started=0):
     begin = ledger.layout("begin").from_buffer_copy(bytes.fromhex(got["body"]))
     call = fresh_call()
     order = order_for(name, call, version, salt=begin.salt, input_digest=begin.input_digest)
+    order.input_size = begin.input_size
     order.exchange, order.next_version = ordered, ordered and order.version + 1
     ledger.call = call
     let_loose(call, order, started)

@@ -407,6 +407,7 @@ static size_t build_secret(const struct drive_call *call, struct frame_secret *o
     out->action = call->tamper_action ? call->action + 1 : call->action;
     memset(out->salt, 3, 32);
     wanted_digest(call, out->salt, out->input_digest);
+    out->input_size = (uint32_t)strlen(call->input);
     if (name) {
         memcpy(out->fields[0].name, call->secret_name, name);
         out->fields[0].length = (uint32_t)strlen(call->secret);
