@@ -25,7 +25,7 @@ enum msg_type {
     CTL_PLUGIN_IS, CTL_REGISTRY_IS,
     /* front, desk ↔ ledger */
     MSG_HELLO, MSG_HELLO_ANSWER,
-    MSG_BEGIN, MSG_BEGUN, MSG_END, MSG_ENDED,
+    MSG_BEGIN, MSG_BEGUN, MSG_REPLY, MSG_END, MSG_ENDED,
     MSG_CALLS_LIST, MSG_CALLS_GET, MSG_CONNECTORS, MSG_HEALTH,          /* front and desk */
     MSG_TOKEN_CREATE, MSG_TOKEN_LIST, MSG_TOKEN_REVOKE,                  /* desk only, from here … */
     MSG_CREDENTIAL_SET, MSG_CREDENTIAL_LIST, MSG_CREDENTIAL_SHOW, MSG_CREDENTIAL_REMOVE,
@@ -33,7 +33,7 @@ enum msg_type {
     MSG_PLUGIN_LIST, MSG_PLUGIN_RECORD, MSG_CALLS_RETRY, MSG_CALLS_CANCEL, MSG_RELOAD, MSG_FREEZE_RECORD,
     MSG_KEY_RECORD,
     MSG_AUDIT_TAIL, MSG_AUDIT_CHECKPOINT, MSG_AUDIT_VKEY, MSG_AUDIT_ROLL, MSG_AUDIT_EPOCH, MSG_AUDIT_PUSH,
-    MSG_AUDIT_ERASE, MSG_AUDIT_PERSON, MSG_AUDIT_PRUNE,
+    MSG_AUDIT_ERASE, MSG_AUDIT_PERSON, MSG_AUDIT_PAYLOAD, MSG_AUDIT_PRUNE,
     MSG_AUDIT_HOLD_ADD, MSG_AUDIT_HOLD_LIST, MSG_AUDIT_HOLD_REMOVE,
     MSG_WORKSPACE_CREATE, MSG_WORKSPACE_LIST, /* … to here */
     MSG_JSON_ANSWER,
@@ -218,8 +218,10 @@ struct msg_begin {
     uint32_t answer_by;    /* CLOCK_MONOTONIC in ms, its low 32 bits: who asks waits until then; 0: says nothing. Later
                               than that nothing is let loose */
     uint32_t subjects_length; /* bytes after this structure: the people that the call is about, each with its NUL */
-    uint32_t reserved;
+    uint32_t input_length; /* bytes after those: the input, where the grant has it captured and it is no longer than
+                            * CAPTURE_MAX; else 0 */
 };
+enum { CAPTURE_MAX = 44 * 1024 }; /* of one payload that is kept: in base64 it fits into one answer */
 enum { SUBJECTS_MAX = 8, SUBJECT_BYTES = 256 }; /* of one call; one of them, with its NUL */
 
 /* replay: 1 = nothing starts; class, sent and the stored answer are those of the key's earlier call.
@@ -234,6 +236,13 @@ struct msg_begun {
     uint8_t key[32];
     uint32_t answer_length;    /* bytes after this structure */
     uint32_t fetching;         /* 1, with ERR_STALE: its credential's token is being fetched, ask again in a moment */
+};
+
+/* The reply whose digest the MSG_END right behind this names, where the grant has it captured and it is no longer than
+ * CAPTURE_MAX. Not answered. */
+struct msg_reply {
+    struct call_ref call;
+    uint32_t length; /* bytes after this structure */
 };
 
 enum { ANSWER_MAX = 48 * 1024, SEALED_KEY = 80 };

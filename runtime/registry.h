@@ -13,6 +13,8 @@
 
 /* How a plugin's calls are kept apart (administrator, per entry). */
 enum isolation { ISOLATE_CALL = 1, ISOLATE_LEASE = 2 };
+/* What of its calls is kept beside the log, sealed (administrator, per entry); 0: nothing. */
+enum capture { CAPTURE_INPUT = 1, CAPTURE_REPLY = 2, CAPTURE_KINDS = 4 };
 enum entry_state { ENTRY_ENABLED = 1, ENTRY_DISABLED, ENTRY_CHANGED, ENTRY_INVALID };
 enum scheme { SCHEME_TLS = 1, SCHEME_STARTTLS, SCHEME_PLAIN };
 
@@ -50,6 +52,7 @@ struct entry {
     uint8_t digest[HASH_BYTES]; /* over plugin bytes, manifest, settings and grant */
     uint8_t so_digest[HASH_BYTES], manifest_digest[HASH_BYTES];
     enum isolation isolation;
+    uint32_t capture;      /* enum capture, or-ed */
     bool needs_credential; /* some action is given fields that the manifest requires */
     unsigned action_count, rule_count, range_count, workspace_count;
     struct entry_action *actions;
@@ -80,6 +83,12 @@ const struct entry *registry_entry(const struct registry *registry, uint32_t ind
 /* The enabled entry with exactly this digest, whatever its index; NULL as above. */
 const struct entry *registry_same(const struct registry *registry, const uint8_t digest[HASH_BYTES]);
 const struct entry_action *entry_action(const struct entry *entry, const char *name);
+/* "none", "input", "reply", "input reply": as drop-in, document and records have it. */
+static inline const char *capture_name(uint32_t capture)
+{
+    static const char *const names[CAPTURE_KINDS] = {"none", "input", "reply", "input reply"};
+    return names[capture % CAPTURE_KINDS];
+}
 
 /* The document, as the loader emits it: lines of JSON (integers only, keys sorted, compact), each with its '\n'. First
  * {"entries": 2, "registry": 7}, then one line for each entry. Entries that are not enabled have "file", "name",
@@ -88,6 +97,7 @@ const struct entry_action *entry_action(const struct entry *entry, const char *n
  *   "file", "name", "plugin", "version", "summary", "state": "enabled|disabled|changed|invalid", "problem"?,
  *   "digest", "so_digest", "manifest_digest" (64 hex digits each),
  *   "isolation": "call|lease", "lease": {"calls", "age_s", "idle_s", "spares"},
+ *   "capture"?: "input|reply|input reply" (absent: nothing is),
  *   "actions": [{"name", "summary", "input": schema, "output"?: schema, "idempotent": bool, "fields": [name…]}],
  *   "fields": [{"name", "secret": bool, "required": bool, "summary"}],
  *   "settings": {…}, "egress": ["tls://host:443", …], "ranges": ["127.0.0.0/8", …], "workspaces": ["default", …],

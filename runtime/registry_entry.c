@@ -253,6 +253,15 @@ static bool read_isolation(const json_t *object, struct entry *entry, struct err
     return found >= 0 || registry_wrong(err, "isolation");
 }
 
+static bool read_capture(const json_t *object, struct entry *entry, struct err *err)
+{
+    const json_t *given = json_object_get(object, "capture");
+    const char *text = json_string_value(given);
+    for (uint32_t bits = CAPTURE_INPUT; text && bits < CAPTURE_KINDS; bits++)
+        if (strcmp(text, capture_name(bits)) == 0) entry->capture = bits;
+    return !given || entry->capture || registry_wrong(err, "capture");
+}
+
 static bool read_identity(const json_t *object, struct entry *entry, struct err *err)
 {
     return get_name(object, "plugin", entry->plugin, err) &&
@@ -268,9 +277,9 @@ static bool read_body(const json_t *object, struct entry *entry, struct err *err
     entry->settings = json_object_get(object, "settings");
     if (ca && !entry->ca) return registry_wrong(err, "ca");
     if (!json_is_object(entry->settings)) return registry_wrong(err, "settings");
-    return read_identity(object, entry, err) && read_isolation(object, entry, err) && read_limits(object, entry, err) &&
-           read_actions(object, entry, err) && find_need(object, entry, err) && read_rules(object, entry, err) &&
-           read_lists(object, entry, err);
+    return read_identity(object, entry, err) && read_isolation(object, entry, err) &&
+           read_capture(object, entry, err) && read_limits(object, entry, err) && read_actions(object, entry, err) &&
+           find_need(object, entry, err) && read_rules(object, entry, err) && read_lists(object, entry, err);
 }
 
 /* Only an enabled entry must be whole: of the others, name, problem and workspaces (who may hear of the problem) are

@@ -100,7 +100,9 @@ static bool put_entries(struct writing *writing, struct err *err)
                                  err) &&
                 (!archive->details || audit_db_prepare(writing->db,
                                                        "SELECT name, form, salt, subject, value FROM detail"
-                                                       " WHERE n BETWEEN 2 * ?1 AND 2 * ?1 + 1 ORDER BY n",
+                                                       " WHERE n BETWEEN 2 * ?1 AND 2 * ?1 + 1 UNION ALL"
+                                                       " SELECT 'payload', form, NULL, subject, value FROM payload"
+                                                       " WHERE idx = ?1 ORDER BY name DESC",
                                                        &details, err));
     if (good) sqlite3_bind_int64(row, 1, (int64_t)archive->from), sqlite3_bind_int64(row, 2, (int64_t)archive->to);
     while (good && (got = audit_db_step(writing->db, row, err)) == 1)

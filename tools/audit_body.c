@@ -164,6 +164,7 @@ static const struct fact {
     FACT(new, BODY_NEW, FACT_TEXT, "key_roll"),
     FACT(old, BODY_OLD, FACT_TEXT, "key_roll"),
     FACT(old_origin, BODY_OLD_ORIGIN, FACT_TEXT, "epoch"),
+    FACT(payload, BODY_PAYLOAD, FACT_TEXT),
     FACT(personal, BODY_PERSONAL, FACT_HASH),
     FACT(sent, BODY_SENT, FACT_TEXT),
     FACT(sign, BODY_SIGN, FACT_TEXT, "key_roll"),

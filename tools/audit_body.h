@@ -29,7 +29,8 @@ enum body_fact {
     BODY_SIGN = 1 << 16,
     BODY_ABOUT = 1 << 17,
     BODY_WHAT = 1 << 18,
-    BODY_STAYS = 1 << 19
+    BODY_STAYS = 1 << 19,
+    BODY_PAYLOAD = 1 << 20
 };
 
 /* What stood in a body; seen has a bit per fact. Texts are cut nowhere: one that does not fit is a fault. */
@@ -41,6 +42,7 @@ struct body {
     char new[256], old[256], sign[129]; /* of key_roll: verifier keys, and the old one's word for the new one */
     int64_t stays;                      /* of prune: how many entries of its range are left as they are */
     char what[8];                       /* and of the others: "bodies" or "hashes" go */
+    char payload[HASH_TEXT];            /* a digest, or in a word why nothing is kept */
     char old_origin[128], target[128];  /* of epoch: names of logs */
 };
 

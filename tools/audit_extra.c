@@ -10,6 +10,7 @@
 #include "audit_tree.h"
 
 #define DETAIL_TAG "caisson detail v1\n"
+#define PAYLOAD_TAG "caisson payload v1\n"
 enum { SALT = 32 };
 
 /* The numbers of runtime/messages.h: enum call_class and call_sent. */
@@ -40,6 +41,22 @@ static bool detail_row(sqlite3_stmt *row, struct err *err)
     bool about = name && strcmp(name, "about") == 0;
     const uint8_t *said = about ? body.about : body.personal;
     return ((body.seen & (about ? BODY_ABOUT : BODY_PERSONAL)) && memcmp(hash, said, HASH_BYTES) == 0) ||
+           err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
+}
+
+/* Columns: idx, value, body. */
+static bool payload_row(sqlite3_stmt *row, struct err *err)
+{
+    struct body body;
+    uint8_t hash[HASH_BYTES];
+    char text[HASH_TEXT];
+    const void *bytes = sqlite3_column_blob(row, 2);
+    if (!bytes || !body_read(bytes, (size_t)sqlite3_column_bytes(row, 2), &body, err))
+        return err_set(err, ERR_DAMAGED, "it cannot be compared");
+    audit_hash(hash, PAYLOAD_TAG, sizeof PAYLOAD_TAG - 1, sqlite3_column_blob(row, 1),
+               (size_t)sqlite3_column_bytes(row, 1), NULL, 0);
+    hex_text(hash, HASH_BYTES, text);
+    return ((body.seen & BODY_PAYLOAD) && strcmp(body.payload, text) == 0) ||
            err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
 }
 
@@ -79,6 +96,10 @@ bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
                "SELECT d.idx, d.salt, d.value, e.body, d.name, e.idx FROM detail d LEFT JOIN entry e ON e.idx = d.idx"
                " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY d.idx",
                "the personal value of", detail_row, details, err) &&
+           all_rows(db,
+                    "SELECT p.idx, p.value, e.body FROM payload p JOIN entry e ON e.idx = p.idx"
+                    " WHERE e.body IS NOT NULL ORDER BY p.idx",
+                    "the payload of", payload_row, NULL, err) &&
            all_rows(db,
                     "SELECT c.outcome, c.class, c.sent, e.body FROM call c LEFT JOIN entry e ON e.idx = c.outcome"
                     " WHERE c.state = 1 AND c.outcome >= 0 AND (e.body IS NOT NULL OR e.idx IS NULL)"

@@ -168,12 +168,23 @@ static bool set_lists(struct enabling *enabling, struct err *err)
     return true;
 }
 
+static bool set_capture(struct enabling *enabling, struct err *err)
+{
+    static const char *const words[] = {"none", "input", "reply", "input reply"};
+    const char *capture = cli_value(enabling->cli, "capture");
+    if (!capture) return true;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], capture) == 0) return set_one(enabling, "Grant", "Capture", capture, err);
+    return err_set(err, ERR_USAGE, "--capture is none, input, reply or \"input reply\"");
+}
+
 static bool set_words(struct enabling *enabling, struct err *err)
 {
     const char *isolation = cli_value(enabling->cli, "isolation");
     if (isolation && strcmp(isolation, "call") != 0 && strcmp(isolation, "lease") != 0)
         return err_set(err, ERR_USAGE, "--isolation is call or lease");
     if (isolation && !set_one(enabling, "Grant", "Isolation", isolation, err)) return false;
+    if (!set_capture(enabling, err)) return false;
     return !cli_value(enabling->cli, "any-host") || set_one(enabling, "Grant", "AllowAnyHost", "yes", err);
 }
 

@@ -74,6 +74,17 @@ static bool has_secret(const json_t *manifest)
     return false;
 }
 
+/* Who is recorded should be told by whoever decided it: so that is said in words. */
+static void tell_capture(const char *capture)
+{
+    if (!capture || strcmp(capture, "none") == 0) return;
+    bool input = strstr(capture, "input"), reply = strstr(capture, "reply");
+    fprintf(stderr,
+            "caisson: note: %s%s%s of each of its calls will be kept beside the log, sealed, until pruned or erased; "
+            "administrators can open what is kept (caisson audit payload).\n",
+            input ? "the whole input" : "", input && reply ? " and " : "", reply ? "the whole reply" : "");
+}
+
 static void warn(const struct enabling *enabling)
 {
     INI_AUTO ini = {0};
@@ -90,6 +101,7 @@ static void warn(const struct enabling *enabling)
     if (isolation && strcmp(isolation, "lease") == 0)
         fputs("caisson: warning: with isolation lease, a hostile connector sees all calls of a lease, not one.\n",
               stderr);
+    tell_capture(ini_get(&ini, "Grant", "Capture"));
 }
 
 static bool ask(struct enabling *enabling, struct err *err)

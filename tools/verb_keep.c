@@ -78,7 +78,7 @@ bool verb_audit_person(struct cli *cli, struct err *err)
     add_text(body, cli, "subject");
     add_text(body, cli, "workspace");
     if (!place_file(&cli->home, path, &out, err)) return false;
-    bool good = all_pages(cli, body, &answer, err);
+    bool good = all_pages(cli, body, &answer, err) && payloads_add(cli, answer, err);
     if (good && out == stdout) print_json(answer);
     if (good && out != stdout)
         good = (json_dumpf(answer, out, JSON_INDENT(2)) == 0 && fputc('\n', out) != EOF) ||

@@ -14,7 +14,7 @@ bool verb_plugin_list(struct cli *cli, struct err *err)
 {
     static const struct print_field fields[] = {
         {"NAME", "name"},           {"CONNECTOR", "plugin"},      {"VERSION", "version"}, {"STATE", "state"},
-        {"ISOLATION", "isolation"}, {"WORKSPACES", "workspaces"}, {"PROBLEM", "problem"}, {NULL, NULL}};
+        {"ISOLATION", "isolation"}, {"CAPTURE", "capture"},       {"WORKSPACES", "workspaces"}, {"PROBLEM", "problem"}, {NULL, NULL}};
     JSON_AUTO *answer = NULL;
     if (!api_get(&cli->home, API_DESK, "/v1/plugins", &answer, err)) return false;
     verb_show_rows(cli, answer, fields, "No connector is enabled: see caisson plugin enable --help.");

@@ -57,6 +57,8 @@ static const struct cli_option enable[] = {
      "call: one process, one call; lease: a process serves further calls of one workspace and "
      "credential, and a hostile connector then sees all of those",
      false},
+    {"capture", "WHAT",
+     "none, input, reply or \"input reply\": what of its calls is kept, sealed, beside the log; none when absent", false},
     {"grant", "KEY=VALUE", "Another setting of the drop-in's [Grant], such as MemoryMax=64M or Spares=2", true},
     {"yes", NULL, "Do not ask", false},
     END};
@@ -180,6 +182,12 @@ static const struct cli_option erase[] = {
     {"subject", "WHO", "The person: an e-mail address, a phone number, or what the calls named them", false},
     {"authority", "TEXT", "Who ordered it and why; kept in the record, so name no person there", false},
     {"workspace", "NAME", "The workspace; default when absent", false},
+    END};
+
+static const struct cli_option payload[] = {
+    {"attempt", "N", "Of this attempt; the last one when absent", false},
+    {"input", NULL, "Only the input, byte for byte", false},
+    {"reply", NULL, "Only the connector's reply, byte for byte", false},
     END};
 
 static const struct cli_option prune[] = {
@@ -319,6 +327,10 @@ const struct cli_verb cli_verbs[] = {
      "Destroys the key that opens what the log kept of a person, and the ciphertext. Every proof stays. This is "
      "recorded.",
      erase},
+    {"audit", "payload", "ID", 1, 1, verb_audit_payload,
+     "Shows the input and the reply of a call, where Capture= in the connector's drop-in has them kept, and only if they are "
+     "those that the log's record commits to. This is recorded before they are opened.",
+     payload},
     {"audit", "prune", "", 0, 0, verb_audit_prune,
      "Verifies the log, writes old entries' bodies into an archive, records that, and then takes them out of the log. "
      "Every proof stays; with --hashes, the proofs about entries that are younger.",

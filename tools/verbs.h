@@ -2,6 +2,7 @@
 /* What the rows of the verb table run; one file per family. */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "cli.h"
@@ -64,6 +65,10 @@ bool verb_audit_erase(struct cli *cli, struct err *err);
 bool verb_audit_person(struct cli *cli, struct err *err);
 bool verb_audit_prune(struct cli *cli, struct err *err);
 bool verb_audit_hold(struct cli *cli, struct err *err);
+/* verb_payload.c */
+bool verb_audit_payload(struct cli *cli, struct err *err);
+/* Puts the captured payloads that are this person's alone into what is exported about them. */
+bool payloads_add(struct cli *cli, json_t *person, struct err *err);
 /* verb_access.c */
 bool verb_token_create(struct cli *cli, struct err *err);
 bool verb_token_list(struct cli *cli, struct err *err);

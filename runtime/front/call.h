@@ -46,6 +46,7 @@ struct call {
     json_t *answer;
     uint8_t reply_digest[HASH_BYTES];
     uint64_t reply_size;
+    struct buf reply; /* its bytes, where the ledger is to keep them */
     bool whole_reply, unrecorded;
 };
 

@@ -84,6 +84,14 @@ static uint32_t low_ms(uint64_t when)
     return ms ? ms : 1;
 }
 
+/* How much of the input the ledger is to keep: all of it, where the administrator had it captured. */
+static uint32_t kept_input(const struct call *call)
+{
+    size_t length = call->request.input.used;
+    bool captured = call->action && (call->entry->capture & CAPTURE_INPUT);
+    return captured && length <= CAPTURE_MAX ? (uint32_t)length : 0;
+}
+
 static void fill_begin(const struct call *call, struct msg_begin *begin)
 {
     const struct call_request *request = &call->request;
@@ -102,6 +110,7 @@ static void fill_begin(const struct call *call, struct msg_begin *begin)
     begin->deadline = call->deadline;
     begin->refusal = call->refusal.kind;
     begin->subjects_length = (uint32_t)request->subjects_length;
+    begin->input_length = kept_input(call);
 }
 
 /* Looks the connector up, and the input over, in the front's own copy of the registry. */
@@ -141,6 +150,8 @@ static bool ask_begin(struct front *front, struct call *call, struct msg_begun *
                                 .length = sizeof begin,
                                 .tail = call->request.subjects,
                                 .tail_length = call->request.subjects_length,
+                                .more = call->request.input.bytes,
+                                .more_length = begin.input_length,
                                 .registry = call->registry->registry.number,
                                 .deadline = deadline};
     if (!heard(front, line_ask(line, &question, &reply, err), deadline, err)) return false;
@@ -264,8 +275,22 @@ static bool same_call(const struct call_ref *a, const struct call_ref *b)
     return a->attempt == b->attempt && memcmp(a->id, b->id, ID_BYTES) == 0;
 }
 
-static bool ask_end(struct front *front, const struct msg_end *end, const struct buf *sealed, struct msg_ended *ended,
-                    struct err *err)
+/* Right before the END that names its digest, each time anew: the ledger may be another by then. */
+static bool hand_over(struct line *line, const struct call *call, uint64_t deadline, struct err *err)
+{
+    struct msg_reply head = {.call = call->ref, .length = (uint32_t)call->reply.used};
+    struct question question = {.type = MSG_REPLY,
+                                .answer = MSG_NONE,
+                                .body = &head,
+                                .length = sizeof head,
+                                .tail = call->reply.bytes,
+                                .tail_length = call->reply.used,
+                                .deadline = deadline};
+    return !call->reply.used || line_ask(line, &question, NULL, err);
+}
+
+static bool ask_end(struct front *front, const struct call *call, const struct msg_end *end, const struct buf *sealed,
+                    struct msg_ended *ended, struct err *err)
 {
     struct reply_frame reply;
     struct question question = {.type = MSG_END,
@@ -276,7 +301,8 @@ static bool ask_end(struct front *front, const struct msg_end *end, const struct
                                 .tail_length = end->answer_length,
                                 .deadline = in_ms(END_ASK_MS)};
     LINE_AUTO *line = line_borrow(&front->ledger, question.deadline, err);
-    if (!line || !line_ask(line, &question, &reply, err)) return false;
+    if (!line || !hand_over(line, call, question.deadline, err) || !line_ask(line, &question, &reply, err))
+        return false;
     memcpy(ended, reply.body, sizeof *ended);
     if (!same_call(&ended->call, &end->call)) return err_set(err, ERR_INTERNAL, "the ledger answered for another call");
     return status_check(&ended->status, err);
@@ -312,7 +338,7 @@ void ledger_end(struct front *front, struct call *call)
     buf_init(&sealed, ANSWER_MAX);
     fill_end(call, &end, &sealed);
     for (;;) {
-        if (ask_end(front, &end, &sealed, &ended, &err)) {
+        if (ask_end(front, call, &end, &sealed, &ended, &err)) {
             take_ended(&ended, call);
             return;
         }

@@ -178,11 +178,12 @@ static bool send_question(struct line *line, const struct question *question, st
                             .generation = line->generation,
                             .registry = question->registry,
                             .seq = ++line->seq};
-    struct iovec pieces[3] = {{&head, sizeof head},
+    struct iovec pieces[4] = {{&head, sizeof head},
                               {(void *)question->body, question->length},
-                              {(void *)question->tail, question->tail_length}};
+                              {(void *)question->tail, question->tail_length},
+                              {(void *)question->more, question->more_length}};
     for (;;) {
-        int failed = wire_send(line->fd, pieces, 3, &question->fd, question->fd > 0);
+        int failed = wire_send(line->fd, pieces, 4, &question->fd, question->fd > 0);
         if (failed == 0) return true;
         if (failed != EAGAIN && failed != ENOBUFS) return retire(line, err);
         if (!wait_room(line->fd, question->deadline))

@@ -53,8 +53,8 @@ void line_return(struct line *line);
 struct question {
     enum msg_type type, answer; /* answer: MSG_NONE = none is awaited */
     uint32_t registry;
-    const void *body, *tail;
-    size_t length, tail_length;
+    const void *body, *tail, *more; /* more: behind the tail */
+    size_t length, tail_length, more_length;
     int fd; /* goes along when it is not 0 */
     uint64_t deadline;
 };

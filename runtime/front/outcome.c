@@ -22,6 +22,7 @@ void call_clear(struct call *call)
     call->registry = NULL;
     json_decref(call->answer);
     call->answer = NULL;
+    buf_clear(&call->reply);
     request_clear(&call->request);
 }
 

@@ -61,6 +61,7 @@ const struct route api_routes[] = {
     {"POST", "/v1/audit/push", DESK, BODY, MSG_AUDIT_PUSH, NO_QUERY, false, api_forward},
     {"POST", "/v1/audit/erase", DESK, BODY, MSG_AUDIT_ERASE, NO_QUERY, false, api_forward},
     {"POST", "/v1/audit/person", DESK, BODY, MSG_AUDIT_PERSON, NO_QUERY, false, api_forward},
+    {"POST", "/v1/audit/payload", DESK, BODY, MSG_AUDIT_PAYLOAD, NO_QUERY, false, api_forward},
     {"POST", "/v1/audit/prune", DESK, BODY, MSG_AUDIT_PRUNE, NO_QUERY, false, api_forward},
     {"GET", "/v1/audit/holds", DESK, 0, MSG_AUDIT_HOLD_LIST, {"workspace"}, false, api_forward},
     {"POST", "/v1/audit/holds", DESK, BODY, MSG_AUDIT_HOLD_ADD, NO_QUERY, false, api_forward},

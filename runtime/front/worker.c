@@ -185,6 +185,15 @@ static bool fits_schema(struct call *call, const struct worker_reply *reply, str
     return err_in(err, "the connector's answer does not fit its own output schema");
 }
 
+/* Also one that is none: what a connector said that broke the protocol is worth keeping too. */
+static void keep_reply(struct exchange *exchange)
+{
+    struct call *call = exchange->call;
+    if (!(call->entry->capture & CAPTURE_REPLY) || call->reply_size > CAPTURE_MAX) return;
+    call->reply = exchange->reader.body;
+    exchange->reader.body = (struct buf){0};
+}
+
 static void take_reply(struct exchange *exchange)
 {
     struct call *call = exchange->call;
@@ -202,6 +211,7 @@ static void take_reply(struct exchange *exchange)
         crashed(exchange, REASON_PROTOCOL_ERROR, err.text);
     }
     worker_reply_clear(&reply);
+    keep_reply(exchange);
 }
 
 void worker_run(struct front *front, struct call *call)

@@ -154,6 +154,22 @@ static bool find_entry(struct ledger *ledger, struct begin *begin, struct err *e
            err_set(err, ERR_NOT_FOUND, "connector %s has no action %s", entry->name, begin->ask.action);
 }
 
+/* What is kept of the input must be what the record commits to, and so what the worker is given: it compares the same
+ * digest, and the size, so that none is too large to be kept by the front's word alone. Nothing is handed over that
+ * nobody has asked for. */
+static bool check_input(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    const struct msg_begin *ask = &begin->ask;
+    tree_hash digest;
+    bool wanted = (begin_capture(begin) & CAPTURE_INPUT) && ask->input_size <= CAPTURE_MAX;
+    if (!wanted && !begin->input.used) return true;
+    if (!wanted) return err_set(err, ERR_DENIED, "an input was handed over to be kept, and it is not to be");
+    sha256_three(FRAME_INPUT_TAG, sizeof FRAME_INPUT_TAG - 1, ask->salt, sizeof ask->salt, begin->input.bytes,
+                 begin->input.used, digest);
+    return (begin->input.used == ask->input_size && memcmp(digest, ask->input_digest, HASH_BYTES) == 0) ||
+           err_set(err, ERR_DENIED, "the input that was handed over to be kept is not the one that this call is of");
+}
+
 /* ── credential ────────────────────────────────────────────────────────────────────────────────────── */
 
 static bool field_required(const struct entry *entry, const char *name)
@@ -284,9 +300,9 @@ static bool find_subjects(struct ledger *ledger, struct begin *begin, struct err
 bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
-        check_shape,   find_caller,     find_workspace, check_scope, check_rate,     check_stale, check_refusal,
-        find_keys,     find_earlier,    check_frozen,   check_held,  check_sinks,    find_entry,  find_credential,
-        check_others,  check_room,      check_deadline, check_token, find_subjects,
+        check_shape,     find_caller,  find_workspace, check_scope,    check_rate,  check_stale,   check_refusal,
+        find_keys,       find_earlier, check_frozen,   check_held,     check_sinks, find_entry,    check_input,
+        find_credential, check_others, check_room,     check_deadline, check_token, find_subjects,
     };
     struct err why = {0};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {

@@ -14,6 +14,7 @@ struct begin {
 
     struct subjects *subjects; /* people that it is about, NULL: nobody named */
     struct err unread;         /* why they could not be read */
+    struct buf input;          /* handed over to be kept; empty: none was */
     bool again;                /* it was put off until they had keys: it counts once against its caller's rate */
 
     bool exchanges;             /* the ledger's own, of an exchange: nobody is answered */
@@ -41,6 +42,9 @@ struct begin {
 /* subject.c: what its intent says of the people it is about, sealed to them. value: empty, and what sealed points to.
  */
 bool begin_about(const struct begin *begin, struct journal_sealed *sealed, struct buf *value, struct err *err);
+
+/* payload.c: what is captured of the call, as enum capture, or-ed. */
+uint32_t begin_capture(const struct begin *begin);
 
 /* exchange.c */
 /* Is this the connector that fetches tokens, by its bytes? */

@@ -7,6 +7,7 @@
 #include "admit.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "payload.h"
 #include "push.h"
 
 enum { REFUSALS_A_SECOND = 1, REFUSALS_AT_ONCE = 100 }; /* of one caller, recorded one by one */
@@ -17,6 +18,7 @@ void begin_free(struct begin *begin)
     if (!begin) return;
     free(begin->order);
     buf_clear(&begin->answer);
+    buf_clear(&begin->input);
     free(begin->subjects);
     free(begin);
 }
@@ -43,15 +45,6 @@ static bool in_time(const struct begin *begin, struct err *err)
            err_set(err, ERR_AUDIT, "the log did not take this call in time: nothing was sent, try again");
 }
 
-/* The tail of its message: whom it is about. */
-static bool read_subjects(struct begin *begin, const struct role_message *message, struct err *err)
-{
-    const struct msg_begin *ask = message->body;
-    size_t tail = message->length - sizeof *ask;
-    if (ask->subjects_length != tail) return err_set(err, ERR_MALFORMED, "the begin is cut");
-    return subjects_read((const char *)message->body + sizeof *ask, tail, &begin->subjects, err);
-}
-
 void on_begin(struct role *role, struct role_line *line, const struct role_message *message)
 {
     struct ledger *ledger = ledger_of(role);
@@ -70,7 +63,7 @@ void on_begin(struct role *role, struct role_line *line, const struct role_messa
     }
     *begin = refused;
     memcpy(&begin->ask, message->body, sizeof begin->ask);
-    read_subjects(begin, message, &begin->unread);
+    begin_tail(begin, message, &begin->unread);
     ledger->begins[ledger->begin_count++] = begin;
 }
 
@@ -91,6 +84,7 @@ void begin_again(struct ledger *ledger, struct begin *begin)
                          .until = begin->until,
                          .ask = begin->ask,
                          .subjects = begin->subjects,
+                         .input = begin->input,
                          .again = true};
     bool waits = begin->line->generation == begin->generation;
     if (ledger->begin_count == BEGINS_MAX) err_set(&err, ERR_BUSY, "too many calls are beginning");
@@ -181,8 +175,11 @@ static bool add_intent(struct ledger *ledger, struct begin *begin, struct store_
     RECORD_AUTO personal;
     BUF_AUTO value = {.max = RECORD_MAX};
     struct journal_sealed sealed;
+    BUF_AUTO kept = {.max = PAYLOAD_SEALED};
+    struct journal_payload payload = {.value = &kept};
     record_init(&record);
     add_personal(&personal, begin);
+    if (!payload_input(begin, &record, &payload, &kept, err)) return false;
     if (begin->subjects && !begin_about(begin, &sealed, &value, err)) return false;
     if (!begin->subjects) record_hex(&personal, "input_salt", begin->ask.salt, sizeof begin->ask.salt);
     describe_entry(&record, begin);
@@ -199,6 +196,7 @@ static bool add_intent(struct ledger *ledger, struct begin *begin, struct store_
     record_int(&record, "time_limit_ms", (int64_t)((call->deadline - call->started) / CLOCK_MS));
     struct journal_about about = {RECORD_INTENT, &call->ref, begin->workspace.id, &personal,
                                   begin->subjects ? &sealed : NULL, begin->caller.kind == WHO_SYSTEM};
+    if (kept.used) about.payload = &payload;
     return journal_add(&ledger->journal, &about, &record, &call->intent, err);
 }
 
@@ -256,6 +254,7 @@ bool begin_take_in(struct ledger *ledger, struct begin *begin, struct err *err)
     begin->run->about = begin->subjects != NULL;
     begin->run->taker = own ? ROLE_NONE : (uint32_t)begin->line->peer;
     begin->run->push = system;
+    begin->run->capture = begin_capture(begin);
     if (!add_intent(ledger, begin, &begin->run->call, err)) return false;
     if (store_call_add(ledger->store, &begin->run->call, err) && put_slot(ledger, begin, &call, err) &&
         use_release(ledger, begin, err))

@@ -102,6 +102,7 @@ void calls_remove(struct calls *calls, struct running *run)
     calls->count--;
     run->share->count--;
     free(run->answer);
+    buf_clear(&run->reply);
     free(run);
 }
 

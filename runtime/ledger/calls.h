@@ -36,6 +36,8 @@ struct running {
     bool gate_asked, gate_lost; /* lost: that broker is gone, nothing can be known */
     struct msg_end end;
     uint8_t *answer; /* end.answer_length bytes */
+    uint32_t capture; /* enum capture: what its intent says is kept of it */
+    struct buf reply; /* captured; empty: none came, or it is too large */
     struct msg_gate_closed gate;
     struct msg_worker_ended worker;
     struct role_line *asked; /* who wants MSG_ENDED */

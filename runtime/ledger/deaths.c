@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "ledger.h"
 #include "outcome.h"
+#include "payload.h"
 #include "push.h"
 
 /* ── lines ─────────────────────────────────────────────────────────────────────────────────────────── */
@@ -80,6 +81,20 @@ static bool adopt(void *context, const struct store_call *call)
     return run != NULL;
 }
 
+static bool read_capture(void *context, const struct store_entry *entry)
+{
+    *(uint32_t *)context = payload_asked(entry->body, entry->length);
+    return false;
+}
+
+static uint32_t captured(struct ledger *ledger, uint64_t intent)
+{
+    uint32_t capture = 0;
+    struct err ignored = {0};
+    store_entries(ledger->store, intent, 1, read_capture, &capture, &ignored);
+    return capture;
+}
+
 /* One of this daemon's start goes on: its END may come. One of an older start is over, and what its broker sent
  * nobody can say any more. */
 static void settle(struct adopting *adopting, struct running *run)
@@ -91,6 +106,7 @@ static void settle(struct adopting *adopting, struct running *run)
     run->adopted = true;
     run->fetches = is_exchange(ledger, &run->call);
     run->push = push_made(ledger, run->call.intent);
+    run->capture = captured(ledger, run->call.intent);
     run->taker = run->push ? ROLE_DESK : ROLE_FRONT;
     run->gated = run->started = run->ordered = !adopting->own;
     if (runner) run->runner_generation = runner->generation;

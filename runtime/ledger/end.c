@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ledger.h"
+#include "payload.h"
 
 enum { WORKER_WAIT_MS = 250, BROKER_WAIT_MS = 2000 };
 
@@ -167,6 +168,10 @@ void on_end(struct role *role, struct role_line *line, const struct role_message
     bool replied = end->class == CLASS_OK || end->class == CLASS_REJECTED || end->class == CLASS_RETRYABLE ||
                    end->class == CLASS_BAD_INPUT;
     if (run->has_end || (run->state != RUN_OPEN && !replied)) return;
+    if (!payload_fits(run, end)) { /* of a call whose replies are kept, none is taken that is not handed over */
+        ledger->counters.bad++;
+        return;
+    }
     keep_end(run, end);
     start_closing(ledger, run);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "store_payload.h"
 #include "store_push.h"
 
 enum { PENDING_MAX = 8192 };
@@ -202,6 +203,29 @@ static void commit_to(const char *name, const struct buf *value, struct record *
     record_hex(record, name, commitment, HASH_BYTES);
 }
 
+static void commit_to_payload(const struct journal_payload *payload, struct record *record)
+{
+    static const char tag[] = "caisson payload v1\n";
+    tree_hash commitment;
+    sha256_three(tag, sizeof tag - 1, "", 0, payload->value->bytes, payload->value->used, commitment);
+    record_hex(record, "payload", commitment, HASH_BYTES);
+}
+
+/* Erasing somebody finds it by its link; one that a sealed detail of the same entry has is the same. */
+static bool keep_payload(struct journal *journal, uint64_t index, const struct journal_about *about, struct err *err)
+{
+    const struct journal_payload *payload = about->payload;
+    struct store_payload row = {.size = payload->size,
+                                .value = payload->value->bytes,
+                                .length = payload->value->used,
+                                .subjects = payload->subjects[0],
+                                .subject_count = payload->count};
+    if (!store_payload_add(journal->store, index, &row, err)) return false;
+    for (unsigned i = 0; !about->sealed && i < payload->count; i++)
+        if (!store_subject_entry_add(journal->store, payload->subjects[i], index, err)) return false;
+    return true;
+}
+
 /* Both kinds of personal parts: what is in the clear, and what is sealed to people. */
 struct beside {
     struct store_detail list[2];
@@ -254,6 +278,7 @@ bool journal_add(struct journal *journal, const struct journal_about *about, str
     BUF_AUTO value = {.max = RECORD_MAX};
     BUF_AUTO body = {.max = RECORD_MAX + 1};
     add_common(journal, about->kind, record);
+    if (about->payload) commit_to_payload(about->payload, record);
     if (!commit_beside(about, record, &value, &beside) || !record_bytes(record, &body))
         return err_set(err, ERR_INTERNAL, "a record of kind %s cannot be written down", record_kind_name(about->kind));
     if (!room(journal, err)) return false;
@@ -270,6 +295,7 @@ bool journal_add(struct journal *journal, const struct journal_about *about, str
     }
     tree_leaf(body.bytes, body.used, entry.leaf);
     if (!store_entry_add(journal->store, &entry, err) || !keep_beside(journal, entry.index, &beside, err)) return false;
+    if (about->payload && !keep_payload(journal, entry.index, about, err)) return false;
     if (about->push && !store_push_entry_add(journal->store, entry.index, err)) return false;
     memcpy(journal->leaves[journal->leaf_count++], entry.leaf, HASH_BYTES);
     *index = entry.index;

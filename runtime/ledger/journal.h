@@ -42,6 +42,13 @@ struct journal_sealed {
     unsigned count;
     uint8_t subjects[SUBJECTS_MAX][ID_BYTES];
 };
+/* What a grant has captured, sealed to people, or with none to the workspace. size: bytes, before they were sealed. */
+struct journal_payload {
+    const struct buf *value;
+    uint64_t size;
+    unsigned count;
+    uint8_t subjects[SUBJECTS_MAX][ID_BYTES];
+};
 struct journal_about {
     enum record_kind kind;
     const struct call_ref *call;         /* NULL: none */
@@ -49,9 +56,11 @@ struct journal_about {
     struct record *personal;             /* NULL: nothing personal; else it is kept beside the log, by commitment */
     const struct journal_sealed *sealed; /* NULL: none; the same, in the field "about" */
     bool push;                           /* only pushing a checkpoint made it: no reason to push another */
+    /* NULL: none; else it is kept beside the log, by commitment */
+    const struct journal_payload *payload;
 };
 /* Adds one entry. When it fails with anything but ERR_AUDIT, nothing of it was written. The fields at, clock, kind, v,
- * walls, personal and about are added here. */
+ * walls, personal, about and payload are added here. */
 bool journal_add(struct journal *journal, const struct journal_about *about, struct record *record, uint64_t *index,
                  struct err *err);
 /* One entry in a transaction of its own: durable when this returns true. */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "checkpoint.h"
 #include "epoch.h"
+#include "payload.h"
 #include "people.h"
 #include "push.h"
 #include "runtime/reach.h"
@@ -267,6 +268,7 @@ static void ledger_close(struct role *role)
 static const struct role_handler handlers[] = {
     {MSG_HELLO, on_hello},
     {MSG_BEGIN, on_begin},
+    {MSG_REPLY, on_reply},
     {MSG_END, on_end},
     {MSG_GATE_CLOSED, on_gate_closed},
     {MSG_WORKER_TRIED, on_worker_tried},
@@ -319,6 +321,7 @@ static const struct role_handler handlers[] = {
     {MSG_AUDIT_PUSH, on_query},
     {MSG_AUDIT_ERASE, on_query},
     {MSG_AUDIT_PERSON, on_query},
+    {MSG_AUDIT_PAYLOAD, on_query},
     {MSG_AUDIT_PRUNE, on_query},
     {MSG_AUDIT_HOLD_ADD, on_query},
     {MSG_AUDIT_HOLD_LIST, on_query},

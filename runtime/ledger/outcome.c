@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "ledger.h"
 #include "outcome.h"
+#include "payload.h"
 #include "subject.h"
 
 /* ── joining ───────────────────────────────────────────────────────────────────────────────────────── */
@@ -157,9 +158,8 @@ static bool speaks(void *context, const struct store_entry *entry)
     return false;
 }
 
-/* Whom the call's intent was sealed to; *count 0: nobody, or they were erased meanwhile. *people: it named somebody. */
-static bool find_people(struct ledger *ledger, const struct running *run, struct journal_sealed *sealed,
-                        uint8_t (*publics)[32], bool *people, struct err *err)
+bool outcome_people(struct ledger *ledger, const struct running *run, struct journal_sealed *sealed,
+                    uint8_t (*publics)[32], bool *people, struct err *err)
 {
     if (!store_entries(ledger->store, run->call.intent, 1, speaks, people, err) ||
         !store_detail_sealed(ledger->store, run->call.intent, sealed->subjects, &sealed->count, NULL, err))
@@ -182,7 +182,7 @@ static bool add_denied(struct ledger *ledger, const struct running *run, struct 
     uint8_t publics[SUBJECTS_MAX][32];
     bool people = false;
     record_text(personal, "denied_host", run->gate.last_denied);
-    if (!find_people(ledger, run, sealed, publics, &people, err)) return err->kind != ERR_AUDIT;
+    if (!outcome_people(ledger, run, sealed, publics, &people, err)) return err->kind != ERR_AUDIT;
     if (!people) about->personal = personal;
     if (!people || !sealed->count || !record_bytes(personal, &text)) return true;
     sealed->value = value;
@@ -198,7 +198,7 @@ static bool may_keep(struct ledger *ledger, const struct running *run, bool *kep
     bool people;
     *kept = keeps_answer(run);
     if (!*kept || !run->about) return true;
-    bool known = find_people(ledger, run, &sealed, publics, &people, err);
+    bool known = outcome_people(ledger, run, &sealed, publics, &people, err);
     *kept = known && sealed.count > 0;
     return known || err->kind != ERR_AUDIT;
 }
@@ -208,13 +208,16 @@ static bool write_parts(struct ledger *ledger, struct running *run, bool spilled
     RECORD_AUTO record;
     RECORD_AUTO personal;
     BUF_AUTO value = {.max = RECORD_MAX};
+    BUF_AUTO reply = {.max = PAYLOAD_SEALED};
     struct journal_sealed sealed;
+    struct journal_payload payload = {.value = &reply};
     bool kept;
     record_init(&record);
     record_init(&personal);
-    if (!may_keep(ledger, run, &kept, err)) return false;
+    if (!may_keep(ledger, run, &kept, err) || !payload_reply(ledger, run, &record, &payload, &reply, err)) return false;
     describe(&record, run, kept, spilled);
     struct journal_about about = {RECORD_OUTCOME, &run->call.ref, run->call.workspace, NULL, NULL, run->push};
+    if (reply.used) about.payload = &payload;
     if (run->gate.last_denied[0] && !add_denied(ledger, run, &personal, &sealed, &value, &about, err)) return false;
     return journal_add(&ledger->journal, &about, &record, &run->call.outcome, err) &&
            (!kept || store_answer_add(ledger->store, &run->call.ref, run->end.sealed_key, run->answer,

@@ -2,6 +2,7 @@
 /* The rules for `sent`, apart from everything else so that a test can walk them; and records of refused calls. */
 #pragma once
 
+#include "journal.h"
 #include "record.h"
 #include "runtime/messages.h"
 
@@ -15,8 +16,14 @@ struct sent_facts {
 };
 enum call_sent outcome_sent(const struct sent_facts *facts);
 
+/* Whom the call's intent was sealed to; sealed->count 0: nobody, or they were erased meanwhile. *people: it named
+ * somebody. */
+struct ledger;
+struct running;
+bool outcome_people(struct ledger *ledger, const struct running *run, struct journal_sealed *sealed,
+                    uint8_t (*publics)[32], bool *people, struct err *err);
+
 /* reports.c: the fields reports and report_count. */
 void record_reports(struct record *record, const struct violation *reports, uint32_t count);
-struct running;
 /* The same for a call's outcome, where there is something to say. */
 void reports_record(struct record *record, const struct running *run);

@@ -54,6 +54,7 @@ static query_handler *handler_of(unsigned type)
         {MSG_AUDIT_PUSH, query_audit_push},
         {MSG_AUDIT_ERASE, query_audit_erase},
         {MSG_AUDIT_PERSON, query_audit_person},
+        {MSG_AUDIT_PAYLOAD, query_audit_payload},
         {MSG_AUDIT_PRUNE, query_audit_prune},
         {MSG_AUDIT_HOLD_ADD, query_hold_add},
         {MSG_AUDIT_HOLD_LIST, query_hold_list},

@@ -32,7 +32,7 @@ query_handler query_key_status, query_key_rotate, query_key_master, query_renew;
 query_handler query_plugin_record, query_reload, query_freeze_record, query_key_record;
 query_handler query_audit_tail, query_audit_checkpoint, query_audit_vkey, query_audit_roll, query_audit_epoch;
 query_handler query_audit_push;
-query_handler query_audit_erase, query_audit_person, query_audit_prune;
+query_handler query_audit_erase, query_audit_person, query_audit_payload, query_audit_prune;
 query_handler query_hold_add, query_hold_list, query_hold_remove;
 
 /* Does the caller have this right in query->workspace? */

@@ -38,6 +38,7 @@ bool query_connectors(struct query *query, json_t **out, struct err *err)
             continue;
         json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "name", entry->name, "plugin", entry->plugin, "version",
                                 entry->version, "isolation", entry->isolation == ISOLATE_LEASE ? "lease" : "call");
+        if (entry->capture) json_object_set_new(row, "capture", json_string(capture_name(entry->capture)));
         if (!list_add(list, row, &room)) break;
     }
     *out = json_pack("{s:O}", "connectors", list);
@@ -53,6 +54,7 @@ static json_t *plugin_json(const struct entry *entry)
     json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", entry->name, "plugin", entry->plugin, "version",
                             entry->version, "state", state_name(entry->state), "isolation",
                             entry->isolation == ISOLATE_LEASE ? "lease" : "call");
+    if (entry->capture) json_object_set_new(row, "capture", json_string(capture_name(entry->capture)));
     if (entry->problem && *entry->problem) json_object_set_new(row, "problem", json_string(entry->problem));
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         json_t *value = json_object_get(entry->document, members[i]);

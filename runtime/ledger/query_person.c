@@ -8,7 +8,9 @@
 #include "base/auto_json.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "payload.h"
 #include "query.h"
+#include "store_payload.h"
 #include "subject.h"
 
 enum { PAGE = 10 /* of at most 5 KiB each */, PATIENCE_S = 8 };
@@ -76,6 +78,20 @@ static bool add_call(struct page *page, const struct reading *intent, struct err
     return true;
 }
 
+/* A captured payload is fetched by itself (query_payload.c); one that speaks of others too is not this person's. */
+static bool add_payload(struct page *page, uint64_t index, json_t *row, struct err *err)
+{
+    BUF_AUTO value = {.max = PAYLOAD_SEALED};
+    uint8_t subjects[SUBJECTS_MAX][ID_BYTES];
+    unsigned count;
+    uint64_t size;
+    bool found;
+    if (!store_payload_get(page->query.ledger->store, index, &size, subjects, &count, &value, &found, err))
+        return false;
+    if (found) json_object_set_new(row, count > 1 ? "payload_shared" : "payload_size", json_integer((json_int_t)size));
+    return true;
+}
+
 static bool add_item(struct page *page, uint64_t index, struct err *err)
 {
     struct ledger *ledger = page->query.ledger;
@@ -87,6 +103,7 @@ static bool add_item(struct page *page, uint64_t index, struct err *err)
     if (!reading.row) return true;
     item->row = reading.row;
     page->count++;
+    if (!add_payload(page, index, item->row, err)) return false;
     return (!reading.intent || add_call(page, &reading, err)) &&
            store_detail_sealed(ledger->store, index, subjects, &item->count, &item->value, err);
 }
@@ -137,28 +154,6 @@ static void opened(struct ledger *ledger, struct waiting *wait, const void *answ
     if (--page->waiting == 0) finish(page);
 }
 
-/* *whole false: one of them has no key any more, and the detail is on its way out. While the workspace's key is
- * rotated, each person's may be under another version of it. */
-static bool fill_keys(struct page *page, const uint8_t (*subjects)[ID_BYTES], unsigned count,
-                      struct msg_subject_open *ask, bool *whole, struct err *err)
-{
-    struct store_subject one;
-    struct store_keys keys;
-    struct store *store = page->query.ledger->store;
-    *whole = true;
-    for (unsigned i = 0; i < count && *whole; i++) {
-        if (!store_subject_get(store, subjects[i], &one, whole, err)) return false;
-        *whole = *whole && !one.destroyed;
-        if (*whole && !store_keys_version(store, one.workspace, one.key_version, &keys, whole, err)) return false;
-        if (!*whole) break;
-        ask->workspace_keys[i] = keys.workspace_key;
-        memcpy(ask->ids[i], subjects[i], ID_BYTES);
-        memcpy(ask->publics[i], one.public, sizeof one.public);
-        ask->secrets[i] = one.secret;
-    }
-    return true;
-}
-
 static bool ask_one(struct page *page, unsigned at, struct err *err)
 {
     struct item *item = &page->items[at];
@@ -170,7 +165,8 @@ static bool ask_one(struct page *page, unsigned at, struct err *err)
     bool whole;
     if (!item->count) return true;
     if (!store_detail_sealed(page->query.ledger->store, (uint64_t)index, subjects, &item->count, NULL, err) ||
-        !fill_keys(page, (const uint8_t(*)[ID_BYTES])subjects, item->count, &ask, &whole, err))
+        !subject_open_keys(page->query.ledger->store, (const uint8_t(*)[ID_BYTES])subjects, item->count, &ask, &whole,
+                           err))
         return false;
     if (!whole || item->value.used < head) return true;
     memcpy(ask.workspace, page->query.workspace.id, ID_BYTES);

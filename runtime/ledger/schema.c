@@ -30,6 +30,10 @@ const char schema_audit[] =
     "CREATE TABLE detail("
     "  n INTEGER PRIMARY KEY, idx INTEGER NOT NULL, name TEXT NOT NULL, form INTEGER NOT NULL DEFAULT 0,"
     "  salt BLOB NOT NULL CHECK(length(salt) = 32), subject BLOB, value BLOB NOT NULL) STRICT;"
+    /* Inputs and replies that a grant has captured: one to an entry, whose body holds SHA-256(tag, value). form 1: sealed to
+     * the people in subject, as in detail; 2: to the workspace. value: the salt, size bytes, and what pads them. */
+    "CREATE TABLE payload("
+    "  idx INTEGER PRIMARY KEY, form INTEGER NOT NULL, size INTEGER NOT NULL, subject BLOB, value BLOB NOT NULL) STRICT;"
     /* Which entries are about whom, and who is being erased: the row goes last. */
     "CREATE TABLE subject_entry(subject BLOB NOT NULL, idx INTEGER NOT NULL,"
     "  PRIMARY KEY(subject, idx)) STRICT, WITHOUT ROWID;"

@@ -46,7 +46,8 @@ bool store_epoch_clear(struct store *store, uint64_t *open, struct err *err)
     static struct query query = {STORE_AUDIT, "SELECT count(*) FROM call WHERE state = 0", 0};
     static const char clear[] =
         "DROP TRIGGER IF EXISTS entry_keep; DROP TRIGGER IF EXISTS entry_fixed;"
-        "DELETE FROM entry; DELETE FROM detail; DELETE FROM tile; DELETE FROM block; DELETE FROM checkpoint;"
+        "DELETE FROM entry; DELETE FROM detail; DELETE FROM payload; DELETE FROM tile; DELETE FROM block; DELETE FROM "
+        "checkpoint;"
         "DELETE FROM cosignature;"
         "DELETE FROM signer; DELETE FROM prune; DELETE FROM subject_entry; DELETE FROM sink;"
         "DELETE FROM push_entry;"

@@ -78,9 +78,14 @@ static bool erase_upto(struct store *store, const uint8_t subject[ID_BYTES], int
                                    "DELETE FROM detail WHERE n IN"
                                    " (SELECT 2 * idx + 1 FROM subject_entry WHERE subject = ? AND idx <= ?)",
                                    0};
+    static struct query payloads = {STORE_AUDIT,
+                                    "DELETE FROM payload WHERE idx IN"
+                                    " (SELECT idx FROM subject_entry WHERE subject = ? AND idx <= ?)",
+                                    0};
     static struct query links = {STORE_AUDIT, "DELETE FROM subject_entry WHERE subject = ? AND idx <= ?", 0};
     return store_run(store, &answers, err, "di", subject, upto) &&
-           store_run(store, &details, err, "di", subject, upto) && store_run(store, &links, err, "di", subject, upto);
+           store_run(store, &details, err, "di", subject, upto) &&
+           store_run(store, &payloads, err, "di", subject, upto) && store_run(store, &links, err, "di", subject, upto);
 }
 
 bool store_erase_some(struct store *store, const uint8_t subject[ID_BYTES], bool *left, struct err *err)

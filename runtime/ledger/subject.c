@@ -220,6 +220,25 @@ void subjects_ask(struct ledger *ledger, struct begin *begin)
         begin_refuse(ledger, begin, &err);
 }
 
+bool subject_open_keys(struct store *store, const uint8_t (*subjects)[ID_BYTES], unsigned count,
+                       struct msg_subject_open *ask, bool *whole, struct err *err)
+{
+    struct store_subject one;
+    struct store_keys keys;
+    *whole = true;
+    for (unsigned i = 0; i < count && *whole; i++) {
+        if (!store_subject_get(store, subjects[i], &one, whole, err)) return false;
+        *whole = *whole && !one.destroyed;
+        if (*whole && !store_keys_version(store, one.workspace, one.key_version, &keys, whole, err)) return false;
+        if (!*whole) break;
+        ask->workspace_keys[i] = keys.workspace_key;
+        memcpy(ask->ids[i], subjects[i], ID_BYTES);
+        memcpy(ask->publics[i], one.public, sizeof one.public);
+        ask->secrets[i] = one.secret;
+    }
+    return true;
+}
+
 /* ── sealing ───────────────────────────────────────────────────────────────────────────────────────── */
 
 static const uint8_t no_nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES]; /* each key is used once */

@@ -41,6 +41,11 @@ bool subjects_find(struct ledger *ledger, const struct store_workspace *workspac
 /* Takes a begin over whose people have no keys yet: asks the vault, then lets it begin anew. */
 void subjects_ask(struct ledger *ledger, struct begin *begin);
 
+/* Their keys for a question to the vault. *whole false: one of them has no key any more, and what is sealed to them is
+ * on its way out. While the workspace's key is rotated, each person's may be under another version of it. */
+bool subject_open_keys(struct store *store, const uint8_t (*subjects)[ID_BYTES], unsigned count,
+                       struct msg_subject_open *ask, bool *whole, struct err *err);
+
 /* A personal detail of form 1: JSON, padded, under a fresh key that is sealed to each in turn. publics: count × 32
  * bytes. */
 bool subjects_seal(const uint8_t (*publics)[32], unsigned count, const struct buf *plain, struct buf *value,

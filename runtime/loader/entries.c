@@ -194,16 +194,18 @@ static json_t *limits_json(const struct entry_limits *l)
                      l->up_kb, "down_kb", l->down_kb, "concurrency", l->concurrency);
 }
 
-/* What the administrator decided: the part of an entry that its digest covers beside the two files. */
+/* What the administrator decided: the part of an entry that its digest covers beside the two files. A word of capture
+ * only where something is captured: the digests of all others stay what they were. */
 static json_t *grant_json(const struct making *making)
 {
     const struct dropin *dropin = &making->dropin;
     const struct entry_lease *lease = &dropin->lease;
-    return json_pack("{s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:O, s:O, s:O, s:O, s:o, s:s*}", "name", dropin->name,
+    return json_pack("{s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:O, s:O, s:O, s:O, s:o, s:s*, s:s*}", "name", dropin->name,
                      "isolation", dropin->isolation == ISOLATE_LEASE ? "lease" : "call", "lease", "calls", lease->calls,
                      "age_s", lease->age_s, "idle_s", lease->idle_s, "spares", lease->spares, "settings",
                      making->settings, "egress", making->egress, "ranges", dropin->ranges, "workspaces",
-                     dropin->workspaces, "limits", limits_json(&making->limits), "ca", making->ca);
+                     dropin->workspaces, "limits", limits_json(&making->limits), "ca", making->ca, "capture",
+                     dropin->capture ? capture_name(dropin->capture) : NULL);
 }
 
 static bool entry_digest(const struct making *making, const json_t *grant, uint8_t digest[HASH_BYTES])

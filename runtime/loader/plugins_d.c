@@ -78,6 +78,16 @@ static bool take_isolation(const struct row *row, const char *value, void *to, s
     return true;
 }
 
+/* Said in full: nobody records more than they read. */
+static bool take_capture(const struct row *row, const char *value, void *to, struct err *err)
+{
+    uint32_t bits = 0;
+    while (bits < CAPTURE_KINDS && strcmp(value, capture_name(bits)) != 0) bits++;
+    if (bits == CAPTURE_KINDS) return refuse(err, row, "must be none, input, reply or input reply");
+    *(uint32_t *)to = bits;
+    return true;
+}
+
 /* Digits, then what is behind them. */
 static bool read_number(const char *text, uint64_t *value, const char **rest)
 {
@@ -238,6 +248,7 @@ static const struct row rows[] = {
     {"Grant", "CAFile", take_beside, AT(ca_file)},
     {"Grant", "Workspaces", take_workspaces, AT(workspaces)},
     {"Grant", "Isolation", take_isolation, AT(isolation)},
+    {"Grant", "Capture", take_capture, AT(capture)},
     {"Grant", "MemoryMax", take_size, AT(limits.memory_mb), MB, LIMIT_MEMORY_MB},
     {"Grant", "CpuMax", take_time, AT(limits.cpu_s), 1, LIMIT_CPU_S},
     {"Grant", "TimeMax", take_time, AT(limits.wall_s), 1, LIMIT_WALL_S},

@@ -20,6 +20,7 @@ struct dropin {
     bool has_digest, has_manifest_digest;
     uint8_t digest[HASH_BYTES], manifest_digest[HASH_BYTES];
     enum isolation isolation;
+    uint32_t capture;           /* enum capture, or-ed */
     struct entry_limits limits; /* 0: not given */
     struct entry_lease lease;
     json_t *egress, *ranges, *workspaces, *settings;

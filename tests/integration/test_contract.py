@@ -309,6 +309,17 @@ def test_desk_people():
     assert at_desk("POST", "/v1/audit/prune", {"before": time.time_ns()})["to"] == 256
 
 
+def test_desk_payload():
+    daemon.enable("hello", "--as", "seen", "--capture", "input")
+    daemon.cli("reload")
+    assert [one["capture"] for one in api("GET", "/v1/connectors").json["connectors"] if one["name"] == "seen"] == ["input"]
+    assert [one["capture"] for one in at_desk("GET", "/v1/plugins")["plugins"] if one["name"] == "seen"] == ["input"]
+    answer = api("POST", "/v1/calls", {"connector": "seen", "action": "greet", "input": {"name": "Ada"}})
+    asked = {"id": answer.json["call_id"], "part": "input"}
+    assert at_desk("POST", "/v1/audit/payload", asked)["size"] == len('{"name":"Ada"}')
+    at_desk("POST", "/v1/audit/payload", {**asked, "part": "reply"}, status=404)
+
+
 def test_desk_epoch():
     """After a log that was put back: the way on is asked for behind the same door."""
     kept = os.path.join(daemon.home, "kept")

@@ -39,13 +39,7 @@ def verify():
 
 
 def files_with(piece):
-    """The files of the data folder that hold these bytes anywhere, in use or not."""
-    found = []
-    for name in os.listdir(daemon.home + "/data"):
-        with open(f"{daemon.home}/data/{name}", "rb") as file:
-            if piece in file.read():
-                found.append(name)
-    return found
+    return daemon.files_with(piece)
 
 
 def export(subject, *words, check=True):

@@ -197,6 +197,15 @@ class Daemon:
         with contextlib.closing(sqlite3.connect(f"file:{self.home}/data/{file}.db?mode=ro", uri=True)) as database:
             return database.execute(sql, values).fetchall()
 
+    def files_with(self, piece):
+        """The files of the data folder that hold these bytes anywhere, in use or not."""
+        found = []
+        for name in os.listdir(self.home + "/data"):
+            with open(f"{self.home}/data/{name}", "rb") as file:
+                if piece in file.read():
+                    found.append(name)
+        return found
+
     def own_data(self):
         """What a database client of the tests' left beside the files belongs to the ledger, as they do."""
         owner = os.stat(self.home + "/data/audit.db")

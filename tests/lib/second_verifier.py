@@ -165,6 +165,7 @@ class Verifier:
         need(self.rows("PRAGMA user_version").fetchone() == (1,), "this is no log of format 1")
         details = {(index, name): (form, salt, value) for index, name, form, salt, value in
                    self.rows("SELECT idx, name, form, salt, value FROM detail")}
+        self.payloads = dict(self.rows("SELECT idx, value FROM payload"))
         notes = {size: (root, note) for size, root, note in self.rows("SELECT size, root, note FROM checkpoint")}
         need(notes, "nothing in this log is signed")
         self.blocks = dict(self.rows("SELECT n, root FROM block"))
@@ -219,6 +220,10 @@ class Verifier:
         if "personal" in body and (index, "personal") in details:
             _, salt, value = details[index, "personal"]
             need(sha256(b"caisson detail v1\n", salt, value).hex() == body["personal"], "what stands beside entry", index,
+                 "is not what it committed to")
+            self.commitments += 1
+        if index in self.payloads:
+            need(sha256(b"caisson payload v1\n", self.payloads[index]).hex() == body.get("payload"), "the payload beside entry", index,
                  "is not what it committed to")
             self.commitments += 1
         special = {"intent": self.intent, "outcome": self.outcome, "prune": self.prune, "key_roll": self.key_roll}

@@ -42,11 +42,12 @@ Begin = record("Begin", ("who", Who), ("workspace", ctypes.c_char * 64), ("conne
                ("action", ctypes.c_char * 64), ("credential", ctypes.c_char * 64), ("key", ctypes.c_char * 256),
                ("traceparent", ctypes.c_char * 56), ("salt", u8 * 32), ("input_digest", u8 * 32),
                ("input_hash", u8 * 32), ("input_size", u64), ("deadline", u64), ("refusal", u32), ("answer_by", u32),
-               ("subjects_length", u32), ("reserved", u32))
+               ("subjects_length", u32), ("input_length", u32))
 Begun = record("Begun", ("status", Status), ("call", CallRef), ("entry", u32), ("action", u32), ("replay", u32),
                ("call_class", u32), ("sent", u32), ("reason", u32), ("retry_after", u32), ("intent_index", u64),
                ("outcome_index", u64), ("workspace_key", u8 * 32), ("key", u8 * 32), ("answer_length", u32),
                ("fetching", u32))
+Reply = record("Reply", ("call", CallRef), ("length", u32))
 End = record("End", ("call", CallRef), ("call_class", u32), ("reason", u32), ("retry_after", u32), ("log_lines", u32),
              ("reply_digest", u8 * 32), ("reply_size", u64), ("sealed_key", u8 * 80), ("answer_length", u32),
              ("answer_omitted", u32))
@@ -105,7 +106,7 @@ LAYOUTS = {"order": Order, "rewrap": Rewrap, "rewrap-answer": RewrapAnswer, "ren
            "workspace-key": WorkspaceKey, "open-key": OpenKey, "open-key-answer": OpenKeyAnswer, "sign": Sign,
            "sign-answer": SignAnswer, "gate-open": GateOpen, "gate-close": GateClose, "gate-closed": GateClosed, "start": Start, "push": Push,
            "worker-ended": WorkerEnded, "incident": Incident, "half": Half, "registry-is": RegistryIs,
-           "begin": Begin, "begun": Begun, "end": End, "ended": EndAnswer, "take": Take, "taken": Taken, "done": Done,
+           "begin": Begin, "begun": Begun, "reply": Reply, "end": End, "ended": EndAnswer, "take": Take, "taken": Taken, "done": Done,
            "hello-answer": HelloAnswer, "calls-list": Query, "json-answer": JsonAnswer}
 
 FRAME_CALL = 1

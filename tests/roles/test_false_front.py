@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The front taken over: what it can do on its lines, and that it gains neither a secret nor a call without a record,
 no administration, and nobody else's worker. After each attack an honest call is made on the same lines."""
+import hashlib
 import json
 import os
 import random
@@ -10,7 +11,7 @@ import sys
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from attack import (CLASSES, SENT, WHO_PEER, WHO_SYSTEM, WHO_TOKEN, Begin, CallRef, Done, End, Front, FrontTaken, Query, Sink,  # noqa: E402
+from attack import (CLASSES, SENT, WHO_PEER, WHO_SYSTEM, WHO_TOKEN, Begin, CallRef, Done, End, Front, FrontTaken, Query, Reply, Sink,  # noqa: E402
                     Take, Who, call_frame, call_id, entries, lib, outcome)
 
 CANARY = "canary-" + uuid.uuid4().hex
@@ -257,6 +258,97 @@ def test_another_call():
         refused_by_worker(front, two, call_frame(one, b'{"text":"1"}'), ("protocol_error",), kind=None)
         begun = front.begin("bad", "talk", b'{"text":"1"}', credential="canary")
         refused_by_worker(front, begun, call_frame(begun, b'{"text":"1"}', call_id=os.urandom(16)), ("protocol_error",), kind=None)
+        honest_call(front)
+
+
+# ── another payload to be kept ────────────────────────────────────────────────────────────────────────
+
+MOST = 44 * 1024
+
+
+def kept():
+    return daemon.rows("SELECT idx, value FROM payload ORDER BY idx")
+
+
+def begin_kept(front, connector, data, handed, **lies):
+    body = front.begin_body(connector, "talk", data)
+    body.input_length = len(handed)
+    for key, value in lies.items():
+        setattr(body, key, value)
+    return front.ask("begin", bytes(body) + handed, "begun")[0]
+
+
+def test_another_input_to_be_kept():
+    """Of a connector whose inputs are kept, none runs whose input is another than the one that is handed over; of another
+    connector nothing is taken."""
+    data, other = b'{"text":"said"}', b'{"text":"else"}'
+    with Front(daemon) as front:
+        before, intents = kept(), entries(daemon, kind="intent")
+        for handed, lies in ((other, {}), (b"", {}), (data[:-1], {}), (data + b" ", {}), (data[:-1], {"input_size": len(data) - 1}),
+                             (b"", {"input_size": 0}), (data, {"input_size": MOST + 1})):
+            begun = begin_kept(front, "kept", data, handed, **lies)
+            assert begun.status.kind == ERR_DENIED, (handed, lies, begun.status.kind)
+        for body in (begin_kept(front, "kept", data, data, input_length=2**32 - 1), begin_kept(front, "kept", data, data, subjects_length=4)):
+            assert body.status.kind, "lengths that do not fit"
+        for connector in ("bad", "half"):
+            assert begin_kept(front, connector, data, data).status.kind == ERR_DENIED, connector
+        assert kept() == before and entries(daemon, kind="intent") == intents
+        for size in (MOST + 1, 32 * 1024 * 1024):
+            begun = begin_kept(front, "kept", data, b"", input_size=size)  # it says that it is too large to be kept
+            assert begun.status.kind == 0 and entries(daemon, kind="intent")[-1]["payload"] == "too_large"
+            refused_by_worker(front, begun, call_frame(begun, data))
+        assert begin_kept(front, "kept", data, b"", input_size=len(data) + 2**32).status.kind, "no such input"
+        begun = begin_kept(front, "kept", data, data)
+        assert begun.status.kind == 0 and len(kept()) == len(before) + 1
+        refused_by_worker(front, begun, call_frame(begun, other))
+        honest_call(front)
+
+
+def end_kept(front, call, reply, handed, taken):
+    """Hands a reply over and ends the call by another or the same. What is not taken leaves no outcome, also when all that
+    waits has been written down."""
+    end = End(call=call, call_class=1, reply_size=len(reply))
+    end.reply_digest[:] = hashlib.sha256(reply).digest()
+    if handed is not None:
+        front.send("reply", bytes(Reply(call, len(handed))) + handed)
+    if taken:
+        assert CLASSES[front.ask("end", end, "ended")[0].call_class] == "ok"
+        return
+    front.send("end", end)
+    honest_call(front)
+    assert not entries(daemon, kind="outcome", call=call_id(call)), handed
+
+
+def test_another_reply_to_be_kept():
+    """An END is taken with the reply that it names, and with no other or none; and no other call's reply is kept."""
+    reply, other = b'{"class":"ok"}', b'{"class":"OK"}'
+    with Front(daemon) as front:
+        begun, stranger = front.begin("half", "count", b"{}", timeout=60), front.begin("bad", "count", b"{}", timeout=60)
+        for handed in (None, other, reply[:-1], reply + b" ", b""):
+            end_kept(front, begun.call, reply, handed, taken=False)
+        front.send("reply", bytes(Reply(stranger.call, len(reply))) + reply)
+        front.send("reply", bytes(Reply(begun.call, len(reply) + 1)) + reply)
+        front.send("reply", bytes(Reply(CallRef(begun.call.id, 2), len(reply))) + reply)
+        assert front.run(begun, b"{}") and front.run(stranger, b"{}")
+        before = kept()
+        assert CLASSES[front.end(stranger.call).call_class] == "ok" and kept() == before
+        end_kept(front, begun.call, reply, reply, taken=True)
+        after = kept()
+        end_kept(front, begun.call, reply, other, taken=True)
+        assert kept() == after and len(after) == len(before) + 1, "what is kept was exchanged"
+        assert "payload" in outcome(daemon, begun.call) and "payload" not in outcome(daemon, stranger.call)
+        honest_call(front)
+
+
+def test_what_is_kept_is_not_for_it():
+    """Neither the query nor the frames with which others open a payload are answered."""
+    with Front(daemon) as front:
+        begun = front.begin("half", "count", b"{}")
+        admin, ask = entries(daemon, kind="admin"), json.dumps({"id": call_id(begun.call), "part": "reply"}).encode()
+        front.send("audit-payload", bytes(Query(front.me(), len(ask))) + ask)
+        assert not barrier(front) and entries(daemon, kind="admin") == admin
+        assert front.run(begun, b"{}")
+        end_kept(front, begun.call, b"{}", b"{}", taken=True)
         honest_call(front)
 
 
@@ -670,6 +762,8 @@ if __name__ == "__main__":
         daemon.enable("bad", *both, files=lib.BAD)
         daemon.enable("bad", *common, "--as", "here", files=lib.BAD)
         daemon.enable("bad", *both, "--as", "leased", "--isolation", "lease", "--grant", "LeaseIdle=60s", files=lib.BAD)
+        daemon.enable("bad", "--as", "kept", "--capture", "input reply", files=lib.BAD)
+        daemon.enable("bad", "--as", "half", "--capture", "reply", files=lib.BAD)
         daemon.enable("oauth2", "--egress", f"tls://sink.example.com:{sink.port}", "--ranges", "127.0.0.0/8", files=lib.OAUTH2)
         daemon.credential("grant", "bad", {"client_id": "me", "client_secret": CANARY,
                                            "token_url": f"https://sink.example.com:{sink.port}/"}, "--kind", "oauth2")

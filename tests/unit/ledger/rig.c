@@ -27,7 +27,7 @@ const char *ledger_path;
 
 #define ZEROS62 "00000000000000000000000000000000000000000000000000000000000000"
 static const char registry_text[] =
-    "{\"registry\":7,\"entries\":2}\n{\"name\":\"echo\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":"
+    "{\"registry\":7,\"entries\":3}\n{\"name\":\"echo\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":"
     "\"echoes\","
     "\"state\":\"enabled\",\"digest\":\"11" ZEROS62 "\",\"so_digest\":\"22" ZEROS62
     "\",\"manifest_digest\":\"33" ZEROS62 "\","
@@ -46,7 +46,15 @@ static const char registry_text[] =
     "\"actions\":[{\"name\":\"say\",\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[]}],\"fields\":[],"
     "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"*\"],"
     "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_kb\":1024,"
-    "\"down_kb\":1024,\"concurrency\":1}}\n";
+    "\"down_kb\":1024,\"concurrency\":1}}\n"
+    "{\"name\":\"kept\",\"plugin\":\"echo\",\"version\":\"1.0.0\",\"summary\":\"kept\",\"state\":\"enabled\","
+    "\"capture\":\"input reply\",\"digest\":\"55" ZEROS62 "\",\"so_digest\":\"22" ZEROS62 "\","
+    "\"manifest_digest\":\"33" ZEROS62 "\",\"isolation\":\"call\","
+    "\"lease\":{\"calls\":1,\"age_s\":1,\"idle_s\":1,\"spares\":0},"
+    "\"actions\":[{\"name\":\"say\",\"summary\":\"s\",\"input\":{},\"idempotent\":false,\"fields\":[]}],\"fields\":[],"
+    "\"settings\":{},\"egress\":[],\"ranges\":[],\"workspaces\":[\"default\"],"
+    "\"limits\":{\"memory_mb\":64,\"cpu_s\":5,\"wall_s\":30,\"output_kb\":64,\"log_kb\":64,\"dials\":4,\"up_kb\":1024,"
+    "\"down_kb\":1024,\"concurrency\":900}}\n";
 
 /* ── frames ────────────────────────────────────────────────────────────────────────────────────────── */
 

@@ -53,6 +53,9 @@ static void digest_covers_everything(void **state)
     static const char *const rests[] = {"[Grant]\nEgress=tls://api.example.com:443\n",
                                         "[Grant]\nEgress=tls://api.example.com:443\nWorkspaces=other\n",
                                         "[Grant]\nEgress=tls://api.example.com:443\nIsolation=lease\n",
+                                        "[Grant]\nEgress=tls://api.example.com:443\nCapture=input\n",
+                                        "[Grant]\nEgress=tls://api.example.com:443\nCapture=reply\n",
+                                        "[Grant]\nEgress=tls://api.example.com:443\nCapture=input reply\n",
                                         "[Grant]\nEgress=tls://api.example.com:443\nMemoryMax=32M\n",
                                         "[Grant]\nEgress=tls://api.example.com:443\nAddressRanges=private\n",
                                         "[Grant]\nEgress=tls://api.example.com:443\n[Settings]\nloud=yes\n",
@@ -71,6 +74,28 @@ static void digest_covers_everything(void **state)
     JSON_AUTO *document = load_all();
     assert_string_equal(text_of(document, 0, "digest"), seen[0]);
     close_plugins();
+}
+
+/* Nothing is captured, and nothing is said of it, unless the drop-in asks for it; saying no changes nothing. */
+static void capture_is_off(void **state)
+{
+    static const char *const rests[] = {"[Grant]\nEgress=tls://api.example.com:443\n",
+                                        "[Grant]\nEgress=tls://api.example.com:443\nCapture=none\n",
+                                        "[Grant]\nEgress=tls://api.example.com:443\nCapture=input reply\n"};
+    static const char *const said[] = {NULL, NULL, "input reply"};
+    char seen[3][HASH_TEXT];
+    for (size_t i = 0; i < 3; i++) {
+        put_dropin("10-sms.conf", "sms", manifest, rests[i]);
+        JSON_AUTO *document = load_all();
+        const json_t *entry = json_array_get(json_object_get(document, "entries"), 0);
+        const char *capture = json_string_value(json_object_get(entry, "capture"));
+        if (said[i]) assert_string_equal(capture, said[i]);
+        if (!said[i]) assert_null(capture);
+        snprintf(seen[i], HASH_TEXT, "%s", text_of(document, 0, "digest"));
+        close_plugins();
+    }
+    assert_string_equal(seen[0], seen[1]);
+    assert_string_not_equal(seen[0], seen[2]);
 }
 
 static void settings_are_typed(void **state)
@@ -213,6 +238,7 @@ int main(int argc, char **argv)
         CASE(enabled_entry_is_read_by_the_roles),
         CASE(copy_is_sealed_and_hashed),
         CASE(digest_covers_everything),
+        CASE(capture_is_off),
         CASE(settings_are_typed),
         CASE(one_plugin_under_two_names),
         CASE(more_than_asked),

@@ -32,7 +32,8 @@ static void whole(void **state)
     static const char text[] = PLUGIN
         "Path=/opt/x/sms\nEnabled=no\n"
         "[Grant]\nEgress=tls://a.example.com:443 tls://b.example.com:443\nEgress=plain://c.example.com:25\n"
-        "AddressRanges=loopback 10.0.0.0/8\nCAFile=demo.pem\nWorkspaces=default marketing\nIsolation=lease\n"
+        "AddressRanges=loopback 10.0.0.0/8\nCAFile=demo.pem\nWorkspaces=default "
+        "marketing\nIsolation=lease\nCapture=input reply\n"
         "MemoryMax=64M\nCpuMax=5\nTimeMax=2m\nOutputMax=512K\nLogMax=16K\nDials=3\nUploadMax=512K\nDownloadMax=2M\n"
         "Concurrency=4\nSpares=0\nLeaseCalls=7\nLeaseAge=60s\nLeaseIdle=5s\nAllowAnyHost=yes\n"
         "[Settings]\nhost=mail.example.com\nlist=a\nlist=b\n";
@@ -45,6 +46,7 @@ static void whole(void **state)
     assert_true(d.any_host);
     assert_int_equal(d.digest[0], 0x9f);
     assert_int_equal(d.isolation, ISOLATE_LEASE);
+    assert_int_equal(d.capture, CAPTURE_INPUT | CAPTURE_REPLY);
     assert_int_equal(json_array_size(d.egress), 3);
     assert_int_equal(json_array_size(d.ranges), 3);
     assert_string_equal(json_string_value(json_array_get(d.ranges, 1)), "::1/128");
@@ -75,6 +77,7 @@ static void least(void **state)
     assert_false(d.any_host);
     assert_string_equal(d.path, "sms");
     assert_int_equal(d.isolation, ISOLATE_CALL);
+    assert_int_equal(d.capture, 0);
     assert_int_equal(json_array_size(d.egress), 0);
     assert_string_equal(json_string_value(json_array_get(d.workspaces, 0)), "default");
     plugins_d_clear(&d);
@@ -109,6 +112,10 @@ static void refused(void **state)
         PLUGIN "[Grant]\nDials=65\n",
         PLUGIN "[Grant]\nDials=4294967297\n",
         PLUGIN "[Grant]\nIsolation=none\n",
+        PLUGIN "[Grant]\nCapture=all\n",
+        PLUGIN "[Grant]\nCapture=reply input\n",
+        PLUGIN "[Grant]\nCapture=input\nCapture=reply\n",
+        PLUGIN "[Settings]\nx=y\n[Plugin]\nCapture=input\n",
         PLUGIN "[Grant]\nAllowAnyHost=1\n",
         PLUGIN "[Grant]\nWorkspaces=Default\n",
         PLUGIN "[Grant]\nWorkspaces=../x\n",

@@ -68,6 +68,34 @@ static void whole_entry(void **state)
     registry_clear(&registry);
 }
 
+/* None unless it is said, and only in the words that there are. */
+static void capture(void **state)
+{
+    static const struct {
+        const char *extra;
+        int capture; /* -1: the entry is refused */
+    } rows[] = {
+        {"", 0},
+        {",\"capture\":\"input\"", CAPTURE_INPUT},
+        {",\"capture\":\"reply\"", CAPTURE_REPLY},
+        {",\"capture\":\"input reply\"", CAPTURE_INPUT | CAPTURE_REPLY},
+        {",\"capture\":\"none\"", -1},
+        {",\"capture\":\"reply input\"", -1},
+        {",\"capture\":3", -1},
+    };
+    static const char format[] = DOCUMENT(ENTRY("sms", "", "%s"));
+    char text[sizeof format + 64];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct registry registry = {0};
+        struct err err = {0};
+        snprintf(text, sizeof text, format, rows[i].extra);
+        bool good = read_text(text, &registry, &err);
+        if (good != (rows[i].capture >= 0)) fail_msg("row %zu: %s", i, err.text);
+        if (good) assert_int_equal(registry_entry(&registry, 0)->capture, rows[i].capture);
+        registry_clear(&registry);
+    }
+}
+
 static void bracketed_literal(void **state)
 {
     struct registry registry = {0};
@@ -158,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_entry),
+        cmocka_unit_test(capture),
         cmocka_unit_test(bracketed_literal),
         cmocka_unit_test(broken_entry_does_not_hide_a_good_one),
         cmocka_unit_test(unsealed),

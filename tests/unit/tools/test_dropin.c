@@ -275,10 +275,10 @@ static void options_become_grants(void **state)
     buf_init(&text, DROPIN_TEXT);
     assert_true(COMPOSE("", &text, &err, "--egress", "tls://a:1", "--egress", "tls://b:2", "--ranges", "loopback",
                         "--ca", "x", "--workspaces", "one", "--workspaces", "two", "--isolation", "lease", "--any-host",
-                        "--grant", "Spares=2"));
+                        "--capture", "input reply", "--grant", "Spares=2"));
     assert_string_equal(text.bytes,
                         HEAD "\n[Grant]\nEgress=tls://a:1\nEgress=tls://b:2\nCAFile=sms.pem\nAddressRanges=loopback\n"
-                             "Workspaces=one\nWorkspaces=two\nIsolation=lease\nAllowAnyHost=yes\nSpares=2\n");
+                             "Workspaces=one\nWorkspaces=two\nIsolation=lease\nCapture=input reply\nAllowAnyHost=yes\nSpares=2\n");
 }
 
 static void enabling_again_keeps_what_was_granted(void **state)
@@ -315,6 +315,8 @@ static void unknown_settings_and_grants_are_refused(void **state)
         {"--grant", "Egress=tls://*:*", "there is no Egress"},
         {"--grant", "Enabled=yes", "there is no Enabled"},
         {"--isolation", "none", "call or lease"},
+        {"--capture", "all", "none, input, reply"},
+        {"--grant", "Capture=input", "there is no Capture"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct err err = {0};
