@@ -74,6 +74,13 @@ static bool call_row(sqlite3_stmt *row, struct err *err)
                    body.sent);
 }
 
+/* Columns: the entry that is its outcome. */
+static bool open_row(sqlite3_stmt *row, struct err *err)
+{
+    (void)row;
+    return err_set(err, ERR_DAMAGED, "it says that the call still runs, and this is its outcome");
+}
+
 static bool all_rows(sqlite3 *db, const char *sql, const char *what, bool (*check)(sqlite3_stmt *, struct err *),
                      uint64_t *count, struct err *err)
 {
@@ -105,5 +112,9 @@ bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
                     " WHERE c.state = 1 AND c.outcome >= 0 AND (e.body IS NOT NULL OR e.idx IS NULL)"
                     " AND (e.idx NOT NULL OR NOT EXISTS (SELECT 1 FROM prune p WHERE p.hashes = 1"
                     " AND c.outcome BETWEEN p.from_idx AND p.to_idx)) ORDER BY c.outcome",
-                    "the call table's row for", call_row, NULL, err);
+                    "the call table's row for", call_row, NULL, err) &&
+           all_rows(db,
+                    "SELECT e.idx FROM call c JOIN entry e ON e.call = c.id AND e.attempt = c.attempt AND e.kind = 2"
+                    " WHERE c.state = 0 ORDER BY e.idx",
+                    "the call table's row for", open_row, NULL, err);
 }

@@ -16,6 +16,12 @@ static bool describe(struct store *store, enum store_db db, int code, struct err
         return err_set(err, kind,
                        "data/%s is damaged (%s): stop the daemon, keep a copy of the file, and put back a backup",
                        file_names[db], sqlite3_errstr(code));
+    if (plain == SQLITE_CONSTRAINT || plain == SQLITE_MISMATCH || plain == SQLITE_ERROR)
+        return err_set(
+            err, kind,
+            "data/%s holds what does not fit together (%s): it was changed by something else than the daemon. "
+            "Keep a copy of the file, and put back the newest backup",
+            file_names[db], sqlite3_errstr(code));
     int cause = sqlite3_system_errno(store->db[db]);
     if (plain == SQLITE_FULL || (plain == SQLITE_IOERR && (cause == ENOSPC || cause == EDQUOT)))
         return err_set(err, kind, "data/%s cannot be written, the disk is full: make room", file_names[db]);

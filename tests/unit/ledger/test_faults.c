@@ -453,6 +453,21 @@ static void test_missing_files(void **state)
     }
 }
 
+/* A call that ended is made to look open: its outcome would be written twice. Nothing runs, and why is said. */
+static void test_reopened_call(void **state)
+{
+    struct rig *rig = *state;
+    make_log(rig);
+    rig_stop(rig);
+    rig_exec(rig, "audit.db",
+             "UPDATE call SET state = 0, outcome = NULL, class = NULL, sent = NULL"
+             " WHERE intent = (SELECT min(intent) FROM call)");
+    rig_start(rig, true);
+    for (int i = 0; i < 1000 && !health_says(rig, "does not fit together"); i++) usleep(10000);
+    struct msg_begin ask = rig_ask(rig);
+    assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_AUDIT);
+}
+
 /* A statement that somebody left in a file would run in the ledger whenever it writes. */
 static void test_planted_trigger(void **state)
 {
@@ -508,6 +523,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_another_key_written_down),
         RIG_TEST(test_nobody_signs),
         cmocka_unit_test(test_planted_trigger),
+        RIG_TEST(test_reopened_call),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -625,6 +625,9 @@ static void beside_the_log(void **state)
     assert_good(log);
     log_sql(log, "UPDATE call SET sent = 0");
     assert_bad(log, "the call table's row for entry 1");
+    log_sql(log, "UPDATE call SET state = 0, sent = NULL, outcome = NULL");
+    assert_bad(log, "it says that the call still runs");
+    log_sql(log, "UPDATE call SET state = 1, outcome = 1");
     log_sql(log, "UPDATE call SET sent = 2; UPDATE detail SET value = CAST('{\"caller\":\"uid:1\"}' AS BLOB)");
     assert_bad(log, "the personal value of entry 2");
     log_sql(log, "UPDATE detail SET idx = 9");
