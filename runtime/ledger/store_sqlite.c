@@ -135,13 +135,38 @@ static bool check_together(struct store *store, struct err *err)
     return true;
 }
 
+/* Tokens and names of another home would be taken for this one's: its keys are of other workspaces. */
+static bool check_home(struct store *store, struct err *err)
+{
+    sqlite3_stmt *id = NULL, *key = NULL;
+    int64_t keys = 0;
+    if (!get_number(store, STORE_VAULT, "SELECT count(*) FROM (SELECT 1 FROM workspace_key LIMIT 1)", &keys, err))
+        return false;
+    bool ok = (sqlite3_prepare_v2(store->db[STORE_STATE], "SELECT id FROM workspace", -1, &id, NULL) == SQLITE_OK ||
+               store_failed(store, STORE_STATE, err)) &&
+              (sqlite3_prepare_v2(store->db[STORE_VAULT], "SELECT 1 FROM workspace_key WHERE workspace = ?", -1, &key,
+                                  NULL) == SQLITE_OK ||
+               store_failed(store, STORE_VAULT, err));
+    bool known = keys == 0;
+    while (ok && !known && sqlite3_step(id) == SQLITE_ROW) {
+        sqlite3_reset(key);
+        sqlite3_bind_blob(key, 1, sqlite3_column_blob(id, 0), sqlite3_column_bytes(id, 0), SQLITE_STATIC);
+        known = sqlite3_step(key) == SQLITE_ROW;
+    }
+    sqlite3_finalize(key);
+    sqlite3_finalize(id);
+    return ok && (known ||
+                  err_set(err, ERR_STATE,
+                          "data/state.db and data/vault.db are not of one home: put back those that belong together"));
+}
+
 bool store_open(int folder, bool fresh, struct store **out, struct err *err)
 {
     struct store *store = calloc(1, sizeof *store);
     if (!store) return err_set(err, ERR_BUSY, "there is no memory for the databases");
     bool ok = store_files_use(folder, err);
     for (int db = 0; ok && db < STORE_DBS; db++) ok = open_one(store, (enum store_db)db, fresh, err);
-    if (!ok || !check_together(store, err) || !store_look(store, err)) {
+    if (!ok || !check_together(store, err) || !check_home(store, err) || !store_look(store, err)) {
         store_break(store, err);
         store_close(store);
         return false;

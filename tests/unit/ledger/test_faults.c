@@ -487,6 +487,22 @@ static void test_planted_trigger(void **state)
     }
 }
 
+static void test_state_of_another_home(void **state)
+{
+    struct rig rigs[2];
+    for (size_t i = 0; i < 2; i++) {
+        rig_init(&rigs[i], NULL);
+        rig_start(&rigs[i], true);
+        struct msg_begin ask = rig_ask(&rigs[i]);
+        rig_call(&rigs[i], &ask, CLASS_OK, 5, true);
+        rig_stop(&rigs[i]);
+    }
+    assert_int_equal(renameat(rigs[1].data, "state.db", rigs[0].data, "state.db"), 0);
+    const char *text = rig_start_failing(&rigs[0]);
+    if (!strstr(text, "not of one home")) fail_msg("%s", text);
+    for (size_t i = 0; i < 2; i++) rig_clear(&rigs[i]);
+}
+
 /* A log keeps its name. */
 static void test_other_origin(void **state)
 {
@@ -524,6 +540,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_nobody_signs),
         cmocka_unit_test(test_planted_trigger),
         RIG_TEST(test_reopened_call),
+        cmocka_unit_test(test_state_of_another_home),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
