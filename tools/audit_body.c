@@ -173,6 +173,7 @@ static const struct fact {
     FACT(to, BODY_TO, FACT_NUMBER),
     FACT(v, BODY_V, FACT_NUMBER),
     FACT(what, BODY_WHAT, FACT_TEXT, "prune"),
+    FACT(workspace_id, BODY_WORKSPACE, FACT_ID, "intent"),
 #undef FACT
 };
 enum { FACTS = sizeof facts / sizeof *facts };

@@ -30,7 +30,8 @@ enum body_fact {
     BODY_ABOUT = 1 << 17,
     BODY_WHAT = 1 << 18,
     BODY_STAYS = 1 << 19,
-    BODY_PAYLOAD = 1 << 20
+    BODY_PAYLOAD = 1 << 20,
+    BODY_WORKSPACE = 1 << 21
 };
 
 /* What stood in a body; seen has a bit per fact. Texts are cut nowhere: one that does not fit is a fault. */
@@ -38,6 +39,7 @@ struct body {
     uint32_t seen;
     int64_t at, attempt, from, intent, to, v;
     char act[32], class[16], kind[24], sent[8];
+    uint8_t workspace_id[ID_BYTES]; /* of intent */
     uint8_t call[ID_BYTES], personal[HASH_BYTES], about[HASH_BYTES];
     char new[256], old[256], sign[129]; /* of key_roll: verifier keys, and the old one's word for the new one */
     int64_t stays;                      /* of prune: how many entries of its range are left as they are */

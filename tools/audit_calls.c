@@ -72,8 +72,19 @@ static bool attempt_sound(int64_t attempt, struct err *err)
     return (attempt >= 1 && attempt <= UINT32_MAX) || err_set(err, ERR_DAMAGED, "its attempt is not a number from 1");
 }
 
+/* Keyed as above: no other workspace can be found that counts as this one. */
+static uint32_t workspace_of(const struct audit_calls *calls, const uint8_t *id)
+{
+    uint8_t hash[crypto_shorthash_BYTES];
+    uint32_t number;
+    if (!id) return 0;
+    crypto_shorthash(hash, id, ID_BYTES, calls->key);
+    memcpy(&number, hash, sizeof number);
+    return number | 1;
+}
+
 bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
-                        struct err *err)
+                        const uint8_t *workspace, struct err *err)
 {
     if (!attempt_sound(attempt, err) || !grow(calls, err)) return false;
     struct audit_call *call = place_of(calls, id, (uint32_t)attempt);
@@ -86,6 +97,7 @@ bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], i
     memcpy(call->id, id, ID_BYTES);
     call->attempt = (uint32_t)attempt;
     call->intent = index + 1;
+    call->workspace = workspace_of(calls, workspace);
     calls->count++;
     calls->open++;
     return true;
@@ -99,7 +111,7 @@ static bool intent_dropped(const struct audit_calls *calls, int64_t intent)
 }
 
 bool audit_calls_outcome(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
-                         int64_t intent, struct err *err)
+                         int64_t intent, const uint8_t *workspace, struct err *err)
 {
     if (!attempt_sound(attempt, err) || !grow(calls, err)) return false;
     struct audit_call *call = place_of(calls, id, (uint32_t)attempt);
@@ -116,6 +128,8 @@ bool audit_calls_outcome(struct audit_calls *calls, const uint8_t id[ID_BYTES], 
     if (intent >= 0 && (uint64_t)intent + 1 != call->intent)
         return err_set(err, ERR_DAMAGED, "it names entry %lld as its intent, which is entry %llu", (long long)intent,
                        (unsigned long long)call->intent - 1);
+    if (call->workspace && call->workspace != workspace_of(calls, workspace))
+        return err_set(err, ERR_DAMAGED, "its columns say another workspace than its intent");
     call->outcome = index + 1;
     calls->open--;
     return true;

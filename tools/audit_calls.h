@@ -12,6 +12,7 @@
 struct audit_call {
     uint8_t id[ID_BYTES];
     uint32_t attempt;         /* 0: this place is free */
+    uint32_t workspace;       /* keyed hash of its id; 0: nobody knows */
     uint64_t intent, outcome; /* index + 1; 0: none yet */
 };
 struct audit_calls {
@@ -25,8 +26,9 @@ struct audit_calls {
 /* expected: how many there may be, so that the table need not grow; a hint only. */
 bool audit_calls_init(struct audit_calls *calls, uint64_t expected, struct err *err);
 void audit_calls_clear(struct audit_calls *calls);
+/* workspace: its id, as the row says; NULL: it says none. An outcome stands in its intent's. */
 bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
-                        struct err *err);
+                        const uint8_t *workspace, struct err *err);
 /* intent: the index that the outcome names; -1: its bytes are pruned, nobody knows. */
 bool audit_calls_outcome(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
-                         int64_t intent, struct err *err);
+                         int64_t intent, const uint8_t *workspace, struct err *err);

@@ -31,6 +31,12 @@ int audit_db_step(sqlite3 *db, sqlite3_stmt *statement, struct err *err)
     return -1;
 }
 
+const uint8_t *audit_db_id(sqlite3_stmt *row, int column)
+{
+    const void *id = sqlite3_column_blob(row, column);
+    return sqlite3_column_bytes(row, column) == ID_BYTES ? id : NULL;
+}
+
 bool audit_db_number(sqlite3 *db, const char *sql, int64_t *number, struct err *err)
 {
     sqlite3_stmt *statement = NULL;

@@ -23,7 +23,7 @@ static const char *name_of(const char *const *names, size_t count, int64_t numbe
     return number >= 0 && (uint64_t)number < count ? names[number] : "?";
 }
 
-/* Columns: idx, salt, value, body, name, the entry's idx. */
+/* Columns: idx, salt, value, body, name, the entry's idx, n, form. Who looks one up goes by n. */
 static bool detail_row(sqlite3_stmt *row, struct err *err)
 {
     struct body body;
@@ -39,6 +39,9 @@ static bool detail_row(sqlite3_stmt *row, struct err *err)
                0);
     const char *name = (const char *)sqlite3_column_text(row, 4);
     bool about = name && strcmp(name, "about") == 0;
+    if ((!about && (!name || strcmp(name, "personal") != 0)) || sqlite3_column_int64(row, 7) != about ||
+        sqlite3_column_int64(row, 6) != 2 * sqlite3_column_int64(row, 0) + about)
+        return err_set(err, ERR_DAMAGED, "it stands in another's place");
     const uint8_t *said = about ? body.about : body.personal;
     return ((body.seen & (about ? BODY_ABOUT : BODY_PERSONAL)) && memcmp(hash, said, HASH_BYTES) == 0) ||
            err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
@@ -98,11 +101,11 @@ static bool all_rows(sqlite3 *db, const char *sql, const char *what, bool (*chec
 
 bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
 {
-    return all_rows(
-               db,
-               "SELECT d.idx, d.salt, d.value, e.body, d.name, e.idx FROM detail d LEFT JOIN entry e ON e.idx = d.idx"
-               " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY d.idx",
-               "the personal value of", detail_row, details, err) &&
+    return all_rows(db,
+                    "SELECT d.idx, d.salt, d.value, e.body, d.name, e.idx, d.n, d.form FROM detail d"
+                    " LEFT JOIN entry e ON e.idx = d.idx"
+                    " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY d.idx",
+                    "the personal value of", detail_row, details, err) &&
            all_rows(db,
                     "SELECT p.idx, p.value, e.body FROM payload p JOIN entry e ON e.idx = p.idx"
                     " WHERE e.body IS NOT NULL ORDER BY p.idx",

@@ -39,7 +39,8 @@ struct check {
 
 static bool prepare_all(struct check *check, struct err *err)
 {
-    return audit_db_prepare(check->db, "SELECT idx, ts, kind, call, attempt, leaf, body FROM entry ORDER BY idx",
+    return audit_db_prepare(check->db,
+                            "SELECT idx, ts, kind, call, attempt, leaf, body, workspace FROM entry ORDER BY idx",
                             &check->entries, err) &&
            audit_db_prepare(check->db, "SELECT hashes FROM tile WHERE level=?1 AND n=?2", &check->tiles, err) &&
            audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint ORDER BY size", &check->checkpoints,
@@ -114,8 +115,7 @@ static bool kept_check(struct check *check, struct err *err)
 /* All that speaks of a tree of exactly this size. */
 static bool marks(struct check *check, struct err *err)
 {
-    if (!kept_check(check, err)) return false;
-    if (!mark_check(check, &check->pin.witness, "the daemon's parent saw signed", err) ||
+    if (!kept_check(check, err) || !mark_check(check, &check->pin.witness, "the daemon's parent saw signed", err) ||
         !mark_check(check, &check->pin.state, "the last verification saw", err))
         return false;
     while (check->next_size == check->tree.size) {
@@ -151,12 +151,13 @@ static bool tile_check(void *context, unsigned level, uint64_t number, const uin
 /* The columns beside the body repeat it. */
 static bool columns_agree(struct check *check, const struct body *body, struct err *err)
 {
-    const void *call = sqlite3_column_blob(check->entries, 3);
-    bool has_call = call && sqlite3_column_bytes(check->entries, 3) == ID_BYTES;
+    const uint8_t *call = audit_db_id(check->entries, 3), *workspace = audit_db_id(check->entries, 7);
     bool same = sqlite3_column_int64(check->entries, 2) == body_kind_number(body->kind) &&
                 sqlite3_column_int64(check->entries, 1) == body->at;
-    same &= body->seen & BODY_CALL ? has_call && memcmp(call, body->call, ID_BYTES) == 0 : !call;
+    same &= body->seen & BODY_CALL ? call && memcmp(call, body->call, ID_BYTES) == 0
+                                   : sqlite3_column_type(check->entries, 3) == SQLITE_NULL;
     same &= !(body->seen & BODY_ATTEMPT) || sqlite3_column_int64(check->entries, 4) == body->attempt;
+    same &= !(body->seen & BODY_WORKSPACE) || (workspace && memcmp(workspace, body->workspace_id, ID_BYTES) == 0);
     return same || err_set(err, ERR_DAMAGED, "its columns say something else than its bytes");
 }
 
@@ -172,8 +173,7 @@ static bool begins_epoch(struct check *check, const struct body *body, uint64_t 
 
 static bool body_rules(struct check *check, const struct body *body, struct err *err)
 {
-    uint64_t index = check->tree.size;
-    uint32_t named = BODY_CALL | BODY_ATTEMPT;
+    uint64_t index = check->tree.size, named = BODY_CALL | BODY_ATTEMPT;
     bool intent = strcmp(body->kind, "intent") == 0, outcome = strcmp(body->kind, "outcome") == 0;
     if (body_kind_number(body->kind) == 0) return err_set(err, ERR_STATE, "its kind is new: a newer caisson is needed");
     if (body->at < check->last_at) return err_set(err, ERR_DAMAGED, "its time lies before that of the entry before");
@@ -184,22 +184,22 @@ static bool body_rules(struct check *check, const struct body *body, struct err 
     if (!intent && !outcome) return true;
     if ((body->seen & named) != named || (outcome && !(body->seen & BODY_INTENT)))
         return err_set(err, ERR_DAMAGED, "it does not name its call");
-    return intent ? audit_calls_intent(&check->calls, body->call, body->attempt, index, err)
-                  : audit_calls_outcome(&check->calls, body->call, body->attempt, index, body->intent, err);
+    const uint8_t *workspace = audit_db_id(check->entries, 7);
+    return intent ? audit_calls_intent(&check->calls, body->call, body->attempt, index, workspace, err)
+                  : audit_calls_outcome(&check->calls, body->call, body->attempt, index, body->intent, workspace, err);
 }
 
 /* The leaf stays and is proven by the tree; what the columns say is all that is left. */
 static bool pruned_entry(struct check *check, struct err *err)
 {
     int64_t kind = sqlite3_column_int64(check->entries, 2), attempt = sqlite3_column_int64(check->entries, 4);
-    const uint8_t *call = sqlite3_column_blob(check->entries, 3);
+    const uint8_t *call = audit_db_id(check->entries, 3), *workspace = audit_db_id(check->entries, 7);
     check->report->pruned++;
     if (!audit_pruned_body(&check->pruned, check->tree.size, kind, err)) return false;
     if (kind != 1 && kind != 2) return true;
-    if (!call || sqlite3_column_bytes(check->entries, 3) != ID_BYTES)
-        return err_set(err, ERR_DAMAGED, "it does not name its call");
-    return kind == 1 ? audit_calls_intent(&check->calls, call, attempt, check->tree.size, err)
-                     : audit_calls_outcome(&check->calls, call, attempt, check->tree.size, -1, err);
+    if (!call || !workspace) return err_set(err, ERR_DAMAGED, "it does not name its call and workspace");
+    return kind == 1 ? audit_calls_intent(&check->calls, call, attempt, check->tree.size, workspace, err)
+                     : audit_calls_outcome(&check->calls, call, attempt, check->tree.size, -1, workspace, err);
 }
 
 static bool whole_entry(struct check *check, const uint8_t *stored, struct err *err)
@@ -231,13 +231,13 @@ static bool entry_check(struct check *check, struct err *err)
 static bool blame_entry(struct check *check, uint64_t index, struct err *err)
 {
     struct audit_report *report = check->report;
-    const uint8_t *call = sqlite3_column_blob(check->entries, 3);
+    const uint8_t *call = audit_db_id(check->entries, 3);
     report->has_entry = true;
     report->index = report->last = index;
     snprintf(report->kind, sizeof report->kind, "%s", body_kind_name(sqlite3_column_int64(check->entries, 2)));
-    bool here = sqlite3_column_int64(check->entries, 0) == (int64_t)index;
-    if (here && call && sqlite3_column_bytes(check->entries, 3) == ID_BYTES) id_text(call, report->call);
-    if (!here) return err_in(err, "entry %llu", (unsigned long long)index);
+    if (sqlite3_column_int64(check->entries, 0) != (int64_t)index) /* another row: this one is not there */
+        return err_in(err, "entry %llu", (unsigned long long)index);
+    if (call) id_text(call, report->call);
     return err_in(err, "entry %llu (%s%s%s)", (unsigned long long)index, report->kind, *report->call ? " of call " : "",
                   report->call);
 }

@@ -79,6 +79,7 @@ def test_inputs_are_committed_to_and_not_recorded():
         assert SECRET_INPUT.encode() not in text and b"Hello, " not in text, name
 
 
+TWO = "CREATE TEMP TABLE two AS SELECT idx AS i FROM detail WHERE name = 'personal' ORDER BY idx LIMIT 2;"
 GUARDS = "DROP TRIGGER IF EXISTS entry_keep; DROP TRIGGER IF EXISTS entry_fixed;"
 ATTACKS = {
     "a body was edited": "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '\"sent\":\"no\"', '\"sent\":\"yes\"') AS BLOB)"
@@ -87,6 +88,13 @@ ATTACKS = {
     "the end was cut": "DELETE FROM entry WHERE idx >= (SELECT max(idx) - 2 FROM entry)",
     "a leaf was exchanged": "UPDATE entry SET leaf = zeroblob(32) WHERE idx = 50",
     "a column says something else": "UPDATE entry SET kind = 12 WHERE idx = (SELECT max(idx) FROM entry WHERE kind = 1)",
+    "a call is in another workspace": "UPDATE entry SET workspace = zeroblob(16) WHERE idx = (SELECT max(idx) FROM entry WHERE kind = 1)",
+    "an outcome is in none": "UPDATE entry SET workspace = NULL WHERE idx = (SELECT max(idx) FROM entry WHERE kind = 2)",
+    "a time says something else": "UPDATE entry SET ts = ts - 1 WHERE idx = 70",
+    "two details name each other's entry": TWO + "UPDATE detail SET idx = (SELECT sum(i) FROM two) - idx WHERE idx IN (SELECT i FROM two)",
+    "two details stand in each other's place": TWO + "UPDATE detail SET n = -n WHERE idx IN (SELECT i FROM two);"
+                                               "UPDATE detail SET n = 2 * (SELECT sum(i) FROM two) + n WHERE n < 0",
+    "a detail is hidden": "UPDATE detail SET form = 1 WHERE idx = (SELECT min(idx) FROM detail)",
     "a tile was changed": "UPDATE tile SET hashes = zeroblob(8192)",
     "bytes are gone without a record": "UPDATE entry SET body = NULL WHERE idx = 60",
     "a detail is another": "UPDATE detail SET value = CAST('{}' AS BLOB) WHERE idx = (SELECT min(idx) FROM detail)",

@@ -151,7 +151,7 @@ class Verifier:
         self.database.execute("PRAGMA wal_autocheckpoint=0")
         self.database.execute("BEGIN")
         self.tree, self.last_at, self.roll_at = Tree(), 0, None
-        self.calls, self.commitments = {}, 0
+        self.calls, self.commitments, self.workspaces = {}, 0, {}
         self.pruned, self.dropped = [], []  # ranges that records name
         self.gone, self.missing = set(), set()  # entries without a body, and those without a row
         self.counts = dict.fromkeys(KINDS, 0)
@@ -165,12 +165,15 @@ class Verifier:
         need(self.rows("PRAGMA user_version").fetchone() == (1,), "this is no log of format 1")
         details = {(index, name): (form, salt, value) for index, name, form, salt, value in
                    self.rows("SELECT idx, name, form, salt, value FROM detail")}
+        for place, index, name, form in self.rows("SELECT n, idx, name, form FROM detail"):
+            about = name == "about"
+            need(place == 2 * index + about and form == about, "what stands beside entry", index, "is in another's place")
         self.payloads = dict(self.rows("SELECT idx, value FROM payload"))
         notes = {size: (root, note) for size, root, note in self.rows("SELECT size, root, note FROM checkpoint")}
         need(notes, "nothing in this log is signed")
         self.blocks = dict(self.rows("SELECT n, root FROM block"))
         self.stored = {(level, n): hashes for level, n, hashes in self.rows("SELECT level, n, hashes FROM tile")}
-        for row in self.rows("SELECT idx, ts, kind, call, attempt, leaf, body FROM entry ORDER BY idx"):
+        for row in self.rows("SELECT idx, ts, kind, call, attempt, leaf, body, workspace FROM entry ORDER BY idx"):
             while self.tree.size() < row[0]:
                 self.without_row(row[0])
                 self.marks(notes)
@@ -199,14 +202,20 @@ class Verifier:
         self.missing |= set(range(size, self.tree.size()))
 
     def entry(self, row, details):
-        index, ts, kind, call, attempt, leaf, raw = row
+        index, ts, kind, call, attempt, leaf, raw, workspace = row
         need(index == self.tree.size(), "entry", self.tree.size(), "is missing")
         if raw is None:
             need(kind not in (6, 7, 8, 9, 10, 13), "entry", index, "is of a kind that is never pruned")
             self.gone.add(index)
         else:
             need(leaf == sha256(b"\0", raw), "entry", index, "is not what its leaf says")
-            self.body(index, ts, kind, call, attempt, read_body(raw), details)
+            body = read_body(raw)
+            self.body(index, ts, kind, call, attempt, body, details)
+            if kind == 1:
+                self.workspaces[body["call"], body["attempt"]] = bytes.fromhex(body["workspace_id"].replace("-", ""))
+            if kind in (1, 2):
+                said = self.workspaces.get((body["call"], body["attempt"]), workspace)
+                need(workspace == said, "entry", index, "has another workspace in its column")
         self.tree.add(leaf)
 
     def body(self, index, ts, kind, call, attempt, body, details):

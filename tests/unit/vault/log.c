@@ -114,14 +114,18 @@ void log_rebuild(struct log *log)
     log->size = log->tree.size;
 }
 
+/* Of every call. */
+#define WORKSPACE "21212121-2121-2121-2121-212121212121"
+static const uint8_t workspace[ID_BYTES + 1] = "!!!!!!!!!!!!!!!!";
+
 void log_raw(struct log *log, int kind, const uint8_t *call, int attempt, const char *body)
 {
     sqlite3_stmt *statement;
     uint8_t leaf[HASH_BYTES];
     audit_leaf(body, strlen(body), leaf);
     assert_int_equal(sqlite3_prepare_v2(log->db,
-                                        "INSERT INTO entry(idx, ts, kind, call, attempt, leaf, body)"
-                                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                                        "INSERT INTO entry(idx, ts, kind, call, attempt, leaf, body, workspace)"
+                                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                                         -1, &statement, NULL),
                      SQLITE_OK);
     sqlite3_bind_int64(statement, 1, (int64_t)log->size++);
@@ -131,6 +135,7 @@ void log_raw(struct log *log, int kind, const uint8_t *call, int attempt, const 
     if (call) sqlite3_bind_int(statement, 5, attempt);
     sqlite3_bind_blob(statement, 6, leaf, HASH_BYTES, SQLITE_TRANSIENT);
     sqlite3_bind_blob(statement, 7, body, (int)strlen(body), SQLITE_TRANSIENT);
+    if (call) sqlite3_bind_blob(statement, 8, workspace, ID_BYTES, SQLITE_STATIC);
     assert_int_equal(sqlite3_step(statement), SQLITE_DONE);
     sqlite3_finalize(statement);
     assert_true(audit_tree_add(&log->tree, leaf));
@@ -142,7 +147,7 @@ void log_intent(struct log *log, const uint8_t call[ID_BYTES], int attempt)
     id_text(call, id);
     snprintf(body, sizeof body,
              "{\"action\":\"send\",\"at\":%lld,\"attempt\":%d,\"call\":\"%s\",\"connector\":\"email\","
-             "\"kind\":\"intent\",\"v\":1,\"workspace\":\"default\"}",
+             "\"kind\":\"intent\",\"v\":1,\"workspace\":\"default\",\"workspace_id\":\"" WORKSPACE "\"}",
              (long long)++log->at, attempt, id);
     log_raw(log, 1, call, attempt, body);
 }

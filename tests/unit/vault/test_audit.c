@@ -308,6 +308,19 @@ static void columns_changed(void **state)
                 "UPDATE entry SET kind = 1, attempt = 1, call = (SELECT call FROM entry WHERE idx = 5) WHERE idx = 4");
         assert_good(log);
     }
+    /* Whose it is decides what a legal hold covers. */
+    log_sql(log, "UPDATE entry SET workspace = zeroblob(16) WHERE idx = 4");
+    assert_int_equal(assert_bad(log, "its columns say something else").index, 4);
+    log_sql(log, "UPDATE entry SET workspace = NULL WHERE idx = 4");
+    assert_int_equal(assert_bad(log, "its columns say something else").index, 4);
+    log_sql(log, "UPDATE entry SET workspace = (SELECT workspace FROM entry WHERE idx = 6) WHERE idx = 4");
+    assert_good(log);
+    log_sql(log, "UPDATE entry SET workspace = zeroblob(16) WHERE idx = 5");
+    assert_int_equal(assert_bad(log, "another workspace than its intent").index, 5);
+    log_sql(log, "UPDATE entry SET workspace = NULL WHERE idx = 5");
+    assert_int_equal(assert_bad(log, "another workspace than its intent").index, 5);
+    log_sql(log, "UPDATE entry SET workspace = (SELECT workspace FROM entry WHERE idx = 6) WHERE idx = 5");
+    assert_good(log);
     /* When it was decides what is pruned. */
     log_sql(log, "UPDATE entry SET ts = ts - 1 WHERE idx = 4");
     assert_int_equal(assert_bad(log, "its columns say something else").index, 4);
@@ -614,7 +627,8 @@ static void beside_the_log(void **state)
     log_checkpoint(log, NULL);
     hex_text(salt, 32, personal);
     log_sql(log,
-            "INSERT INTO detail(idx, name, salt, value) VALUES(2, 'personal', x'%s', CAST('{\"caller\":\"uid:0\"}' AS "
+            "INSERT INTO detail(n, idx, name, salt, value) VALUES(4, 2, 'personal', x'%s', "
+            "CAST('{\"caller\":\"uid:0\"}' AS "
             "BLOB))",
             personal);
     log_sql(log,
@@ -628,7 +642,14 @@ static void beside_the_log(void **state)
     log_sql(log, "UPDATE call SET state = 0, sent = NULL, outcome = NULL");
     assert_bad(log, "it says that the call still runs");
     log_sql(log, "UPDATE call SET state = 1, outcome = 1");
-    log_sql(log, "UPDATE call SET sent = 2; UPDATE detail SET value = CAST('{\"caller\":\"uid:1\"}' AS BLOB)");
+    /* Who looks for it goes by its place, not by the entry that it names. */
+    log_sql(log, "UPDATE call SET sent = 2; UPDATE detail SET n = 6");
+    assert_bad(log, "the personal value of entry 2: it stands in another's place");
+    log_sql(log, "UPDATE detail SET n = 4, form = 1");
+    assert_bad(log, "the personal value of entry 2: it stands in another's place");
+    log_sql(log, "UPDATE detail SET form = 0");
+    assert_good(log);
+    log_sql(log, "UPDATE detail SET value = CAST('{\"caller\":\"uid:1\"}' AS BLOB)");
     assert_bad(log, "the personal value of entry 2");
     log_sql(log, "UPDATE detail SET idx = 9");
     assert_bad(log, "the personal value of entry 9: there is no such entry");
