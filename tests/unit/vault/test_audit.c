@@ -651,6 +651,8 @@ static void beside_the_log(void **state)
     assert_good(log);
     log_sql(log, "UPDATE detail SET value = CAST('{\"caller\":\"uid:1\"}' AS BLOB)");
     assert_bad(log, "the personal value of entry 2");
+    log_sql(log, "UPDATE detail SET value = CAST('{\"caller\":\"uid:0\"}' AS BLOB), name = 'persona'");
+    assert_bad(log, "it is called what no record says");
     log_sql(log, "UPDATE detail SET idx = 9");
     assert_bad(log, "the personal value of entry 9: there is no such entry");
 }
