@@ -26,6 +26,11 @@ def wrapped():
     return daemon.rows("SELECT * FROM workspace_key", file="vault") + daemon.rows("SELECT * FROM signer_key", file="vault")
 
 
+def became_ready(vault):
+    with open(daemon.log, encoding="utf-8") as log:
+        return f'"event":"role-ready","of":"vault","pid":{vault}}}' in log.read()
+
+
 def use():
     return daemon.call("bad", "talk", {"text": "working"}, credential="canary").status == 200
 
@@ -42,17 +47,18 @@ def taken():
     with contextlib.suppress(ProcessLookupError):
         os.kill(attacker.known["pid"], 9)
     lib.eventually("the honest helper's vault is used", use, 90)
+    assert became_ready(daemon.role("vault")), "the look sees nothing"
     assert {role: daemon.role(role) for role in OTHERS} == alive, "another role died of it"
     assert wrapped() == stored and {name: bytes_of(name) for name in files} == files, "what is stored is another"
 
 
 def refused(attacker, data):
-    """The vault that gets these bytes ends of them, and nothing was used."""
+    """The vault that gets these bytes ends of them, and was never one that is asked for anything."""
     vault = daemon.role("vault")
     attacker.write(attacker.fds["out"], data)
     attacker.close(attacker.fds["out"])
     lib.eventually("the vault ends", lambda: daemon.role("vault") != vault)
-    assert not use()
+    assert not became_ready(vault)
 
 
 def test_what_it_is_given():
