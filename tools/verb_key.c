@@ -166,16 +166,32 @@ static bool post_master(struct cli *cli, bool replaced, struct err *err)
     return api_post(&cli->home, "/v1/keys/master", body, &answer, err);
 }
 
+/* Has it begun, or is there a reason why not? A ledger that has died knows nothing of what it was asked: another is
+ * asked again. */
+static bool look_begun(struct cli *cli, long long version, bool *begun, bool *asked, struct err *err)
+{
+    JSON_AUTO *status = NULL;
+    if (!get_status(cli, &status, err)) {
+        *asked = false;
+        return err->kind == ERR_UNAVAILABLE;
+    }
+    const json_t *master = json_object_get(status, "master");
+    *begun = json_object_get(master, "rotation") || number(master, "version") > version;
+    if (*begun) return true;
+    if (*text(status, "trouble")) return err_set(err, ERR_STATE, "%s", text(status, "trouble"));
+    if (!*asked) *asked = post_master(cli, false, err);
+    return *asked || err->kind == ERR_UNAVAILABLE;
+}
+
 /* The vault takes the new file within a moment, or says in its log why not. */
 static bool wait_begun(struct cli *cli, long long version, struct err *err)
 {
+    bool begun = false, asked = true;
     for (uint64_t until = clock_now() + NOTICE_S * CLOCK_S; clock_now() < until; pause_a_moment()) {
-        JSON_AUTO *status = NULL;
-        if (!get_status(cli, &status, err)) return false;
-        const json_t *master = json_object_get(status, "master");
-        if (json_object_get(master, "rotation") || number(master, "version") > version) return true;
-        if (*text(status, "trouble")) return err_set(err, ERR_STATE, "%s", text(status, "trouble"));
+        if (!look_begun(cli, version, &begun, &asked, err)) return false;
+        if (begun) return true;
     }
+    if (!asked) return false; /* it is not there */
     return err_set(err, ERR_STATE, "the vault did not take keys/master.key.next: the daemon's log says why");
 }
 

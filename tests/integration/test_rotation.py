@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotation of keys as docs/operations.md lists it: while calls run, and with kill -9 at each step. The steps are seen from
 outside, in vault.db's table `rotation` and in the folder keys/."""
+import contextlib
+import http.server
 import itertools
 import json
 import os
 import shutil
+import signal
+import socketserver
 import sqlite3
 import subprocess
 import sys
@@ -342,6 +346,56 @@ def test_master_killed_at_each_step():
                 master_killed_at(what, victim)
     daemon.stop()
     daemon.start()
+    everything_can_be_read()
+    no_damage()
+
+
+@contextlib.contextmanager
+def killed_when_asked_how_it_goes():
+    """The desk's socket, with somebody before it who hands on what it is asked: from the new file's announcement on the vault
+    stands still and the ledger is killed before each question, until one was answered "restarting". Yields the statuses of
+    the answers."""
+    door, seen = daemon.home + "/run/desk.sock", []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def hand_on(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            if self.command == "GET" and ("POST", 200) in seen and ("GET", 503) not in seen:
+                os.kill(daemon.role("ledger"), signal.SIGKILL)
+            if self.command == "POST" and ("POST", 200) not in seen:
+                os.kill(daemon.role("vault"), signal.SIGSTOP)
+            answer = daemon.http(self.command, self.path, body, door="desk-itself")
+            seen.append((self.command, answer.status))
+            if seen[-1] == ("GET", 503):
+                os.kill(daemon.role("vault"), signal.SIGCONT)
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers["content-type"])
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_GET = do_POST = hand_on
+
+        def log_message(self, *unused):
+            pass
+
+    os.rename(door, daemon.home + "/run/desk-itself.sock")
+    try:
+        with socketserver.ThreadingUnixStreamServer(door, Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield seen
+            server.shutdown()
+    finally:
+        os.rename(daemon.home + "/run/desk-itself.sock", door)
+
+
+def test_master_goes_on_when_the_ledger_dies():
+    """It was told of the new key file and has forgotten it: the command waits for the next ledger and tells that one."""
+    version = status()["master"]["version"]
+    with killed_when_asked_how_it_goes() as seen:
+        said = daemon.cli("key", "rotate", "master").stdout
+    assert ("GET", 503) in seen and f"version {version + 1} now" in said, (seen, said)
+    assert not os.path.exists(key("master.key.next"))
     everything_can_be_read()
     no_damage()
 
