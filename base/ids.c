@@ -36,14 +36,19 @@ static int digit(char c)
     return one_more[(unsigned char)c] - 1;
 }
 
+/* Two digits; nothing behind a NUL is looked at. */
+static bool pair_parse(const char *text, uint8_t *byte)
+{
+    int high = digit(text[0]);
+    int low = high < 0 ? -1 : digit(text[1]);
+    if (low >= 0) *byte = (uint8_t)(high << 4 | low);
+    return low >= 0;
+}
+
 bool hex_parse(const char *text, uint8_t *bytes, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        int high = digit(text[2 * i]);
-        int low = high < 0 ? -1 : digit(text[2 * i + 1]);
-        if (low < 0) return false;
-        bytes[i] = (uint8_t)(high << 4 | low);
-    }
+    for (size_t i = 0; i < count; i++)
+        if (!pair_parse(text + 2 * i, bytes + i)) return false;
     return text[2 * count] == '\0';
 }
 
@@ -64,14 +69,11 @@ void id_text(const uint8_t id[ID_BYTES], char text[ID_TEXT])
 
 bool id_parse(const char *text, uint8_t id[ID_BYTES])
 {
-    if (strlen(text) != ID_TEXT - 1) return false;
-    for (int i = 0; i < ID_BYTES; i++) {
+    for (int i = 0; i < ID_BYTES; i++, text += 2) {
         if (dash_before(i) && *text++ != '-') return false;
-        char pair[3] = {text[0], text[1], '\0'};
-        if (!hex_parse(pair, id + i, 1)) return false;
-        text += 2;
+        if (!pair_parse(text, id + i)) return false;
     }
-    return true;
+    return *text == '\0';
 }
 
 static bool name_char(char c)
