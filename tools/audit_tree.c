@@ -15,7 +15,7 @@ void audit_hash(uint8_t hash[HASH_BYTES], const void *a, size_t a_count, const v
     if (!context) context = EVP_MD_CTX_new();
     if (!sha256) sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     if (context && sha256 && EVP_DigestInit_ex2(context, sha256, NULL) && EVP_DigestUpdate(context, a, a_count) &&
-        EVP_DigestUpdate(context, b, b_count) && EVP_DigestUpdate(context, c, c_count) &&
+        (!b_count || EVP_DigestUpdate(context, b, b_count)) && (!c_count || EVP_DigestUpdate(context, c, c_count)) &&
         EVP_DigestFinal_ex(context, hash, NULL))
         return;
     fputs("caisson: this machine's libcrypto does not compute SHA-256\n", stderr);
@@ -29,7 +29,10 @@ void audit_leaf(const void *body, size_t count, uint8_t leaf[HASH_BYTES])
 
 void audit_node(const uint8_t left[HASH_BYTES], const uint8_t right[HASH_BYTES], uint8_t node[HASH_BYTES])
 {
-    audit_hash(node, "\1", 1, left, HASH_BYTES, right, HASH_BYTES);
+    uint8_t both[1 + 2 * HASH_BYTES] = {1};
+    memcpy(both + 1, left, HASH_BYTES);
+    memcpy(both + 1 + HASH_BYTES, right, HASH_BYTES);
+    audit_hash(node, both, sizeof both, NULL, 0, NULL, 0);
 }
 
 static bool add_to_tile(struct audit_tree *tree, unsigned level, const uint8_t hash[HASH_BYTES])
