@@ -52,5 +52,6 @@ struct body {
 bool body_read(const unsigned char *bytes, size_t length, struct body *body, struct err *err);
 
 /* The number of a kind's name in the table of the format, 0 when it has none; and back, "?" when there is none. */
+enum { KIND_NONE, KIND_INTENT, KIND_OUTCOME, KIND_PRUNE = 7, KIND_KEY_ROLL, KIND_EPOCH = 13 };
 int64_t body_kind_number(const char *name);
 const char *body_kind_name(int64_t number);

@@ -39,19 +39,31 @@ void audit_calls_clear(struct audit_calls *calls)
     *calls = (struct audit_calls){0};
 }
 
-/* Its place, or the free one where it belongs. Keyed, so that no log can be made to be slow. */
-static struct audit_call *place_of(const struct audit_calls *calls, const uint8_t id[ID_BYTES], uint32_t attempt)
+/* Keyed, so that no log can be made to be slow. */
+static uint64_t hash_of(struct audit_calls *calls, const uint8_t id[ID_BYTES], uint32_t attempt)
 {
-    uint8_t name[ID_BYTES + 4], hash[crypto_shorthash_BYTES];
-    uint64_t at;
+    uint8_t name[sizeof calls->last.name];
     memcpy(name, id, ID_BYTES);
-    memcpy(name + ID_BYTES, &attempt, 4);
-    crypto_shorthash(hash, name, sizeof name, calls->key);
-    memcpy(&at, hash, sizeof at);
-    for (at &= calls->room - 1;; at = (at + 1) & (calls->room - 1)) {
-        struct audit_call *call = &calls->places[at];
+    memcpy(name + ID_BYTES, &attempt, sizeof attempt);
+    if (memcmp(name, calls->last.name, sizeof name) != 0) {
+        memcpy(calls->last.name, name, sizeof name);
+        crypto_shorthash((unsigned char *)&calls->last.hash, name, sizeof name, calls->key);
+    }
+    return calls->last.hash;
+}
+
+/* Its place, or the free one where it belongs. */
+static struct audit_call *place_of(struct audit_calls *calls, const uint8_t id[ID_BYTES], uint32_t attempt)
+{
+    for (uint64_t at = hash_of(calls, id, attempt);; at++) {
+        struct audit_call *call = &calls->places[at & (calls->room - 1)];
         if (call->attempt == 0 || (call->attempt == attempt && memcmp(call->id, id, ID_BYTES) == 0)) return call;
     }
+}
+
+void audit_calls_soon(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt)
+{
+    if (id) __builtin_prefetch(&calls->places[hash_of(calls, id, (uint32_t)attempt) & (calls->room - 1)]);
 }
 
 static bool grow(struct audit_calls *calls, struct err *err)

@@ -17,6 +17,10 @@ struct audit_call {
 };
 struct audit_calls {
     uint8_t key[16];
+    struct {
+        uint8_t name[ID_BYTES + 4];
+        uint64_t hash;
+    } last;                     /* that was looked for */
     uint64_t count, open, room; /* room: a power of two */
     struct audit_call *places;
     bool continued; /* the log follows another: attempts before the first that is seen may stand there */
@@ -26,6 +30,8 @@ struct audit_calls {
 /* expected: how many there may be, so that the table need not grow; a hint only. */
 bool audit_calls_init(struct audit_calls *calls, uint64_t expected, struct err *err);
 void audit_calls_clear(struct audit_calls *calls);
+/* A hint that this attempt comes next: its place is fetched meanwhile. id NULL: none does. */
+void audit_calls_soon(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt);
 /* workspace: its id, as the row says; NULL: it says none. An outcome stands in its intent's. */
 bool audit_calls_intent(struct audit_calls *calls, const uint8_t id[ID_BYTES], int64_t attempt, uint64_t index,
                         const uint8_t *workspace, struct err *err);

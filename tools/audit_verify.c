@@ -14,6 +14,7 @@
 #include "audit_note.h"
 #include "audit_pin.h"
 #include "audit_pruned.h"
+#include "audit_row.h"
 #include "audit_signers.h"
 #include "audit_tree.h"
 #include "base/clock.h"
@@ -27,6 +28,7 @@ struct check {
     struct err *err; /* for the tree, which knows no errors */
     sqlite3 *db;
     sqlite3_stmt *entries, *tiles, *checkpoints;
+    struct audit_row row;
     struct audit_pin pin;
     struct audit_signers signers;
     struct audit_tree tree;
@@ -39,9 +41,7 @@ struct check {
 
 static bool prepare_all(struct check *check, struct err *err)
 {
-    return audit_db_prepare(check->db,
-                            "SELECT idx, ts, kind, call, attempt, leaf, body, workspace FROM entry ORDER BY idx",
-                            &check->entries, err) &&
+    return audit_db_prepare(check->db, "SELECT " AUDIT_ROW_COLUMNS " FROM entry ORDER BY idx", &check->entries, err) &&
            audit_db_prepare(check->db, "SELECT hashes FROM tile WHERE level=?1 AND n=?2", &check->tiles, err) &&
            audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint ORDER BY size", &check->checkpoints,
                             err);
@@ -148,19 +148,6 @@ static bool tile_check(void *context, unsigned level, uint64_t number, const uin
 
 /* ── entries ───────────────────────────────────────────────────────────────────────────────────────── */
 
-/* The columns beside the body repeat it. */
-static bool columns_agree(struct check *check, const struct body *body, struct err *err)
-{
-    const uint8_t *call = audit_db_id(check->entries, 3), *workspace = audit_db_id(check->entries, 7);
-    bool same = sqlite3_column_int64(check->entries, 2) == body_kind_number(body->kind) &&
-                sqlite3_column_int64(check->entries, 1) == body->at;
-    same &= body->seen & BODY_CALL ? call && memcmp(call, body->call, ID_BYTES) == 0
-                                   : sqlite3_column_type(check->entries, 3) == SQLITE_NULL;
-    same &= !(body->seen & BODY_ATTEMPT) || sqlite3_column_int64(check->entries, 4) == body->attempt;
-    same &= !(body->seen & BODY_WORKSPACE) || (workspace && memcmp(workspace, body->workspace_id, ID_BYTES) == 0);
-    return same || err_set(err, ERR_DAMAGED, "its columns say something else than its bytes");
-}
-
 /* The first entry of a log that follows another. */
 static bool begins_epoch(struct check *check, const struct body *body, uint64_t index, struct err *err)
 {
@@ -171,73 +158,78 @@ static bool begins_epoch(struct check *check, const struct body *body, uint64_t 
            err_set(err, ERR_DAMAGED, "it does not follow the log %s that was verified before", check->pin.before);
 }
 
-static bool body_rules(struct check *check, const struct body *body, struct err *err)
+static bool call_rules(struct check *check, const struct body *body, int64_t kind, struct err *err)
 {
-    uint64_t index = check->tree.size, named = BODY_CALL | BODY_ATTEMPT;
-    bool intent = strcmp(body->kind, "intent") == 0, outcome = strcmp(body->kind, "outcome") == 0;
-    if (body_kind_number(body->kind) == 0) return err_set(err, ERR_STATE, "its kind is new: a newer caisson is needed");
+    uint32_t named = BODY_CALL | BODY_ATTEMPT | (kind == KIND_OUTCOME ? BODY_INTENT : 0);
+    const uint8_t *workspace = check->row.workspace;
+    uint64_t index = check->tree.size;
+    if ((body->seen & named) != named) return err_set(err, ERR_DAMAGED, "it does not name its call");
+    return kind == KIND_INTENT
+               ? audit_calls_intent(&check->calls, body->call, body->attempt, index, workspace, err)
+               : audit_calls_outcome(&check->calls, body->call, body->attempt, index, body->intent, workspace, err);
+}
+
+static bool body_rules(struct check *check, const struct body *body, int64_t kind, struct err *err)
+{
+    uint64_t index = check->tree.size;
+    if (kind == KIND_NONE) return err_set(err, ERR_STATE, "its kind is new: a newer caisson is needed");
     if (body->at < check->last_at) return err_set(err, ERR_DAMAGED, "its time lies before that of the entry before");
     check->last_at = body->at;
-    if (strcmp(body->kind, "key_roll") == 0) return audit_signers_entry(&check->signers, body, index, err);
-    if (strcmp(body->kind, "epoch") == 0) return begins_epoch(check, body, index, err);
-    if (strcmp(body->kind, "prune") == 0) return audit_pruned_record(&check->pruned, body, index, err);
-    if (!intent && !outcome) return true;
-    if ((body->seen & named) != named || (outcome && !(body->seen & BODY_INTENT)))
-        return err_set(err, ERR_DAMAGED, "it does not name its call");
-    const uint8_t *workspace = audit_db_id(check->entries, 7);
-    return intent ? audit_calls_intent(&check->calls, body->call, body->attempt, index, workspace, err)
-                  : audit_calls_outcome(&check->calls, body->call, body->attempt, index, body->intent, workspace, err);
+    if (kind == KIND_INTENT || kind == KIND_OUTCOME) return call_rules(check, body, kind, err);
+    if (kind == KIND_KEY_ROLL) return audit_signers_entry(&check->signers, body, index, err);
+    if (kind == KIND_EPOCH) return begins_epoch(check, body, index, err);
+    return kind != KIND_PRUNE || audit_pruned_record(&check->pruned, body, index, err);
 }
 
 /* The leaf stays and is proven by the tree; what the columns say is all that is left. */
-static bool pruned_entry(struct check *check, struct err *err)
+static bool pruned_entry(struct check *check, const struct audit_row *row, struct err *err)
 {
-    int64_t kind = sqlite3_column_int64(check->entries, 2), attempt = sqlite3_column_int64(check->entries, 4);
-    const uint8_t *call = audit_db_id(check->entries, 3), *workspace = audit_db_id(check->entries, 7);
+    uint64_t index = check->tree.size;
     check->report->pruned++;
-    if (!audit_pruned_body(&check->pruned, check->tree.size, kind, err)) return false;
-    if (kind != 1 && kind != 2) return true;
-    if (!call || !workspace) return err_set(err, ERR_DAMAGED, "it does not name its call and workspace");
-    return kind == 1 ? audit_calls_intent(&check->calls, call, attempt, check->tree.size, workspace, err)
-                     : audit_calls_outcome(&check->calls, call, attempt, check->tree.size, -1, workspace, err);
+    if (!audit_pruned_body(&check->pruned, index, row->kind, err)) return false;
+    if (row->kind != KIND_INTENT && row->kind != KIND_OUTCOME) return true;
+    if (!row->call || !row->workspace) return err_set(err, ERR_DAMAGED, "it does not name its call and workspace");
+    return row->kind == KIND_INTENT
+               ? audit_calls_intent(&check->calls, row->call, row->attempt, index, row->workspace, err)
+               : audit_calls_outcome(&check->calls, row->call, row->attempt, index, -1, row->workspace, err);
 }
 
-static bool whole_entry(struct check *check, const uint8_t *stored, struct err *err)
+static bool whole_entry(struct check *check, const struct audit_row *row, struct err *err)
 {
     uint8_t leaf[HASH_BYTES];
     struct body body;
-    size_t length = (size_t)sqlite3_column_bytes(check->entries, 6);
-    const unsigned char *bytes = sqlite3_column_blob(check->entries, 6);
-    if (!bytes) return err_set(err, ERR_DAMAGED, "its bytes are empty");
-    audit_leaf(bytes, length, leaf);
-    check->report->body_bytes += length;
-    if (memcmp(leaf, stored, HASH_BYTES) != 0) return err_set(err, ERR_DAMAGED, "its bytes do not fit its leaf");
-    audit_pruned_whole(&check->pruned, sqlite3_column_int64(check->entries, 2));
-    return body_read(bytes, length, &body, err) && columns_agree(check, &body, err) && body_rules(check, &body, err);
+    if (!row->body) return err_set(err, ERR_DAMAGED, "its bytes are empty");
+    audit_calls_soon(&check->calls, row->call, row->attempt);
+    audit_leaf(row->body, row->length, leaf);
+    check->report->body_bytes += row->length;
+    if (memcmp(leaf, row->leaf, HASH_BYTES) != 0) return err_set(err, ERR_DAMAGED, "its bytes do not fit its leaf");
+    audit_pruned_whole(&check->pruned, row->kind);
+    if (!body_read(row->body, row->length, &body, err)) return false;
+    int64_t kind = body_kind_number(body.kind);
+    if (!audit_row_agrees(row, &body, kind))
+        return err_set(err, ERR_DAMAGED, "its columns say something else than its bytes");
+    return body_rules(check, &body, kind, err);
 }
 
-static bool entry_check(struct check *check, struct err *err)
+static bool entry_check(struct check *check, const struct audit_row *row, struct err *err)
 {
-    int64_t index = sqlite3_column_int64(check->entries, 0);
-    const uint8_t *leaf = sqlite3_column_blob(check->entries, 5);
-    if (index != (int64_t)check->tree.size) return err_set(err, ERR_DAMAGED, "it is missing");
-    if (!leaf || sqlite3_column_bytes(check->entries, 5) != HASH_BYTES)
-        return err_set(err, ERR_DAMAGED, "its leaf is not a hash");
-    bool pruned = sqlite3_column_type(check->entries, 6) == SQLITE_NULL;
-    return (pruned ? pruned_entry(check, err) : whole_entry(check, leaf, err)) && audit_tree_add(&check->tree, leaf);
+    if (row->index != (int64_t)check->tree.size) return err_set(err, ERR_DAMAGED, "it is missing");
+    if (!row->leaf) return err_set(err, ERR_DAMAGED, "its leaf is not a hash");
+    return (row->pruned ? pruned_entry(check, row, err) : whole_entry(check, row, err)) &&
+           audit_tree_add(&check->tree, row->leaf);
 }
 
 /* Says which entry it was, with what the columns call it. */
 static bool blame_entry(struct check *check, uint64_t index, struct err *err)
 {
     struct audit_report *report = check->report;
-    const uint8_t *call = audit_db_id(check->entries, 3);
+    const struct audit_row *row = &check->row;
+    bool here = row->index == (int64_t)index;
     report->has_entry = true;
     report->index = report->last = index;
-    snprintf(report->kind, sizeof report->kind, "%s", body_kind_name(sqlite3_column_int64(check->entries, 2)));
-    if (sqlite3_column_int64(check->entries, 0) != (int64_t)index) /* another row: this one is not there */
-        return err_in(err, "entry %llu", (unsigned long long)index);
-    if (call) id_text(call, report->call);
+    snprintf(report->kind, sizeof report->kind, "%s", body_kind_name(row->kind));
+    if (here && row->call) id_text(row->call, report->call);
+    if (!here) return err_in(err, "entry %llu", (unsigned long long)index);
     return err_in(err, "entry %llu (%s%s%s)", (unsigned long long)index, report->kind, *report->call ? " of call " : "",
                   report->call);
 }
@@ -272,10 +264,10 @@ static bool all_entries(struct check *check, struct err *err)
     int got;
     if (!marks(check, err)) return false;
     while ((got = audit_db_step(check->db, check->entries, err)) == 1) {
-        int64_t next = sqlite3_column_int64(check->entries, 0);
-        if (next > 0 && !gone_until(check, (uint64_t)next, err)) return false;
+        audit_row_read(check->entries, &check->row);
+        if (check->row.index > 0 && !gone_until(check, (uint64_t)check->row.index, err)) return false;
         uint64_t index = check->tree.size;
-        if (!entry_check(check, err)) return blame_entry(check, index, err);
+        if (!entry_check(check, &check->row, err)) return blame_entry(check, index, err);
         if (!marks(check, err)) return false;
     }
     return got == 0;
