@@ -159,16 +159,16 @@ static bool roll_name(const char *name, uint64_t *index)
 
 static bool list(int folder, uint64_t **numbers, size_t *count, struct err *err)
 {
+    *numbers = calloc(ROLLS_MOST, sizeof **numbers);
+    if (!*numbers) return err_set(err, ERR_IO, "there is not enough memory");
     int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = copy < 0 ? NULL : fdopendir(copy);
     if (!entries) return close_fd(&copy), err_sys(err, ERR_NOT_FOUND, "the folder of rolls cannot be read");
-    *numbers = calloc(ROLLS_MOST, sizeof **numbers);
-    bool good = *numbers || err_set(err, ERR_IO, "there is not enough memory");
-    for (const struct dirent *one; good && (one = readdir(entries));)
+    for (const struct dirent *one; (one = readdir(entries));)
         if (*count < ROLLS_MOST && roll_name(one->d_name, *numbers + *count)) ++*count;
     closedir(entries);
-    if (good) qsort(*numbers, *count, sizeof **numbers, by_number);
-    return good;
+    qsort(*numbers, *count, sizeof **numbers, by_number);
+    return true;
 }
 
 bool keys_rolls(struct verify_keys *keys, int folder, const char *path, struct err *err)

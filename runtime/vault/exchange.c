@@ -43,7 +43,9 @@ bool exchange_ends_take(struct exchange_ends *ends, struct wire_frame *frame)
 {
     if (frame->fd_count < 2) return true;
     if (frame->fd_count != 3 || !usable(frame->fds[1], frame->fds[2])) return false;
-    *ends = (struct exchange_ends){true, take_fd(&frame->fds[1]), take_fd(&frame->fds[2])};
+    ends->given = true;
+    ends->stream = take_fd(&frame->fds[1]);
+    ends->reply = take_fd(&frame->fds[2]);
     return true;
 }
 
@@ -256,7 +258,8 @@ static bool send_call(const struct msg_order *order, int stream)
     start.call.action = order->action;
     start.call.deadline = order->deadline;
     memcpy(start.input, EXCHANGE_INPUT, sizeof start.input);
-    return send(stream, &start, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length; /* the runner shares its flags */
+    /* the runner shares its flags */
+    return send(stream, &start, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length;
 }
 
 static struct exchange *place(struct exchanges *exchanges, const struct msg_order *order, int reply)
