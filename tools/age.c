@@ -97,7 +97,8 @@ bool age_open(struct age_reader *reader, int fd, const struct age_keys *identiti
     *reader = (struct age_reader){.fd = fd};
     if (!age_take_header(fd, identities, file_key, err)) return false;
     bool good = fill(reader, sizeof nonce, err);
-    if (good && reader->held < sizeof nonce) good = err_set(err, ERR_MALFORMED, "the encrypted file ends with its header");
+    if (good && reader->held < sizeof nonce)
+        good = err_set(err, ERR_MALFORMED, "the encrypted file ends with its header");
     if (good) {
         memcpy(nonce, reader->sealed, sizeof nonce);
         reader->held = 0;

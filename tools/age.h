@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The age format, version 1 (age-encryption.org/v1, C2SP), with X25519 recipients: what `age -r` writes and `age -d`
- * reads. Other kinds of recipients, passphrases and armor are not written, and skipped or refused where they are read. */
+ * reads. Other recipients, passphrases and armor are not written, and skipped or refused where they are read. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Header of an age file: one stanza a recipient, then a MAC over all of them. Parsed strictly: one way to write each. */
+/* Header of an age file: a stanza for each recipient, then a MAC over all. Parsed strictly: one way to write each. */
 #include "age_header.h"
 
 #include <errno.h>
@@ -31,8 +31,7 @@ static void hkdf(const void *secret, size_t secret_length, const void *salt, siz
     sodium_memzero(random, sizeof random);
 }
 
-void age_payload_key(const uint8_t file_key[AGE_FILE_KEY], const uint8_t nonce[AGE_PAYLOAD_NONCE],
-                     uint8_t key[AGE_KEY])
+void age_payload_key(const uint8_t file_key[AGE_FILE_KEY], const uint8_t nonce[AGE_PAYLOAD_NONCE], uint8_t key[AGE_KEY])
 {
     hkdf(file_key, AGE_FILE_KEY, nonce, AGE_PAYLOAD_NONCE, "payload", key);
 }
@@ -139,7 +138,8 @@ static bool from_base64(const char *text, size_t length, uint8_t *bytes, size_t 
     const char *end = NULL;
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)text[i] > 126) return false;
-    return sodium_base642bin(bytes, most, text, length, NULL, count, &end, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
+    return sodium_base642bin(bytes, most, text, length, NULL, count, &end, sodium_base64_VARIANT_ORIGINAL_NO_PADDING) ==
+               0 &&
            end == text + length;
 }
 
@@ -182,9 +182,8 @@ static bool take_body(struct header *header, int fd, struct stanza *stanza, stru
     while (length == COLUMNS) {
         if (!next_line(header, fd, &line, &length, err)) return false;
         count = 0;
-        if (length > COLUMNS ||
-            (length && !from_base64(line, length, stanza->body + stanza->body_length,
-                                    sizeof stanza->body - stanza->body_length, &count)))
+        if (length > COLUMNS || (length && !from_base64(line, length, stanza->body + stanza->body_length,
+                                                        sizeof stanza->body - stanza->body_length, &count)))
             return malformed(err);
         stanza->body_length += count;
     }
@@ -227,8 +226,8 @@ static bool take_stanza(struct header *header, int fd, const char *line, size_t 
 }
 
 /* "--- MAC": over all that stands before the blank. */
-static bool check_mac(const struct header *header, const char *line, size_t length, const uint8_t file_key[AGE_FILE_KEY],
-                      struct err *err)
+static bool check_mac(const struct header *header, const char *line, size_t length,
+                      const uint8_t file_key[AGE_FILE_KEY], struct err *err)
 {
     uint8_t said[MAC], mac[MAC];
     size_t count = 0, mark = sizeof mac_mark - 1;

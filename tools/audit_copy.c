@@ -52,8 +52,9 @@ static bool copy_one(sqlite3 *from, const char *to, const char *name, struct err
 static bool read_log(sqlite3 *db, struct audit_copied *copied, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
-    static const char sql[] = "SELECT (SELECT ifnull(max(idx) + 1, 0) FROM entry), size, note FROM (SELECT 1) LEFT JOIN "
-                              "(SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1)";
+    static const char sql[] =
+        "SELECT (SELECT ifnull(max(idx) + 1, 0) FROM entry), size, note FROM (SELECT 1) LEFT JOIN "
+        "(SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1)";
     bool good = sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
     if (good) {
         const char *note = sqlite3_column_blob(statement, 2);

@@ -9,9 +9,9 @@
 
 /* What the copied log says of itself: its newest checkpoint. */
 struct audit_copied {
-    uint64_t size;      /* entries that the checkpoint covers */
-    uint64_t entries;   /* in the copy */
-    char note[4096];    /* signed; "" where nothing was signed yet */
+    uint64_t size;    /* entries that the checkpoint covers */
+    uint64_t entries; /* in the copy */
+    char note[4096];  /* signed; "" where nothing was signed yet */
 };
 
 /* Copies data/NAME of each into the folder `to`, in that order of moments: the log comes last, so that whatever the

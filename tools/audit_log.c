@@ -46,11 +46,13 @@ void audit_log_close(struct audit_log *log)
 
 bool audit_log_cosigned(struct audit_log *log, struct err *err)
 {
-    static const char sql[] = "SELECT ifnull(max(size), 0) FROM cosignature WHERE size IN (SELECT size FROM checkpoint)";
+    static const char sql[] =
+        "SELECT ifnull(max(size), 0) FROM cosignature WHERE size IN (SELECT size FROM checkpoint)";
     int64_t size;
     if (!audit_db_number(log->db, sql, &size, err)) return false;
     if (size <= 0 || (uint64_t)size > log->entries)
-        return err_set(err, ERR_NOT_FOUND, "no witness has signed a checkpoint of this log: see [Push] in caisson.conf");
+        return err_set(err, ERR_NOT_FOUND,
+                       "no witness has signed a checkpoint of this log: see [Push] in caisson.conf");
     log->signed_size = (uint64_t)size;
     return true;
 }

@@ -82,7 +82,8 @@ static bool list_files(const struct backup_source *source, enum backup_kind kind
         if (!open_file(source, file, &fd, &size, err)) return false;
         if (fd < 0) continue;
         if (!digest(fd, text, err)) return false;
-        json_array_append_new(list, json_pack("{s:s,s:I,s:s}", "name", file->name, "bytes", (json_int_t)size, "sha256", text));
+        json_array_append_new(
+            list, json_pack("{s:s,s:I,s:s}", "name", file->name, "bytes", (json_int_t)size, "sha256", text));
     }
     return true;
 }
@@ -93,8 +94,8 @@ static bool make_manifest(const struct backup_source *source, enum backup_kind k
     JSON_AUTO *list = json_array();
     if (!list_files(source, kind, list, err)) return false;
     snprintf(origin, sizeof origin, "%.*s", (int)strcspn(source->copied.note, "\n"), source->copied.note);
-    JSON_AUTO *manifest = json_pack("{s:i,s:s,s:s,s:I,s:s,s:I,s:I,s:s,s:O}", "format", 1, "kind", kind_names[kind], "backup",
-                                    source->id, "made", (json_int_t)time(NULL), "origin", origin, "entries",
+    JSON_AUTO *manifest = json_pack("{s:i,s:s,s:s,s:I,s:s,s:I,s:I,s:s,s:O}", "format", 1, "kind", kind_names[kind],
+                                    "backup", source->id, "made", (json_int_t)time(NULL), "origin", origin, "entries",
                                     (json_int_t)source->copied.entries, "signed", (json_int_t)source->copied.size,
                                     "checkpoint", source->copied.note, "files", list);
     return (manifest && json_compact(manifest, text) && buf_text(text, "\n")) ||
@@ -122,7 +123,8 @@ bool backup_write(const struct backup_source *source, enum backup_kind kind, con
     static struct age_writer writer;
     FD_AUTO fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return err_sys(err, errno == EEXIST ? ERR_EXISTS : ERR_IO, "cannot make %.200s: %s", path, strerrordesc_np(errno));
+        return err_sys(err, errno == EEXIST ? ERR_EXISTS : ERR_IO, "cannot make %.200s: %s", path,
+                       strerrordesc_np(errno));
     bool good = age_begin(&writer, fd, source->recipients, err) && put_all(source, kind, &writer, err);
     good = age_finish(&writer, err) && good;
     if (good && fsync(fd) < 0) good = err_sys(err, ERR_IO, "cannot bring %.200s to the disk", path);

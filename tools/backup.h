@@ -9,8 +9,8 @@
 #include "audit_copy.h"
 #include "base/ids.h"
 
-/* The log apart from what the vault sealed: with both in one place, and kept equally long, destroying a key would destroy
- * nothing. */
+/* The log apart from what the vault sealed: with both in one place, and kept equally long, destroying a key would
+ * destroy nothing. */
 enum backup_kind { BACKUP_AUDIT, BACKUP_VAULT, BACKUP_KINDS };
 
 struct backup_file {

@@ -106,7 +106,8 @@ static bool take_file(struct age_reader *in, const struct tar_entry *entry, cons
     if (!tar_take(in, entry, into_file, &target, err)) return false;
     crypto_hash_sha256_final(&target.state, hash);
     hex_text(hash, sizeof hash, text);
-    if (!said || strcmp(said, text) != 0 || (json_int_t)entry->size != json_integer_value(json_object_get(row, "bytes")))
+    if (!said || strcmp(said, text) != 0 ||
+        (json_int_t)entry->size != json_integer_value(json_object_get(row, "bytes")))
         return err_set(err, ERR_DAMAGED, "%s is not what the backup's manifest says", entry->name);
     return fsync(fd) == 0 || err_sys(err, ERR_IO, "cannot bring %.200s to the disk", path);
 }
@@ -124,7 +125,8 @@ static bool take_all(struct age_reader *in, enum backup_kind kind, const char *h
         if (end) break;
         const struct backup_file *file = known(kind, entry.name);
         const json_t *row = manifest_row(manifest, entry.name);
-        if (!file || !row) return err_set(err, ERR_MALFORMED, "the archive holds a file that its manifest does not name");
+        if (!file || !row)
+            return err_set(err, ERR_MALFORMED, "the archive holds a file that its manifest does not name");
         unsigned bit = 1u << (file - backup_files(kind));
         if (taken & bit) return err_set(err, ERR_MALFORMED, "the archive holds %s twice", file->name);
         snprintf(path, sizeof path, "%s/%s.restored", home, file->place);

@@ -176,7 +176,8 @@ bool keys_replace_row(int home_dirfd, const char *row, size_t length, struct err
 bool keys_put_recovery(int home_dirfd, const char *text, size_t length, struct err *err)
 {
     FD_AUTO folder = -1;
-    return key_file_folder(home_dirfd, &folder, err) && key_file_put(folder, "recovery.age", 0600, text, length, true, err);
+    return key_file_folder(home_dirfd, &folder, err) &&
+           key_file_put(folder, "recovery.age", 0600, text, length, true, err);
 }
 
 bool keys_master(int home_dirfd, const uint8_t *share, uint8_t master[KEY_BYTES], struct err *err)
@@ -285,8 +286,8 @@ bool keys_add_field(struct submission *submission, const char *name, const void 
     return true;
 }
 
-bool keys_seal(struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
-               size_t *length, struct err *err)
+bool keys_seal(struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX], size_t *length,
+               struct err *err)
 {
     _Static_assert(sizeof *submission + crypto_box_SEALBYTES <= BOX_MAX, "a submission must fit into its message");
     if (!key_library(err)) return false;

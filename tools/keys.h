@@ -34,8 +34,8 @@ bool keys_replace(int home_dirfd, const uint8_t *share, struct err *err);
 /* Makes keys/vault.pub of keys/master.key, whatever stood in it. */
 bool keys_publish(int home_dirfd, const uint8_t *share, struct err *err);
 
-/* With a key provider: the other half, and the text of keys/provider.share that the provider made of it. row NULL: there
- * is one already, and only a missing vault.pub may be made. */
+/* With a key provider: the other half, and the text of keys/provider.share that the provider made of it. row NULL:
+ * there is one already, and only a missing vault.pub may be made. */
 struct keys_half {
     uint8_t share[KEY_BYTES];
     const char *row;
@@ -43,7 +43,7 @@ struct keys_half {
 };
 bool keys_create_half(int home_dirfd, const struct keys_half *half, struct err *err);
 
-/* The master key itself: for the verbs that make its files anew. Wipe it at once. share: NULL where the file is whole. */
+/* The master key itself: for the verbs that make its files anew. Wipe it at once. share: NULL: the file is whole. */
 bool keys_master(int home_dirfd, const uint8_t *share, uint8_t master[KEY_BYTES], struct err *err);
 /* Each whole or not at all, and on the disk when it returns; an old master.key's bytes are overwritten. row NULL: there
  * is no provider any more. */
@@ -61,6 +61,7 @@ void keys_submission(struct submission *submission);
 /* Adds one field; value is copied. Wipe the structure with sodium_memzero() or explicit_bzero() when done. */
 bool keys_add_field(struct submission *submission, const char *name, const void *value, size_t length, struct err *err);
 
-/* Writes the key's id into the structure and seals it, whole, to the vault's public key. box: at least BOX_MAX bytes; *length: how many it takes. */
-bool keys_seal(struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX],
-               size_t *length, struct err *err);
+/* Writes the key's id into the structure and seals it, whole, to the vault's public key. box: at least BOX_MAX bytes;
+ * *length: how many it takes. */
+bool keys_seal(struct submission *submission, const uint8_t public[KEY_BYTES], uint8_t box[BOX_MAX], size_t *length,
+               struct err *err);

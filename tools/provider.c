@@ -219,7 +219,8 @@ static bool secret_fd(const struct helper *helper, bool again, int *fd, struct e
     if (!name[0]) return strcmp(provider_name(helper->keys), "passphrase") != 0 || ask_passphrase(again, fd, err);
     if (!secret_path(helper->home, name, path, sizeof path, err)) return false;
     FD_AUTO file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (file < 0) return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "SecretFile=%.200s cannot be opened", name);
+    if (file < 0)
+        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "SecretFile=%.200s cannot be opened", name);
     if (fstat(file, &status) < 0 || (S_ISREG(status.st_mode) && (status.st_mode & 077)))
         return err_set(err, ERR_DENIED, "SecretFile=%.200s can be read by others: chmod 600", name);
     *fd = take_fd(&file);
@@ -310,8 +311,10 @@ static bool read_answer(struct helper *helper, int from, struct buf *answer, str
     while (got > 0) {
         if (!wire_wait(from, deadline)) return err_set(err, ERR_TIMEOUT, "the key provider did not answer in time");
         got = read(from, piece, sizeof piece);
-        if (got < 0 && errno == EINTR) got = 1;
-        else if (got > 0 && !buf_add(answer, piece, (size_t)got)) got = -1;
+        if (got < 0 && errno == EINTR)
+            got = 1;
+        else if (got > 0 && !buf_add(answer, piece, (size_t)got))
+            got = -1;
     }
     sodium_memzero(piece, sizeof piece);
     return (got == 0 && answer->used) || last_words(helper, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command's side of key providers: it starts caisson-provider, behind that program's own walls, as the daemon does. */
+/* The command's side of key providers: it starts caisson-provider, behind that program's own walls, like the daemon. */
 #pragma once
 
 #include <jansson.h>

@@ -65,8 +65,8 @@ static bool write_both(struct backup_source *source, const char *prefix, struct 
     return false;
 }
 
-/* Written down and signed by a running daemon before the copy is made, so that the copy tells of itself and its checkpoint
- * covers that. Whether it does is of no account: what is copied are the files. */
+/* Written down and signed by a running daemon before the copy is made, so that the copy tells of itself and its
+ * checkpoint covers that. Whether it does is of no account: what is copied are the files. */
 static void announce(struct cli *cli, const char *id)
 {
     struct err ignored = {0};
@@ -80,8 +80,9 @@ static void report_backup(struct cli *cli, const struct backup_source *source, c
     struct stat status;
     snprintf(path, sizeof path, "%s/keys/recovery.age", cli->home.path);
     bool recovery = stat(path, &status) == 0;
-    JSON_AUTO *report = json_pack("{s:s,s:I,s:I,s:b}", "backup", source->id, "entries", (json_int_t)source->copied.entries,
-                                  "signed", (json_int_t)source->copied.size, "recovery", recovery);
+    JSON_AUTO *report = json_pack("{s:s,s:I,s:I,s:b}", "backup", source->id, "entries",
+                                  (json_int_t)source->copied.entries, "signed", (json_int_t)source->copied.size,
+                                  "recovery", recovery);
     if (cli->json) {
         print_json(report);
         return;
@@ -102,7 +103,8 @@ bool verb_backup(struct cli *cli, struct err *err)
     while ((one = cli_next(cli, "recipient", &at)))
         if (!age_add_recipient(one, &to, err)) return false;
     if (!prefix || !to.count)
-        return err_set(err, ERR_USAGE, "--to FILE and --recipient age1… are needed: who may open the backup (age-keygen)");
+        return err_set(err, ERR_USAGE,
+                       "--to FILE and --recipient age1… are needed: who may open the backup (age-keygen)");
     if (!key_library(err) || !free_name(prefix, err)) return false;
     randombytes_buf(random, sizeof random);
     hex_text(random, sizeof random, id);
@@ -148,7 +150,8 @@ static bool same_backup(const json_t *one, const json_t *other, struct err *err)
 }
 
 /* The master key out of recovery.age. */
-static bool open_recovery(const char *home, const struct age_keys *identities, uint8_t master[KEY_BYTES], struct err *err)
+static bool open_recovery(const char *home, const struct age_keys *identities, uint8_t master[KEY_BYTES],
+                          struct err *err)
 {
     static struct age_reader reader;
     char path[BACKUP_PATH], text[MASTER_FILE_BYTES + 1];
@@ -182,8 +185,9 @@ static bool restore_key(struct cli *cli, const char *recovery, struct err *err)
                err_set(err, ERR_STATE, "there is no keys/master.key here: put it back first, or give --recovery FILE");
     if (!provider_keys(&cli->home, NULL, &keys, err)) return false;
     if (strcmp(provider_name(keys), "file") != 0)
-        return err_set(err, ERR_STATE, "write Provider=file into caisson.conf first; later, caisson key rotate provider "
-                                       "splits the key again");
+        return err_set(err, ERR_STATE,
+                       "write Provider=file into caisson.conf first; later, caisson key rotate provider "
+                       "splits the key again");
     bool good = read_identities(recovery, &identities, err) &&
                 open_recovery(cli->home.path, &identities, master, err) && keys_restore(folder, master, err);
     sodium_memzero(&identities, sizeof identities);
@@ -233,8 +237,9 @@ static void report_restore(struct cli *cli, const json_t *manifest)
         print_json(manifest);
         return;
     }
-    printf("Restored into %s: the log %s with %lld entries. Start caissond, then caisson audit verify.\n", cli->home.path,
-           origin && *origin ? origin : "(unsigned)", (long long)json_integer_value(json_object_get(manifest, "entries")));
+    printf("Restored into %s: the log %s with %lld entries. Start caissond, then caisson audit verify.\n",
+           cli->home.path, origin && *origin ? origin : "(unsigned)",
+           (long long)json_integer_value(json_object_get(manifest, "entries")));
 }
 
 bool verb_restore(struct cli *cli, struct err *err)

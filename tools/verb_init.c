@@ -92,8 +92,9 @@ static bool make_keys(const struct cli *cli, bool *made, struct err *err)
     const char *said = cli_value(cli, "provider");
     if (!home_open(&cli->home, &folder, err) || !provider_keys(&cli->home, NULL, &keys, err)) return false;
     if (said && strcmp(said, provider_name(keys)) != 0)
-        return err_set(err, ERR_STATE, "caisson.conf is there already and says Provider=%s: change it, then run caisson "
-                                       "init or caisson key rotate provider",
+        return err_set(err, ERR_STATE,
+                       "caisson.conf is there already and says Provider=%s: change it, then run caisson "
+                       "init or caisson key rotate provider",
                        provider_name(keys));
     bool whole = strcmp(provider_name(keys), "file") == 0;
     bool new = faccessat(folder, "keys/master.key", F_OK, AT_SYMLINK_NOFOLLOW) != 0;
@@ -131,8 +132,7 @@ bool verb_init_home(struct cli *cli, struct err *err)
 bool verb_init(struct cli *cli, struct err *err)
 {
     bool configuration = false, keys = false;
-    if (!make_folders(&cli->home, err) || !make_configuration(cli, &configuration, err) ||
-        !make_keys(cli, &keys, err))
+    if (!make_folders(&cli->home, err) || !make_configuration(cli, &configuration, err) || !make_keys(cli, &keys, err))
         return err_in(err, "making %.200s", cli->home.path);
     report(cli, configuration, keys);
     return true;

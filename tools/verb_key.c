@@ -201,8 +201,8 @@ static bool begin_master(struct cli *cli, int home, const uint8_t *share, const 
     const json_t *rotation = json_object_get(master, "rotation");
     bool wrapped = strcmp(text(rotation, "step"), "wrapped") == 0;
     if (wrapped) return true; /* the next file may have its place already */
-    return keys_make_next(home, share, !rotation || number(rotation, "done") == 0, err) && post_master(cli, false, err) &&
-           wait_begun(cli, number(master, "version"), err);
+    return keys_make_next(home, share, !rotation || number(rotation, "done") == 0, err) &&
+           post_master(cli, false, err) && wait_begun(cli, number(master, "version"), err);
 }
 
 /* share: a key provider's half, NULL where the key is whole. */

@@ -13,9 +13,9 @@ enum { FILTERS = sizeof filters / sizeof *filters };
 bool verb_lease_list(struct cli *cli, struct err *err)
 {
     static const struct print_field fields[] = {
-        {"STATE", "state"},  {"CONNECTOR", "connector"}, {"ACTION", "action"}, {"CREDENTIAL", "credential"},
-        {"CALL", "call_id"}, {"BEGUN", "begun"},         {"CALLS", "calls"},   {"AGE MS", "age_ms"},
-        {NULL, NULL}};
+        {"STATE", "state"},           {"CONNECTOR", "connector"}, {"ACTION", "action"},
+        {"CREDENTIAL", "credential"}, {"CALL", "call_id"},        {"BEGUN", "begun"},
+        {"CALLS", "calls"},           {"AGE MS", "age_ms"},       {NULL, NULL}};
     JSON_AUTO *answer = NULL;
     char path[API_PATH];
     api_path(path, "/v1/leases", NULL);

@@ -131,15 +131,16 @@ bool verb_key_check(struct cli *cli, struct err *err)
         return err_in(err, "keys/provider.share");
     if (!provider_check(&cli->home, keys, &row, now, err)) return false;
     bool same = !now[0] || strcmp(now, stored) == 0;
-    JSON_AUTO *report = json_pack("{s:s,s:s,s:s,s:b}", "provider", name, "share_version", stored, "provider_version", now,
-                                  "current", same);
+    JSON_AUTO *report = json_pack("{s:s,s:s,s:s,s:b}", "provider", name, "share_version", stored, "provider_version",
+                                  now, "current", same);
     if (cli->json)
         print_json(report);
     else
         printf("The key provider %s answers and opens the share.\n", name);
     if (same) return true;
-    return err_set(err, ERR_STATE, "its key has version %s by now, and the share was wrapped with %s: run caisson key "
-                                   "rotate provider",
+    return err_set(err, ERR_STATE,
+                   "its key has version %s by now, and the share was wrapped with %s: run caisson key "
+                   "rotate provider",
                    now, stored);
 }
 
@@ -171,8 +172,10 @@ bool verb_key_recovery(struct cli *cli, struct err *err)
     unsigned at = 0;
     for (const char *one; (one = cli_next(cli, "recipient", &at));)
         if (!age_add_recipient(one, &to, err)) return false;
-    if (!to.count) return err_set(err, ERR_USAGE, "--recipient age1… names who may open it: the public half of a key "
-                                                  "that is kept offline (age-keygen)");
+    if (!to.count)
+        return err_set(err, ERR_USAGE,
+                       "--recipient age1… names who may open it: the public half of a key "
+                       "that is kept offline (age-keygen)");
     if (!home_open(&cli->home, &folder, err) || !halves_open(cli, folder, &halves, err) ||
         !make_recovery(folder, &halves, &to, err))
         return err_in(err, "wrapping the master key for recovery");

@@ -2,6 +2,8 @@
 /* The table of verbs. Rows of one family stand together. */
 #include "verbs.h"
 
+/* a row a line, as far as it goes: */
+/* clang-format off */
 #define END                                                                                                            \
     {                                                                                                                  \
         NULL, NULL, NULL, false                                                                                        \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Webhooks and witnesses are reached as everything outside is: by a connector behind its walls, through the broker, in a
- * call that is recorded. The desk makes it; what it may call is decided here, and compared byte by byte. */
+/* Webhooks and witnesses are reached as everything outside is: by a connector behind its walls, through the broker, in
+ * a call that is recorded. The desk makes it; what it may call is decided here, and compared byte by byte. */
 #include <sodium.h>
 #include <string.h>
 

@@ -26,7 +26,7 @@ uint64_t push_due(const struct push *push, uint64_t signed_size, uint64_t now)
     return due;
 }
 
-/* A call costs two entries each time: one that keeps failing is asked more and more seldom, unless calls wait for it. */
+/* A call costs two entries each time: one that keeps failing is asked ever more seldom, unless calls wait for it. */
 void sink_failed(struct sink *sink, uint64_t size, uint64_t every, uint64_t now)
 {
     unsigned doublings = sink->failures < PUSH_RESTS ? sink->failures : PUSH_RESTS;

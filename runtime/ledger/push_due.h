@@ -22,11 +22,11 @@ struct sink {
     char workspace[NAME_BYTES], connector[NAME_BYTES], action[NAME_BYTES], credential[NAME_BYTES];
     char url[PUSH_URL];
     struct witness_key witness;
-    bool asked;        /* a checkpoint is on its way to it, or waits for the desk */
-    unsigned asks;     /* witness: how often in this round */
-    uint64_t old;      /* witness: what it said that it saw last, when asks > 0 */
-    uint64_t rests;    /* clock_now: one that failed is not tried again before */
-    unsigned failures; /* in a row */
+    bool asked;           /* a checkpoint is on its way to it, or waits for the desk */
+    unsigned asks;        /* witness: how often in this round */
+    uint64_t old;         /* witness: what it said that it saw last, when asks > 0 */
+    uint64_t rests;       /* clock_now: one that failed is not tried again before */
+    unsigned failures;    /* in a row */
     char error[ERR_TEXT]; /* the last of them; "": none since this process began */
 };
 
@@ -44,9 +44,9 @@ struct push {
     uint64_t every, at; /* ns; clock_now: when the last round began, 0: none yet */
     unsigned count;
     struct sink sinks[PUSH_SINKS];
-    uint64_t seen; /* of the entries that are signed, those below were looked at */
-    uint64_t news; /* one more than the index of the newest of them that no push made; 0: none */
-    bool now;      /* an administrator asked */
+    uint64_t seen;        /* of the entries that are signed, those below were looked at */
+    uint64_t news;        /* one more than the index of the newest of them that no push made; 0: none */
+    bool now;             /* an administrator asked */
     uint64_t round_until; /* clock_now: what waits for the desk by then has failed */
     struct push_call call;
     uint32_t numbers;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A witness is shown the checkpoint with the proof that it extends the last one it saw (C2SP tlog-witness). Its cosignature
- * is kept when the key of caisson.conf made it. That it knows another log than this one stops all calls. */
+/* A witness is shown the checkpoint with the proof that it extends the last one it saw (C2SP tlog-witness). Its
+ * cosignature is kept when the key of caisson.conf made it. That it knows another log than this one stops all calls. */
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,8 +76,9 @@ static void doubt(struct ledger *ledger, struct push_call *call, uint64_t claime
     sink->row.claimed = claimed;
     log_event(LOG_LEVEL_ERROR, "witness-conflict", log_text("sink", sink->row.name), log_text("error", why),
               log_number("claimed", claimed), log_number("signed", ledger->sign.signed_size),
-              log_text("next", "calls wait: look why, then run \"caisson audit epoch --reason WHY\" to go on, or restart "
-                               "to begin the log's next epoch"));
+              log_text("next",
+                       "calls wait: look why, then run \"caisson audit epoch --reason WHY\" to go on, or restart "
+                       "to begin the log's next epoch"));
     err = (struct err){0};
     if (record_doubt(ledger, sink, why, &err)) return;
     log_failure("witness-conflict", &err);

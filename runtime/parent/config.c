@@ -27,7 +27,8 @@ static bool take_number(const struct row *row, const char *value, struct config 
 static bool take_mode(const struct row *row, const char *value, struct config *config, struct err *err)
 {
     uint32_t mode;
-    if (!word_number(value, 8, &mode) || (mode & ~0666u)) return config_refuse(err, row, "must be an octal mode like 0660");
+    if (!word_number(value, 8, &mode) || (mode & ~0666u))
+        return config_refuse(err, row, "must be an octal mode like 0660");
     memcpy((char *)config + row->at, &mode, sizeof mode);
     return true;
 }
@@ -51,7 +52,8 @@ static bool take_isolation(const struct row *row, const char *value, struct conf
 
 static bool take_level(const struct row *row, const char *value, struct config *config, struct err *err)
 {
-    return log_level_parse(value, &config->log_level) || config_refuse(err, row, "must be error, warning, info or debug");
+    return log_level_parse(value, &config->log_level) ||
+           config_refuse(err, row, "must be error, warning, info or debug");
 }
 
 static bool take_directory(const struct row *row, const char *value, struct config *config, struct err *err)
@@ -222,8 +224,8 @@ static const struct row rows[] = {
     {"Keys", "Module", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Module"},
     {"Keys", "Token", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Token"},
     {"Keys", "Mechanism", take_text, .most = CONFIG_PATH - 1, .role = ROLE_PROVIDER, .name = "Mechanism"},
-    {"Keys", "ModuleFolder", config_take_module_folder, .most = CONFIG_DIRS, .role = ROLE_PROVIDER, .name = "ModuleFolder",
-     .many = true},
+    {"Keys", "ModuleFolder", config_take_module_folder, .most = CONFIG_DIRS, .role = ROLE_PROVIDER,
+     .name = "ModuleFolder", .many = true},
     {"Keys", "ModuleEnvironment", config_take_line, .most = 16, .role = ROLE_PROVIDER, .name = "ModuleEnvironment",
      .many = true},
     {"Push", "File", config_take_push_path, .name = "file", .many = true},

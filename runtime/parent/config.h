@@ -13,8 +13,14 @@
 #include "base/log.h"
 #include "runtime/messages.h"
 
-enum { CONFIG_PATH = 1024, CONFIG_TCP = 4, CONFIG_DIRS = 4, CONFIG_BYTES = 256 * 1024, CONFIG_ROLE_UIDS = 10,
-       CONFIG_PUSH = 16 };
+enum {
+    CONFIG_PATH = 1024,
+    CONFIG_TCP = 4,
+    CONFIG_DIRS = 4,
+    CONFIG_BYTES = 256 * 1024,
+    CONFIG_ROLE_UIDS = 10,
+    CONFIG_PUSH = 16
+};
 
 struct config_tcp {
     char text[64]; /* as written */

@@ -27,7 +27,9 @@ static bool taken(const json_t *list, const char *name)
     size_t i;
     json_t *one;
     json_array_foreach(list, i, one)
+    {
         if (strcmp(json_string_value(json_object_get(one, "name")), name) == 0) return true;
+    }
     return false;
 }
 
@@ -37,8 +39,10 @@ static json_t *add_sink(struct config *config, const struct row *row, const char
 {
     json_t *list = member_list(config, "sinks");
     if (!list) return config_no_memory(err), NULL;
-    if (!name_valid(name)) return config_refuse(err, row, "must begin with a name: a-z 0-9 - _ . , first a letter"), NULL;
-    if (taken(list, name)) return err_set(err, ERR_BAD_INPUT, "%s=%s: another place has this name", row->key, name), NULL;
+    if (!name_valid(name))
+        return config_refuse(err, row, "must begin with a name: a-z 0-9 - _ . , first a letter"), NULL;
+    if (taken(list, name))
+        return err_set(err, ERR_BAD_INPUT, "%s=%s: another place has this name", row->key, name), NULL;
     if (json_array_size(list) >= CONFIG_PUSH) return config_refuse(err, row, "names more than 16 places"), NULL;
     json_t *sink = json_pack("{s:s, s:s}", "name", name, "kind", kind);
     if (!sink || json_array_append_new(list, sink) < 0) return config_no_memory(err), NULL;
@@ -65,8 +69,8 @@ bool config_take_push_path(const struct row *row, const char *value, struct conf
     const char *name = next_word(&rest), *path = name ? next_word(&rest) : NULL;
     if (!path && syslog) path = "/dev/log";
     if (!name || !path || path[0] != '/' || next_word(&rest))
-        return config_refuse(err, row, syslog ? "must be NAME, or NAME and an absolute path"
-                                              : "must be NAME and an absolute path");
+        return config_refuse(
+            err, row, syslog ? "must be NAME, or NAME and an absolute path" : "must be NAME and an absolute path");
     if (config->push_count == CONFIG_PUSH) return config_refuse(err, row, "names more than 16 places");
     if (!add_sink(config, row, name, row->name, err)) return false;
     struct config_push *push = &config->push[config->push_count++];
@@ -99,7 +103,8 @@ static bool take_call(json_t *sink, const struct row *row, char *word, const cha
     char *slash = strchr(word, '/');
     const char *action = slash ? slash + 1 : usual;
     if (slash) *slash = '\0';
-    if (!name_valid(word) || !name_valid(action)) return config_refuse(err, row, "must name CONNECTOR or CONNECTOR/ACTION");
+    if (!name_valid(word) || !name_valid(action))
+        return config_refuse(err, row, "must name CONNECTOR or CONNECTOR/ACTION");
     return config_keep_in(sink, "connector", json_string(word), err) &&
            config_keep_in(sink, "action", json_string(action), err);
 }
@@ -165,7 +170,10 @@ bool config_take_every(const struct row *row, const char *value, struct config *
     uint32_t number;
     size_t count = strspn(value, "0123456789");
     const char *unit = value + count;
-    uint32_t factor = !*unit || strcmp(unit, "s") == 0 ? 1 : strcmp(unit, "min") == 0 ? 60 : strcmp(unit, "h") == 0 ? 3600 : 0;
+    uint32_t factor = !*unit || strcmp(unit, "s") == 0 ? 1
+                      : strcmp(unit, "min") == 0       ? 60
+                      : strcmp(unit, "h") == 0         ? 3600
+                                                       : 0;
     if (!count || count >= sizeof digits || !factor) return config_refuse(err, row, "must be a time like 60s or 5min");
     memcpy(digits, value, count);
     digits[count] = '\0';
@@ -194,8 +202,10 @@ bool config_check_push(const struct config *config, struct err *err)
     size_t i;
     json_t *one;
     json_array_foreach(json_object_get(push, "required"), i, one)
+    {
         if (!taken(json_object_get(push, "sinks"), json_string_value(one)))
             return err_set(err, ERR_BAD_INPUT, "[Push] Required=%s names no place of that section",
                            json_string_value(one));
+    }
     return true;
 }

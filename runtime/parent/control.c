@@ -171,7 +171,8 @@ void control_read(struct parent *parent, struct child *child)
         case WIRE_AGAIN: return;
         case WIRE_GONE:
             close_fd(&child->control);
-            if (child->role != ROLE_LOADER && child->role != ROLE_PROVIDER && child->state != CHILD_ENDING) roles_kill(child);
+            if (child->role != ROLE_LOADER && child->role != ROLE_PROVIDER && child->state != CHILD_ENDING)
+                roles_kill(child);
             return;
         }
     }

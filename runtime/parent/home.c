@@ -186,7 +186,8 @@ bool home_share(const struct home *home, int *fd, struct err *err)
 static bool credential_path(const char *name, char path[PATH_MAX], struct err *err)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
-    if (!name_valid(name)) return err_set(err, ERR_BAD_INPUT, "SecretFile=credential:%.80s is not a credential's name", name);
+    if (!name_valid(name))
+        return err_set(err, ERR_BAD_INPUT, "SecretFile=credential:%.80s is not a credential's name", name);
     if (!folder || folder[0] != '/')
         return err_set(err, ERR_NOT_FOUND,
                        "there are no credentials: start the daemon by systemd with LoadCredential= or "
@@ -216,7 +217,8 @@ bool home_secret(const struct home *home, const char *name, int *fd, struct err 
     bool credential = strncmp(name, prefix, sizeof prefix - 1) == 0;
     if (credential && !credential_path(name + sizeof prefix - 1, path, err)) return false;
     FD_AUTO file = openat(home->folder, credential ? path : name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (file < 0) return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "SecretFile=%.200s cannot be opened", name);
+    if (file < 0)
+        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "SecretFile=%.200s cannot be opened", name);
     if (!secret_sound(file, err)) return false;
     fcntl(file, F_SETFL, 0); /* whoever reads it may wait for a pipe's end */
     *fd = take_fd(&file);

@@ -44,7 +44,8 @@ bool parent_fail(struct parent *parent, const struct err *err)
 static void init(struct parent *parent)
 {
     memset(parent, 0, sizeof *parent);
-    parent->share_out = parent->registry = parent->reload.registry = parent->epoll = parent->signals = parent->watch = -1;
+    parent->share_out = parent->registry = parent->reload.registry = -1;
+    parent->epoll = parent->signals = parent->watch = -1;
     for (int i = 0; i < PLUGINS_MOST; i++) parent->plugins[i] = parent->reload.plugins[i] = -1;
     for (int i = 0; i < PUSH_HELPERS; i++) parent->pushes[i].pidfd = parent->pushes[i].answer = -1;
     for (int i = 0; i < ROLE_COUNT; i++)

@@ -72,7 +72,7 @@ struct parent {
     struct child children[ROLE_COUNT];
     struct ctl_start start;
     uint32_t generation;
-    int share_out; /* write end of the pipe to the vault, until the provider has it; -1 */
+    int share_out;                       /* write end of the pipe to the vault, until the provider has it; -1 */
     int registry, plugins[PLUGINS_MOST]; /* in force */
     uint32_t number;
     struct reload reload;

@@ -37,8 +37,7 @@ static bool give_folders(struct parent *parent, struct child *child, struct err 
     const struct config *config = &parent->config;
     for (unsigned i = 0; i < config->module_dir_count; i++) {
         FD_AUTO folder = open(config->module_dirs[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (folder < 0)
-            return err_sys(err, ERR_IO, "ModuleFolder=%.200s cannot be opened", config->module_dirs[i]);
+        if (folder < 0) return err_sys(err, ERR_IO, "ModuleFolder=%.200s cannot be opened", config->module_dirs[i]);
         if (!control_give(parent, child, GIVE_PLUGIN_DIR, i, folder)) return false;
     }
     return true;
@@ -54,8 +53,7 @@ static bool give_files(struct parent *parent, struct child *child, struct err *e
         return false;
     bool own = config->keys_ca[0];
     FD_AUTO ca = own ? openat(parent->home.folder, config->keys_ca, O_RDONLY | O_CLOEXEC) : watch_open_bundle();
-    if (own && ca < 0)
-        return err_sys(err, ERR_IO, "CAFile=%.200s cannot be opened", config->keys_ca);
+    if (own && ca < 0) return err_sys(err, ERR_IO, "CAFile=%.200s cannot be opened", config->keys_ca);
     return control_give(parent, child, GIVE_SHARE, 0, share) && control_give(parent, child, GIVE_SECRET, 0, secret) &&
            control_give(parent, child, GIVE_CA, 0, ca);
 }

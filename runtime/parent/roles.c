@@ -20,7 +20,7 @@
 enum {
     START_SECONDS = 60,  /* the ledger may have to recover a database */
     HELPER_SECONDS = 50, /* of a key provider: less than the vault waits for it */
-    END_SECONDS = 10,   /* after the control line was closed, for all but those with running calls */
+    END_SECONDS = 10,    /* after the control line was closed, for all but those with running calls */
     FAILURES_MOST = 5,
     SOON_SECONDS = 10 /* a role that dies sooner after READY is started again more slowly each time */
 };
@@ -37,9 +37,9 @@ static const struct {
 enum { ROLES = sizeof start_order / sizeof *start_order };
 
 /* Who brings calls in goes first; who writes their outcome goes after everybody who reports to it. */
-static const uint32_t stop_order[] = {MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) | MSG_BIT(ROLE_LOADER) | MSG_BIT(ROLE_PROVIDER),
-                                      MSG_BIT(ROLE_RUNNER), MSG_BIT(ROLE_BROKER), MSG_BIT(ROLE_LEDGER),
-                                      MSG_BIT(ROLE_VAULT)};
+static const uint32_t stop_order[] = {
+    MSG_BIT(ROLE_FRONT) | MSG_BIT(ROLE_DESK) | MSG_BIT(ROLE_LOADER) | MSG_BIT(ROLE_PROVIDER), MSG_BIT(ROLE_RUNNER),
+    MSG_BIT(ROLE_BROKER), MSG_BIT(ROLE_LEDGER), MSG_BIT(ROLE_VAULT)};
 enum { STOPS = sizeof stop_order / sizeof *stop_order };
 
 /* ── starting ──────────────────────────────────────────────────────────────────────────────────────── */

@@ -51,7 +51,8 @@ static bool in_bounds(int folder, const struct sink_bounds *bounds, struct err *
         bool bad = depth == 0 && same_place(bounds->in, &status);
         for (unsigned i = 0; i < bounds->count; i++) bad = bad || same_place(bounds->below[i], &status);
         if (bad)
-            return err_set(err, ERR_DENIED, "[Push] File= lies in a folder that is the daemon's or the connectors' own");
+            return err_set(err, ERR_DENIED,
+                           "[Push] File= lies in a folder that is the daemon's or the connectors' own");
         int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (up < 0 || fstat(up, &above) < 0) break;
         close_fd(&at);
@@ -172,7 +173,8 @@ bool sink_say(const char *path, const struct ctl_push *push, struct err *err)
 {
     char line[2 * PUSH_NOTE + 512], host[256];
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) return err_set(err, ERR_BAD_INPUT, "[Push] Syslog= is too long a path");
+    if (strlen(path) >= sizeof address.sun_path)
+        return err_set(err, ERR_BAD_INPUT, "[Push] Syslog= is too long a path");
     memcpy(address.sun_path, path, strlen(path) + 1);
     host_name(host);
     size_t used = sink_line(push, clock_wall() / CLOCK_S, host, line, sizeof line);

@@ -18,8 +18,8 @@ struct sink_bounds {
 
 /* A note's bytes: printable ASCII, the dash of signature lines, ends of lines. */
 bool sink_note_sound(const char *note, size_t length);
-/* Appends the note and an empty line; on the disk when this returns true. The file is made with mode 0640 when it is not
- * there; one that others could write, or that could be run, is refused. */
+/* Appends the note and an empty line; on the disk when this returns true. The file is made with mode 0640 when it is
+ * not there; one that others could write, or that could be run, is refused. */
 bool sink_append(const char *path, const struct sink_bounds *bounds, const char *note, size_t length, struct err *err);
 /* One line as RFC 5424 has it: size and root as structured data, the note with its ends of lines as \\n. Returns its
  * length, 0 when it does not fit. now: seconds since 1970. */

@@ -103,8 +103,8 @@ static void plain_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The program is found from its folder, which is entered before the rights go: a role's own user need not be able to walk
- * there, as below a closed /root. role_main() leaves the folder. */
+/* The program is found from its folder, which is entered before the rights go: a role's own user need not be able to
+ * walk there, as below a closed /root. role_main() leaves the folder. */
 static _Noreturn void run_child(const char *folder, char *program, enum role_id role, struct identity who, int control)
 {
     char *const arguments[] = {program, (char *)role_name(role), NULL}, *const environment[] = {NULL};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls: the ledger's START and the front's, or the desk's, TAKE meet here, in either order; DONE, CANCEL and REVOKE end them. */
+/* Calls: the ledger's START and the front's, or the desk's, TAKE meet here, in either order; DONE, CANCEL and REVOKE
+ * end them. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -280,8 +281,7 @@ void on_revoke(struct role *role, struct role_line *line, const struct role_mess
         else
             worker_end(runner, worker, CLASS_NONE, REASON_NONE);
     }
-    if (message->head.seq)
-        role_send(role, line, MSG_REVOKED, message->head.seq, &revoked, sizeof revoked, NULL, 0);
+    if (message->head.seq) role_send(role, line, MSG_REVOKED, message->head.seq, &revoked, sizeof revoked, NULL, 0);
 }
 
 /* ── listing ─────────────────────────────────────────────────────────────────────────────────────────── */
@@ -310,8 +310,7 @@ void on_workers(struct role *role, struct role_line *line, const struct role_mes
     for (; i < WORKERS && answer.count < WORKER_ROWS; i++) {
         const struct worker *worker = &runner->workers[i];
         bool ready = worker->state != HELD_NONE && worker->state != HELD_MAKING; /* its call still waits for it */
-        if (ready && (worker->call || worker->state == HELD_LEASE))
-            describe(worker, now, &answer.rows[answer.count++]);
+        if (ready && (worker->call || worker->state == HELD_LEASE)) describe(worker, now, &answer.rows[answer.count++]);
     }
     answer.next = i < WORKERS ? i : 0;
     role_send(role, line, MSG_WORKERS_ANSWER, message->head.seq, &answer, sizeof answer, NULL, 0);

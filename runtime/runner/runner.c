@@ -222,9 +222,9 @@ static void close_runner(struct role *role)
         if (runner->homes[i].cell > 0) home_close(runner, &runner->homes[i], REASON_RESTART);
 }
 
-static const struct role_handler handlers[] = {{MSG_START, on_start}, {MSG_CANCEL, on_cancel}, {MSG_REVOKE, on_revoke},
-                                               {MSG_TAKE, on_take},   {MSG_DONE, on_done},     {MSG_WORKERS, on_workers},
-                                               {MSG_NONE, NULL}};
+static const struct role_handler handlers[] = {
+    {MSG_START, on_start}, {MSG_CANCEL, on_cancel},   {MSG_REVOKE, on_revoke}, {MSG_TAKE, on_take},
+    {MSG_DONE, on_done},   {MSG_WORKERS, on_workers}, {MSG_NONE, NULL}};
 
 const struct role_part runner_part = {.self = ROLE_RUNNER,
                                       .handlers = handlers,

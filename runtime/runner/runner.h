@@ -90,9 +90,9 @@ struct runner {
     uint32_t uid_first, uid_count;
     struct cgroups groups; /* where each cell gets one of its own; none: there are none here */
     char cell_path[4096];
-    int nothing;                   /* /dev/null */
-    unsigned filters;              /* that a worker must have: ours, A and L */
-    uint32_t serial;               /* of workers */
+    int nothing;                         /* /dev/null */
+    unsigned filters;                    /* that a worker must have: ours, A and L */
+    uint32_t serial;                     /* of workers */
     uint32_t front, desk, vault, broker; /* generations of their lines */
     struct home homes[HOMES];
     struct worker workers[WORKERS];

@@ -34,13 +34,15 @@ void spares_end(struct runner *runner, struct home *home)
 /* Its ends are with the processes that are there now: a lease does not outlive one of them. */
 static bool of_this_time(const struct runner *runner, const struct worker *worker)
 {
-    return worker->front == taker_generation(runner, worker->taker) && worker->vault == runner->vault && worker->broker == runner->broker;
+    return worker->front == taker_generation(runner, worker->taker) && worker->vault == runner->vault &&
+           worker->broker == runner->broker;
 }
 
 bool lease_goes_on(const struct runner *runner, const struct worker *worker)
 {
     const struct entry *entry = worker->home->entry;
-    if (!worker->bound || worker->retired || !entry || runner->role->frozen || !of_this_time(runner, worker)) return false;
+    if (!worker->bound || worker->retired || !entry || runner->role->frozen || !of_this_time(runner, worker))
+        return false;
     if (entry->lease.calls && worker->calls >= entry->lease.calls) return false;
     return !entry->lease.age_s || clock_now() - worker->made < entry->lease.age_s * CLOCK_S;
 }

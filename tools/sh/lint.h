@@ -6,4 +6,4 @@
 
 #define err_set_at(...) (err_set_at(__VA_ARGS__), false)
 #define err_sys_at(...) (err_sys_at(__VA_ARGS__), false)
-#define err_in(...)     (err_in(__VA_ARGS__), false)
+#define err_in(...) (err_in(__VA_ARGS__), false)
