@@ -215,7 +215,8 @@ static bool put_end(struct writing *writing, struct err *err)
     if (err->kind == ERR_NONE && size < writing->archive->to)
         good = err_set(err, ERR_STATE, "no checkpoint covers the entries that are to be archived");
     good = good && lead_up(writing, size, root, line, err);
-    if (good && (sqlite3_column_bytes(row, 1) != HASH_BYTES || memcmp(sqlite3_column_blob(row, 1), root, HASH_BYTES)))
+    if (good &&
+        (sqlite3_column_bytes(row, 1) != HASH_BYTES || memcmp(sqlite3_column_blob(row, 1), root, HASH_BYTES) != 0))
         good = err_set(err, ERR_DAMAGED, "the entries are not those that were signed");
     if (good)
         json_object_set_new(line, "checkpoint",

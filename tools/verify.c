@@ -138,7 +138,6 @@ static bool settle(struct verify *verify, const struct mode *mode, bool counted,
         if (is_log && !keys->origin) keys->origin = keys->signers[i].name;
     }
     if (!counted) keys->wanted = witnesses;
-    if (!mode) return err_set(err, ERR_USAGE, "what is to be verified? One of tiles, proof, consistency and note");
     if (verify->argument_count != mode->count)
         return err_set(err, ERR_USAGE, "%s wants %s", mode->name, mode->arguments);
     if (!log) return err_set(err, ERR_USAGE, "nothing can be verified without a key that you trust: give --vkey");
@@ -161,6 +160,7 @@ static bool parse(int count, char **words, struct verify *verify, const struct m
         else
             verify->arguments[verify->argument_count++] = words[i];
     }
+    if (!*mode) return err_set(err, ERR_USAGE, "what is to be verified? One of tiles, proof, consistency and note");
     return settle(verify, *mode, counted, err);
 }
 
