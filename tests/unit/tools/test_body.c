@@ -40,9 +40,10 @@ static void facts_are_found(void **state)
         uint32_t seen;
     } rows[] = {
         {"{\"act\":\"a\",\"at\":1,\"attempt\":1,\"class\":\"ok\",\"from\":1,\"intent\":1,\"kind\":\"k\",\"new\":\"n\","
-         "\"old\":\"o\",\"old_origin\":\"o\",\"sent\":\"no\",\"sign\":\"s\",\"target\":\"t\",\"to\":1,\"v\":1}",
-         BODY_ACT | BODY_AT | BODY_ATTEMPT | BODY_CLASS | BODY_FROM | BODY_INTENT | BODY_KIND | BODY_SENT | BODY_TO |
-             BODY_V},
+         "\"old\":\"o\",\"old_origin\":\"o\",\"payload\":\"none\",\"sent\":\"no\",\"sign\":\"s\",\"target\":\"t\","
+         "\"to\":1,\"v\":1}",
+         BODY_ACT | BODY_AT | BODY_ATTEMPT | BODY_CLASS | BODY_FROM | BODY_INTENT | BODY_KIND | BODY_PAYLOAD |
+             BODY_SENT | BODY_TO | BODY_V},
         {"{\"\":1,\"at\":1,\"kind\":\"key_roll\",\"new\":\"n\",\"old\":\"o\",\"sign\":\"s\",\"v\":1}",
          BODY_AT | BODY_KIND | BODY_NEW | BODY_OLD | BODY_SIGN | BODY_V},
         {"{\"at\":1,\"kind\":\"epoch\",\"old_origin\":\"o\",\"target\":\"t\",\"v\":1,\"\xc3\xa9\":1}",
@@ -51,6 +52,9 @@ static void facts_are_found(void **state)
          BODY_AT | BODY_FROM | BODY_KIND | BODY_STAYS | BODY_TO | BODY_V | BODY_WHAT},
         {"{\"at\":1,\"kind\":\"epoch\",\"old_orig\":1,\"old_origim\":1,\"old_origins\":1,\"v\":1,\"v0\":1}",
          BODY_AT | BODY_KIND | BODY_V},
+        {"{\"at\":1,\"kind\":\"intent\",\"v\":1,\"workspace\":\"w\",\"workspace_id\":\"01a22ad7-dfb8-7c9f-a267-"
+         "670500f3b9ae\"}",
+         BODY_AT | BODY_KIND | BODY_V | BODY_WORKSPACE},
         {"{\"about\":\"" HASH_OF_ZEROS "\",\"at\":1,\"call\":\"01a22ad7-dfb8-7c9f-a267-670500f3b9ae\",\"kind\":\"k\","
          "\"personal\":\"" HASH_OF_ZEROS "\",\"v\":1}",
          BODY_ABOUT | BODY_AT | BODY_CALL | BODY_KIND | BODY_PERSONAL | BODY_V},
