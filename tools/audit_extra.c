@@ -39,12 +39,12 @@ static bool detail_row(sqlite3_stmt *row, struct err *err)
                0);
     const char *name = (const char *)sqlite3_column_text(row, 4);
     bool about = name && strcmp(name, "about") == 0;
-    if ((!about && (!name || strcmp(name, "personal") != 0)) || sqlite3_column_int64(row, 7) != about ||
+    if (!name || (!about && strcmp(name, "personal") != 0))
+        return err_set(err, ERR_DAMAGED, "it is called what no record says");
+    if (sqlite3_column_int64(row, 7) != about ||
         sqlite3_column_int64(row, 6) != 2 * sqlite3_column_int64(row, 0) + about)
         return err_set(err, ERR_DAMAGED, "it stands in another's place");
     const uint8_t *said = about ? body.about : body.personal;
-    if (!name || (!about && strcmp(name, "personal") != 0))
-        return err_set(err, ERR_DAMAGED, "it is called what no record says");
     return ((body.seen & (about ? BODY_ABOUT : BODY_PERSONAL)) && memcmp(hash, said, HASH_BYTES) == 0) ||
            err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
 }
