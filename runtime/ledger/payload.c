@@ -77,7 +77,7 @@ bool payload_input(const struct begin *begin, struct record *record, struct jour
 static bool find_keys(struct ledger *ledger, const struct running *run, struct journal_payload *payload,
                       uint8_t (*publics)[32], unsigned *count, struct err *err)
 {
-    struct journal_sealed sealed;
+    struct journal_sealed sealed = {0};
     struct store_keys keys;
     bool people = false, found;
     if (!outcome_people(ledger, run, &sealed, publics, &people, err)) return false;

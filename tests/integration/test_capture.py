@@ -47,8 +47,8 @@ def bodies(call):
     return [json.loads(body) for body, in rows]
 
 
-def verify():
-    assert "is whole" in daemon.cli("audit", "verify", "--full").stdout
+def verify(*words):
+    assert "is whole" in daemon.cli("audit", "verify", "--full", *words).stdout
     with open(daemon.home + "/keys/log.pub", encoding="utf-8") as file:
         Verifier(daemon.home, file.read().splitlines()[-1]).verify().close()
 
@@ -303,6 +303,26 @@ def test_pruning_takes_it():
     kept = {line["index"]: base64.b64decode(one["value"]) for line in lines[1:-1] for one in line["details"] if one["name"] == "payload"}
     assert kept == values
     shutil.rmtree(os.path.dirname(path))
+
+
+def test_another_epoch():
+    """What belongs to a log that is put aside goes with it: its file has it, the next log does not."""
+    kept = os.path.join(daemon.home, "kept")
+    call = greet("seen", "Mallory-before")
+    daemon.stop()
+    subprocess.run(["cp", "-a", daemon.home + "/data", kept], check=True)
+    daemon.start()
+    greet("seen", "Mallory-after")
+    daemon.stop()
+    shutil.rmtree(daemon.home + "/data")
+    os.rename(kept, daemon.home + "/data")
+    daemon.start()
+    assert not daemon.rows("SELECT 1 FROM payload") and daemon.rows("SELECT 1 FROM payload", file="audit-epoch-1")
+    refused = payload(call, check=False)
+    assert refused.returncode and "is kept" in refused.stderr, refused
+    daemon.cli("audit", "epoch", "--reason", "put back by a test")
+    assert "Mallory-next" in both(greet("seen", "Mallory-next"))["input"]["text"]
+    verify("--new-epoch")
 
 
 if __name__ == "__main__":
