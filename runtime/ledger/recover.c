@@ -5,17 +5,29 @@
 #include <string.h>
 #include <sys/statfs.h>
 
+#include "admit.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "ledger.h"
 #include "people.h"
 
 enum { RETRY_MS = 500, OUTCOME_ROOM = 48 * 1024 }; /* pages that one outcome may touch, in log and database */
+enum { PAYLOAD_ROOM = 2 * (CAPTURE_MAX + 6 * 1024) }; /* and those of what is kept of an input or a reply */
+
+/* Inputs that the next commit writes down, and replies that may come with an outcome. */
+static uint64_t kept_room(const struct ledger *ledger)
+{
+    uint64_t count = 0;
+    for (const struct running *run = ledger->calls.first; run; run = run->next)
+        count += (run->capture & CAPTURE_REPLY) != 0;
+    for (unsigned i = 0; i < ledger->begin_count; i++) count += ledger->begins[i]->input.used > 0;
+    return count * PAYLOAD_ROOM;
+}
 
 /* What the administrator wants to be left, and no less than the outcomes of all that runs need, and a tenth. */
 static uint64_t reserve(const struct ledger *ledger)
 {
-    uint64_t running = (uint64_t)(ledger->calls.count + ledger->begin_count) * OUTCOME_ROOM;
+    uint64_t running = (uint64_t)(ledger->calls.count + ledger->begin_count) * OUTCOME_ROOM + kept_room(ledger);
     running += running / 10;
     return running > ledger->limits.reserve_bytes ? running : ledger->limits.reserve_bytes;
 }

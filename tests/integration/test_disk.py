@@ -4,6 +4,7 @@
 second, running ones keep their outcome, and all goes on by itself once there is room. Needs root: it mounts."""
 import concurrent.futures
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -116,6 +117,29 @@ def test_running_call_has_its_outcome_in_the_reserve():
         answer = running_call_while(daemon, 8 * MEGABYTE)
         assert answer.status == 504 and answer.json["sent"] == "no", answer
         assert outcome_of(daemon, answer)["class"] == "timeout"
+
+
+def test_replies_that_are_kept_have_their_room():
+    """Of running calls whose replies are kept the reserve has room for those as well: no more are let in before."""
+    with SmallDisk("[Audit]\nReserveMegabytes=1") as daemon, concurrent.futures.ThreadPoolExecutor(12) as pool:
+        with open(BAD[1], encoding="utf-8") as text, open(daemon.home + "/patient.json", "w", encoding="utf-8") as out:
+            manifest = json.load(text)
+            json.dump({**manifest, "limits": {**manifest["limits"], "wall_s": 60}}, out)
+        for name, capture in (("bad", "none"), ("kept", "reply")):
+            daemon.enable("bad", "--as", name, "--egress", "none", "--capture", capture, files=(BAD[0], out.name))
+        daemon.cli("reload")
+        for connector, admitted in (("bad", 200), ("kept", 503)):
+            waiting = [pool.submit(daemon.call, connector, "sleep", {}, timeout_ms=60000) for _ in range(12)]
+            eventually("all run", lambda: len(daemon.http("GET", "/v1/calls?class=running").json["calls"]) == len(waiting))
+            daemon.fill(MEGABYTE * 3 // 2)  # more than 12 outcomes need, and less than 12 with their replies
+            answer = daemon.counts()
+            assert answer.status == admitted, (connector, answer)
+            daemon.empty()
+            eventually("calls run again", lambda: daemon.counts().status == 200)
+            for call in daemon.http("GET", "/v1/calls?class=running").json["calls"]:
+                daemon.cli("calls", "cancel", call["call_id"])
+            assert all(call.result().status != 200 for call in waiting)
+        daemon.cli("audit", "verify")
 
 
 def test_running_call_on_a_disk_that_is_full():
