@@ -154,7 +154,9 @@ static bool read_body(void *context, const struct store_entry *entry)
     struct reading *reading = context;
     JSON_AUTO *body = NULL;
     struct err ignored = {0};
-    bool ours = entry->index == reading->index && entry->call &&
+    enum record_kind kind = reading->input ? RECORD_INTENT : RECORD_OUTCOME;
+    bool ours = entry->index == reading->index && entry->kind == kind && entry->call &&
+                entry->attempt == reading->call.ref.attempt &&
                 memcmp(entry->call, reading->call.ref.id, ID_BYTES) == 0 && entry->body;
     if (!ours || !json_read(entry->body, entry->length, RECORD_MAX + 1, &body, &ignored)) return false;
     const char *said = json_string_value(json_object_get(body, "payload"));

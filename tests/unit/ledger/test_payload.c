@@ -308,6 +308,37 @@ static void test_exchanged(void **state)
     assert_int_equal(openings(rig), 0);
 }
 
+/* Another attempt's, in its place in the call table: that is the same call's, and not what was asked for. */
+static void test_another_attempt(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = ask_of(rig, "kept", INPUT);
+    char id[ID_TEXT];
+    uint32_t kind;
+    snprintf(ask.key, sizeof ask.key, "order-1");
+    for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+        struct msg_begun begun = begin_with(rig, ask, NULL, 0, INPUT);
+        assert_int_equal(begun.call.attempt, attempt);
+        struct msg_end end = end_of(&begun.call, REPLY);
+        end.class = CLASS_RETRYABLE;
+        hand_over(rig, rig->front[0], rig->front_generation, &begun.call, REPLY);
+        rig_send_end(rig, &end, NULL);
+        rig_gate(rig, &begun.call, 0, 0, false);
+        assert_int_equal(rig_ended(rig).sent, SENT_NO);
+        id_text(begun.call.id, id);
+    }
+    rig_exec(rig, "audit.db",
+             "UPDATE call SET intent = (SELECT intent FROM call WHERE attempt = 1),"
+             " outcome = (SELECT outcome FROM call WHERE attempt = 1) WHERE attempt = 2");
+    static const char *const parts[] = {"input", "reply"};
+    for (int i = 0; i < 2; i++) {
+        assert_null(rig_query(rig, MSG_AUDIT_PAYLOAD,
+                              json_pack("{s:s, s:i, s:s}", "id", id, "attempt", 2, "part", parts[i]), &kind));
+        assert_int_equal(kind, ERR_NOT_FOUND);
+    }
+    assert_int_equal(openings(rig), 0);
+}
+
 #define NO_ROOM "CREATE TRIGGER full BEFORE INSERT ON payload BEGIN SELECT RAISE(ABORT, 'no room'); END"
 
 /* Where it cannot be written down, the call does not happen; calls that are not captured do. */
@@ -363,6 +394,7 @@ int main(int argc, char **argv)
         CASE(test_no_reply),
         CASE(test_about_people),
         CASE(test_exchanged),
+        CASE(test_another_attempt),
         CASE(test_input_fails_closed),
         CASE(test_reply_fails_closed),
     };
