@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What stands beside the log: every kept personal value must be the one that its entry commits to, and every ended
- * row of the call table must say what its outcome says. */
+ * row of the call table must say what its own outcome says. */
 #include "audit_extra.h"
 
 #include <string.h>
@@ -65,7 +65,7 @@ static bool payload_row(sqlite3_stmt *row, struct err *err)
            err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
 }
 
-/* Columns: outcome, class, sent, body. */
+/* Columns: outcome, class, sent, body, is it this call's? */
 static bool call_row(sqlite3_stmt *row, struct err *err)
 {
     struct body body;
@@ -74,6 +74,7 @@ static bool call_row(sqlite3_stmt *row, struct err *err)
     const char *sent = name_of(sents, sizeof sents / sizeof *sents, sqlite3_column_int64(row, 2));
     if (!bytes || !body_read(bytes, (size_t)sqlite3_column_bytes(row, 3), &body, err))
         return err_set(err, ERR_DAMAGED, "its entry cannot be read");
+    if (!sqlite3_column_int(row, 4)) return err_set(err, ERR_DAMAGED, "that entry is of another call or attempt");
     return (strcmp(body.kind, "outcome") == 0 && strcmp(body.class, class) == 0 && strcmp(body.sent, sent) == 0) ||
            err_set(err, ERR_DAMAGED, "it says %s and sent=%s, the entry %s and sent=%s", class, sent, body.class,
                    body.sent);
@@ -113,7 +114,8 @@ bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
                     " WHERE e.body IS NOT NULL ORDER BY p.idx",
                     "the payload of", payload_row, NULL, err) &&
            all_rows(db,
-                    "SELECT c.outcome, c.class, c.sent, e.body FROM call c LEFT JOIN entry e ON e.idx = c.outcome"
+                    "SELECT c.outcome, c.class, c.sent, e.body, e.call = c.id AND e.attempt = c.attempt FROM call c"
+                    " LEFT JOIN entry e ON e.idx = c.outcome"
                     " WHERE c.state = 1 AND c.outcome >= 0 AND (e.body IS NOT NULL OR e.idx IS NULL)"
                     " AND (e.idx NOT NULL OR NOT EXISTS (SELECT 1 FROM prune p WHERE p.hashes = 1"
                     " AND c.outcome BETWEEN p.from_idx AND p.to_idx)) ORDER BY c.outcome",

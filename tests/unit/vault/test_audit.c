@@ -641,7 +641,9 @@ static void beside_the_log(void **state)
     assert_bad(log, "the call table's row for entry 1");
     log_sql(log, "UPDATE call SET state = 0, sent = NULL, outcome = NULL");
     assert_bad(log, "it says that the call still runs");
-    log_sql(log, "UPDATE call SET state = 1, outcome = 1");
+    log_sql(log, "UPDATE call SET state = 1, outcome = 1, attempt = 2, sent = 2");
+    assert_bad(log, "that entry is of another call or attempt");
+    log_sql(log, "UPDATE call SET attempt = 1");
     /* Who looks for it goes by its place, not by the entry that it names. */
     log_sql(log, "UPDATE call SET sent = 2; UPDATE detail SET n = 6");
     assert_bad(log, "the personal value of entry 2: it stands in another's place");
