@@ -49,13 +49,14 @@ static bool detail_row(sqlite3_stmt *row, struct err *err)
            err_set(err, ERR_DAMAGED, "it is not what the entry commits to");
 }
 
-/* Columns: idx, value, body. */
+/* Columns: idx, value, body, the entry's idx. */
 static bool payload_row(sqlite3_stmt *row, struct err *err)
 {
     struct body body;
     uint8_t hash[HASH_BYTES];
     char text[HASH_TEXT];
     const void *bytes = sqlite3_column_blob(row, 2);
+    if (sqlite3_column_type(row, 3) == SQLITE_NULL) return err_set(err, ERR_DAMAGED, "there is no such entry");
     if (!bytes || !body_read(bytes, (size_t)sqlite3_column_bytes(row, 2), &body, err))
         return err_set(err, ERR_DAMAGED, "it cannot be compared");
     audit_hash(hash, PAYLOAD_TAG, sizeof PAYLOAD_TAG - 1, sqlite3_column_blob(row, 1),
@@ -110,8 +111,8 @@ bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
                     " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY d.idx",
                     "the personal value of", detail_row, details, err) &&
            all_rows(db,
-                    "SELECT p.idx, p.value, e.body FROM payload p JOIN entry e ON e.idx = p.idx"
-                    " WHERE e.body IS NOT NULL ORDER BY p.idx",
+                    "SELECT p.idx, p.value, e.body, e.idx FROM payload p LEFT JOIN entry e ON e.idx = p.idx"
+                    " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY p.idx",
                     "the payload of", payload_row, NULL, err) &&
            all_rows(db,
                     "SELECT c.outcome, c.class, c.sent, e.body, e.call = c.id AND e.attempt = c.attempt FROM call c"

@@ -651,6 +651,11 @@ static void beside_the_log(void **state)
     assert_bad(log, "the personal value of entry 2: it stands in another's place");
     log_sql(log, "UPDATE detail SET form = 0");
     assert_good(log);
+    log_sql(log, "INSERT INTO payload(idx, form, size, value) VALUES(0, 2, 1, x'00')");
+    assert_bad(log, "the payload of entry 0: it is not what the entry commits to");
+    log_sql(log, "UPDATE payload SET idx = 3"); /* where the next entry will stand */
+    assert_bad(log, "the payload of entry 3: there is no such entry");
+    log_sql(log, "DELETE FROM payload");
     log_sql(log, "UPDATE detail SET value = CAST('{\"caller\":\"uid:1\"}' AS BLOB)");
     assert_bad(log, "the personal value of entry 2");
     log_sql(log, "UPDATE detail SET value = CAST('{\"caller\":\"uid:0\"}' AS BLOB), name = 'persona'");
