@@ -17,7 +17,8 @@ struct enabling {
     int folder;            /* plugins.d */
     struct plugin_files plugin;
     struct dropin_file dropin;
-    bool fresh; /* there was no drop-in */
+    struct buf former; /* the drop-in's text before */
+    bool fresh;        /* there was no drop-in */
 };
 
 /* Are the options of --set and --grant ones that the manifest and the drop-in know? */

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api.h"
 #include "base/auto.h"
 #include "base/json.h"
 #include "enabling.h"
 #include "print.h"
+#include "runtime/loader/check.h"
 #include "verbs.h"
 
 enum { CA_MOST = 256 * 1024 };
@@ -120,26 +122,41 @@ static bool ask(struct enabling *enabling, struct err *err)
 
 /* ── writing, and telling the daemon ───────────────────────────────────────────────────────────────── */
 
-/* The certificates are copied beside the drop-in, where nobody but the administrator writes. */
-static bool copy_ca(const struct enabling *enabling, struct err *err)
+/* The certificates to copy, if any. */
+static bool read_ca(const struct enabling *enabling, struct buf *pem, struct err *err)
 {
     const char *path = cli_value(enabling->cli, "ca");
-    char name[NAME_BYTES + 8];
-    BUF_AUTO pem;
-    buf_init(&pem, 0);
+    buf_init(pem, 0);
     if (!path) return true;
+    if (!file_get(AT_FDCWD, path, CA_MOST, path, pem, err)) return err_in(err, "--ca");
+    return (pem->used && strstr(pem->bytes, "-----BEGIN CERTIFICATE-----")) ||
+           err_set(err, ERR_BAD_INPUT, "--ca: %.200s holds no PEM certificate", path);
+}
+
+/* They lie beside the drop-in, where nobody but the administrator writes. */
+static bool copy_ca(const struct enabling *enabling, const struct buf *pem, struct err *err)
+{
+    char name[NAME_BYTES + 8];
     enabling_ca(enabling, name);
-    if (!file_get(AT_FDCWD, path, CA_MOST, path, &pem, err)) return err_in(err, "--ca");
-    if (!pem.used || !strstr(pem.bytes, "-----BEGIN CERTIFICATE-----"))
-        return err_set(err, ERR_BAD_INPUT, "--ca: %.200s holds no PEM certificate", path);
-    return file_put(enabling->folder, name, pem.bytes, pem.used, err);
+    return !pem->used || file_put(enabling->folder, name, pem->bytes, pem->used, err);
+}
+
+/* A slip of the hand must not stop a connector that works: nothing is written that the daemon would not take. */
+static bool check(const struct enabling *enabling, struct err *err)
+{
+    BUF_AUTO pem;
+    const struct dropin_file *dropin = &enabling->dropin;
+    return (read_ca(enabling, &pem, err) &&
+            loader_check(&dropin->text, dropin->file, &enabling->plugin.manifest_text, err)) ||
+           err_in(err, "nothing was changed, since plugins.d/%s would be refused", dropin->file);
 }
 
 static bool write_files(struct enabling *enabling, struct err *err)
 {
     char name[DROPIN_NAME + 16];
+    BUF_AUTO pem;
     approved_name(enabling, name);
-    return copy_ca(enabling, err) &&
+    return read_ca(enabling, &pem, err) && copy_ca(enabling, &pem, err) &&
            file_put(enabling->folder, name, enabling->plugin.manifest_text.bytes, enabling->plugin.manifest_text.used,
                     err) &&
            file_put(enabling->folder, enabling->dropin.file, enabling->dropin.text.bytes, enabling->dropin.text.used,
@@ -177,13 +194,32 @@ static bool record(struct cli *cli, const char *name, const char *act, const str
 }
 
 /* Without a daemon the files are all there is to do: it reads them when it starts. */
-static bool tell_daemon(struct cli *cli, const char *name, const char *act, const char *wanted,
-                        const struct plugin_files *plugin, bool *told, struct err *err)
+static bool reload(struct cli *cli, const char *name, const char *wanted, bool *told, struct err *err)
 {
     JSON_AUTO *answer = NULL;
     *told = api_post(&cli->home, "/v1/reload", NULL, &answer, err);
-    if (!*told) return err->kind == ERR_UNAVAILABLE || err_in(err, "the drop-in is written, but reloading failed");
-    return check_state(cli, name, wanted, err) && record(cli, name, act, plugin, err);
+    if (!*told) return err->kind == ERR_UNAVAILABLE || err_in(err, "reloading failed");
+    return check_state(cli, name, wanted, err);
+}
+
+/* What the daemon refused all the same (the shared object cannot be loaded …) does not stay. Returns false. */
+static bool put_back(const struct enabling *enabling, struct err *err)
+{
+    const struct dropin_file *dropin = &enabling->dropin;
+    struct err failed = {0};
+    char name[DROPIN_NAME + 16];
+    JSON_AUTO *answer = NULL;
+    approved_name(enabling, name);
+    if (enabling->fresh) unlinkat(enabling->folder, name, 0);
+    bool back = enabling->fresh
+                    ? unlinkat(enabling->folder, dropin->file, 0) == 0 && fsync(enabling->folder) == 0
+                    : file_put(enabling->folder, dropin->file, enabling->former.bytes, enabling->former.used, &failed);
+    back = back && api_post(&enabling->cli->home, "/v1/reload", NULL, &answer, &failed);
+    fprintf(stderr, "caisson: plugins.d/%s %s.\n", dropin->file,
+            !back             ? "could not be put back: look at it, then run \"caisson reload\""
+            : enabling->fresh ? "was taken away again"
+                              : "is again as it was before");
+    return false;
 }
 
 static void report(const struct cli *cli, const char *name, const char *state, const char *file, bool told)
@@ -210,6 +246,9 @@ static bool prepare(struct enabling *enabling, struct err *err)
     snprintf(enabling->name, sizeof enabling->name, "%s", as ? as : enabling->plugin.name);
     enabling->fresh = !dropin_find(enabling->folder, enabling->name, &enabling->dropin, err);
     if (enabling->fresh && err->kind != ERR_NOT_FOUND) return false;
+    buf_init(&enabling->former, DROPIN_TEXT);
+    if (!buf_add(&enabling->former, enabling->dropin.text.bytes, enabling->dropin.text.used))
+        return err_set(err, ERR_IO, "out of memory");
     return enabling_check(enabling, err);
 }
 
@@ -217,15 +256,17 @@ bool verb_plugin_enable(struct cli *cli, struct err *err)
 {
     struct enabling enabling = {.cli = cli, .folder = -1};
     bool told = false;
-    bool good = prepare(&enabling, err) && enabling_compose(&enabling, cli->arguments[0], err) && ask(&enabling, err) &&
-                write_files(&enabling, err) &&
-                tell_daemon(cli, enabling.name, "enable", "enabled", &enabling.plugin, &told, err);
+    bool good = prepare(&enabling, err) && enabling_compose(&enabling, cli->arguments[0], err) &&
+                check(&enabling, err) && ask(&enabling, err) && write_files(&enabling, err) &&
+                (reload(cli, enabling.name, "enabled", &told, err) || put_back(&enabling, err)) &&
+                (!told || record(cli, enabling.name, "enable", &enabling.plugin, err));
     if (good)
         report(cli, enabling.name, "enabled", enabling.dropin.file, told);
     else
         err_in(err, "enabling %.80s", cli->arguments[0]);
     plugin_clear(&enabling.plugin);
     dropin_clear(&enabling.dropin);
+    buf_clear(&enabling.former);
     close_fd(&enabling.folder);
     return good;
 }
@@ -239,7 +280,7 @@ bool verb_plugin_disable(struct cli *cli, struct err *err)
     if (!home_open_plugins_d(&cli->home, &folder, err) || !dropin_find(folder, name, &dropin, err) ||
         !dropin_set(&dropin.text, "Plugin", "Enabled", &no, 1, err) ||
         !file_put(folder, dropin.file, dropin.text.bytes, dropin.text.used, err) ||
-        !tell_daemon(cli, name, "disable", "disabled", NULL, &told, err))
+        !reload(cli, name, "disabled", &told, err) || (told && !record(cli, name, "disable", NULL, err)))
         return err_in(err, "disabling %.80s", name);
     report(cli, name, "disabled", dropin.file, told);
     return true;

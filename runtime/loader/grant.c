@@ -134,6 +134,17 @@ static bool meet_ask(const char *asked, const json_t *settings, const struct egr
     return add_rule(rules, &both, err);
 }
 
+static bool more_than_asked(const char *text, const struct manifest *manifest, struct err *err)
+{
+    char asks[160] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < json_array_size(manifest->egress) && used < sizeof asks; i++)
+        used += (size_t)snprintf(asks + used, sizeof asks - used, "%s%s", used ? " " : "",
+                                 json_string_value(json_array_get(manifest->egress, i)));
+    return err_set(err, ERR_BAD_INPUT, "Egress=%.80s is more than the manifest (with these settings) asks for: %s",
+                   text, *asks ? asks : "nothing");
+}
+
 /* One grant against every ask; a grant that meets none is a mistake that somebody should hear of. */
 static bool meet_all(const char *text, const struct manifest *manifest, const struct dropin *dropin,
                      const json_t *settings, json_t *rules, struct err *err)
@@ -146,8 +157,7 @@ static bool meet_all(const char *text, const struct manifest *manifest, const st
         const char *asked = json_string_value(json_array_get(manifest->egress, i));
         if (!meet_ask(asked, settings, &grant, rules, &met, err)) return false;
     }
-    if (met) return true;
-    return err_set(err, ERR_BAD_INPUT, "Egress=%s is more than the manifest (with these settings) asks for", text);
+    return met || more_than_asked(text, manifest, err);
 }
 
 bool grant_egress(const struct manifest *manifest, const struct dropin *dropin, const json_t *settings, json_t **rules,

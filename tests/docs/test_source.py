@@ -92,7 +92,7 @@ FLOORS = [  # folder, what its quoted includes may begin with besides files of t
     ("sandbox/", ("base/", "sandbox/", "caisson/connector.h", "../sdk/src/helpers.h")),
     ("runtime/", ("base/", "sandbox/", "runtime/")),
     ("plugins/", ()),
-    ("tools/", ("base/", "runtime/messages.h", "sandbox/frames.h", "sandbox/probe.h", "sandbox/cgroup.h", "../../base/err.h")),
+    ("tools/", ("base/", "runtime/messages.h", "runtime/loader/check.h", "sandbox/frames.h", "sandbox/probe.h", "sandbox/cgroup.h", "../../base/err.h")),
 ]
 COMMON = ("runtime/messages.h", "runtime/role.h", "runtime/registry.h", "runtime/reach.h")
 

@@ -101,7 +101,7 @@ def personality(at):
 
 @item(37)
 def executable_stack(at):
-    """It is refused when it is enabled, and also when its drop-in was written by somebody else."""
+    """It is refused when it is enabled, and its drop-in does not stay."""
     STACK.install(at.world)
     done = at.daemon.cli(*STACK.enabling(at.mode), check=False)
     why = done.stderr.strip().rsplit("is invalid: ", 1)[-1]

@@ -107,6 +107,77 @@ def test_disabled_plugin():
     assert daemon.call("hello", "greet", {"name": "Ada"}).status == 200
 
 
+def plugins_d():
+    """Every file of plugins.d with its bytes."""
+    folder = os.path.join(daemon.home, "plugins.d")
+    found = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as file:
+            found[name] = file.read()
+    return found
+
+
+def registry():
+    return json.loads(daemon.cli("--json", "status").stdout)["registry"]
+
+
+def test_enabling_with_a_bad_value_changes_nothing():
+    """Each with what the command says of it; the connector that ran before runs on, as it was approved."""
+    empty = os.path.join(daemon.home, "empty.pem")
+    with open(empty, "w", encoding="utf-8"):
+        pass
+    bad = ((("--egress", "tls://a.example"), "a.example", "the port is missing: scheme://host:port"),
+           (("--egress", "https://a.example:443"), "https://a.example:443", "tls://, starttls:// or plain://"),
+           (("--egress", "tls://*:443"), "tls://*:443", "AllowAnyHost=yes"),
+           (("--egress", "tls://localhost:443"), "localhost", "AddressRanges=loopback"),
+           (("--egress", "starttls://a.example:25"), "starttls://a.example:25", "asks for: tls://"),
+           (("--egress", "tls://a.example:443", "--egress", "tls://b..example:443"), "b..example", "not a host name"),
+           (("--grant", "MemoryMax=1"), "MemoryMax=", "e.g. 8M"),
+           (("--grant", "MemoryMax=999G"), "MemoryMax=", "1024M"),
+           (("--grant", "Spares=17"), "Spares=", "from 0 to 16"),
+           (("--grant", "TimeMax=forever"), "TimeMax=", "from 1s"),
+           (("--ranges", "10.0.0.1/8"), "AddressRanges=", "10.0.0.0/8, loopback or private"),
+           (("--workspaces", "No Such"), "Workspaces=", "names of workspaces"),
+           (("--set", "unsigned=perhaps"), "unsigned", "one boolean"),
+           (("--ca", empty), "--ca", "no PEM certificate"))
+    def works():
+        listed = json.loads(daemon.cli("--json", "plugin", "list").stdout)["plugins"]
+        return listed, daemon.call("webhook", "post", {"url": "https://b.example/", "data": {}}).json["type"]
+
+    files, number, before = plugins_d(), registry(), works()
+    for options, value, right in bad:
+        done = daemon.cli("plugin", "enable", "webhook", "--yes", *options, check=False)
+        assert done.returncode == 4 and value in done.stderr and right in done.stderr, f"{options}: {done}"
+        assert "nothing was changed" in done.stderr, done.stderr
+        assert plugins_d() == files, f"{options} left something behind"
+        fresh = daemon.cli("plugin", "enable", "webhook", "--as", "another", "--yes", *options, check=False)
+        assert fresh.returncode == 4 and plugins_d() == files, f"{options}: {fresh}"
+    assert registry() == number, "the daemon was told to read something"
+    assert works() == before and "enabled" in str(before)
+
+
+def test_enabling_what_does_not_load_changes_nothing():
+    """What only the daemon finds out is put back: here a shared object that it will not load."""
+    path = os.path.join(daemon.home, "plugins", "hello", "hello.so")
+    with open(path, "rb") as file:
+        good = file.read()
+    files = plugins_d()
+    try:
+        with open(path, "wb") as file:
+            file.write(b"no shared object")
+        done = daemon.cli("plugin", "enable", "hello", "--yes", check=False)
+        assert done.returncode == 4 and "is not an ELF file" in done.stderr and "as it was before" in done.stderr, done
+        assert plugins_d() == files
+        done = daemon.cli("plugin", "enable", "hello", "--as", "another", "--yes", check=False)
+        assert done.returncode == 4 and "taken away again" in done.stderr, done
+        assert plugins_d() == {**files, "50-hello.manifest": plugins_d()["50-hello.manifest"]}
+    finally:
+        with open(path, "wb") as file:
+            file.write(good)
+        daemon.cli("reload")
+    assert daemon.call("hello", "greet", {"name": "Ada"}).status == 200
+
+
 def test_routes_and_methods():
     assert daemon.http("GET", "/v2/nothing").status == 404
     wrong = daemon.http("PUT", "/v1/calls", "{}")
