@@ -235,7 +235,8 @@ const struct cli_verb cli_verbs[] = {
     {"plugin", "enable", "NAME", 1, 1, verb_plugin_enable,
      "Shows what a connector asks for, pins its files and lets it be called. For one that is enabled already, shows "
      "what "
-     "changed and keeps what it was granted, but for the options that are given.",
+     "changed and keeps what it was granted, but for the options that are given. Where one of them is wrong, nothing "
+     "is changed.",
      enable},
     {"plugin", "disable", "NAME", 1, 1, verb_plugin_disable,
      "Takes a connector out of service. Its drop-in stays, with Enabled=no.", NULL},
