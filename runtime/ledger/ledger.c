@@ -68,7 +68,8 @@ static bool ledger_open(struct role *role, struct err *err)
         !open_log(ledger, err))
         return false;
     if (!ledger->forked && (!setup_first_start(ledger, err) || !open_signer(ledger, err) || !epoch_open(ledger, err) ||
-                            !push_open(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)))
+                            !revoked_compare(ledger, err) || !push_open(ledger, err) || !spill_replay(ledger, err) ||
+                            !adopt_open_calls(ledger, err)))
         return false;
     room_check(ledger);
     ledger->opened = true;

@@ -262,6 +262,9 @@ void room_check(struct ledger *ledger);
 /* replay.c: a stored answer on its way to the caller. */
 void replay_answer(struct ledger *ledger, struct begin *begin);
 
+/* revoked.c: whatever token's revocation the log records and state.db does not have, it has then. */
+bool revoked_compare(struct ledger *ledger, struct err *err);
+
 /* setup.c: configuration, first start, the keys of workspaces. */
 bool setup_config(struct ledger *ledger, struct err *err); /* all of it or nothing */
 bool setup_registry(struct ledger *ledger, struct err *err);

@@ -207,7 +207,8 @@ static bool recover(struct ledger *ledger, struct err *err)
 {
     if (ledger->store && store_gone(ledger->store, err)) return false; /* what is open may be the only copy */
     if (!ledger_load(ledger, false, err) || !check_same(ledger, err) || !store_settle(ledger->store, err) ||
-        !check_signer(ledger, err) || !spill_replay(ledger, err) || !adopt_open_calls(ledger, err)) {
+        !check_signer(ledger, err) || !revoked_compare(ledger, err) || !spill_replay(ledger, err) ||
+        !adopt_open_calls(ledger, err)) {
         if (ledger->store) store_break(ledger->store, err); /* closed as it is: what is wrong with it may be mended outside */
         return false;
     }

@@ -23,6 +23,7 @@ const char schema_audit[] =
     "  body BLOB CHECK(length(body) <= 65535)" /* NULL once pruned; the leaf stays */
     ") STRICT;"
     "CREATE UNIQUE INDEX entry_call ON entry(call, attempt, kind) WHERE kind IN (1, 2);"
+    "CREATE INDEX entry_admin ON entry(idx) WHERE kind = 5;" /* every start reads them all: revoked.c */
     GUARDS
     /* What is personal: the body holds SHA-256(tag, salt, value) only. n = 2 idx, and one more for the name 'about':
      * rows are only ever added at the end, so that no page keeps a copy of one that moved. form 0: value is plain JSON;

@@ -75,10 +75,11 @@ bool store_detail_get(struct store *store, uint64_t index, const char *name, str
 /* The sealed one: value is left empty when there is none. subjects: SUBJECTS_MAX × ID_BYTES. */
 bool store_detail_sealed(struct store *store, uint64_t index, uint8_t (*subjects)[ID_BYTES], unsigned *count,
                          struct buf *value, struct err *err);
-/* Walks entries from an index on; the pointers live until visit returns; false from visit stops without failure. */
+/* Walk entries from an index on, or all admin ones; pointers live until visit returns; its false stops, no failure. */
 typedef bool store_entry_visit(void *context, const struct store_entry *entry);
 bool store_entries(struct store *store, uint64_t from, uint64_t count, store_entry_visit *visit, void *context,
                    struct err *err);
+bool store_admin_entries(struct store *store, store_entry_visit *visit, void *context, struct err *err);
 bool store_tile_add(struct store *store, unsigned level, uint64_t n, const uint8_t *hashes, struct err *err);
 bool store_tile(struct store *store, unsigned level, uint64_t n, uint8_t *hashes, struct err *err);
 bool store_leaves(struct store *store, uint64_t from, unsigned count, tree_hash *leaves, struct err *err);

@@ -83,22 +83,33 @@ static void read_entry(sqlite3_stmt *row, struct store_entry *entry)
     entry->length = (size_t)sqlite3_column_bytes(row, 7);
 }
 
-bool store_entries(struct store *store, uint64_t from, uint64_t count, store_entry_visit *visit, void *context,
-                   struct err *err)
+static bool each_entry(struct store *store, struct query *query, sqlite3_stmt *row, store_entry_visit *visit,
+                       void *context, struct err *err)
 {
-    static struct query query = {STORE_AUDIT,
-                                 "SELECT idx, ts, kind, call, attempt, workspace, leaf, body FROM entry"
-                                 " WHERE idx >= ? ORDER BY idx LIMIT ?",
-                                 0};
-    sqlite3_stmt *row = store_query(store, &query, err, "ii", (int64_t)from, (int64_t)count);
     int got = row ? 1 : -1;
-    while (got == 1 && (got = store_step(store, &query, row, err)) == 1) {
+    while (got == 1 && (got = store_step(store, query, row, err)) == 1) {
         struct store_entry entry;
         read_entry(row, &entry);
         if (!visit(context, &entry)) got = 0;
     }
     store_done(row);
     return got == 0;
+}
+
+#define ENTRIES "SELECT idx, ts, kind, call, attempt, workspace, leaf, body FROM entry WHERE "
+
+bool store_entries(struct store *store, uint64_t from, uint64_t count, store_entry_visit *visit, void *context,
+                   struct err *err)
+{
+    static struct query query = {STORE_AUDIT, ENTRIES "idx >= ? ORDER BY idx LIMIT ?", 0};
+    sqlite3_stmt *row = store_query(store, &query, err, "ii", (int64_t)from, (int64_t)count);
+    return each_entry(store, &query, row, visit, context, err);
+}
+
+bool store_admin_entries(struct store *store, store_entry_visit *visit, void *context, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, ENTRIES "kind = 5 ORDER BY idx", 0};
+    return each_entry(store, &query, store_query(store, &query, err, ""), visit, context, err);
 }
 
 /* ── tiles ─────────────────────────────────────────────────────────────────────────────────────────── */

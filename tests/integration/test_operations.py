@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What docs/operations.md says, done: backup, restore, a data folder that is older than the witness, key and freeze."""
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import CAISSON, CAISSOND, Daemon, run  # noqa: E402
+from daemon import CAISSON, CAISSOND, Daemon, eventually, run  # noqa: E402
 
 KEPT = ("data", "witness", "caisson.conf", "plugins.d", "plugins")
 daemon = None
@@ -47,6 +48,62 @@ def test_backup_can_be_looked_at():
         assert "is whole" in verify(other)
     daemon.start()
     greet()
+
+
+def token():
+    """A new one: its id, and a function that asks for a call with it."""
+    made = json.loads(daemon.cli("--json", "token", "create", "robot", "--role", "invoker").stdout)
+    headers = {"Authorization": "Bearer " + made["token"]}
+    body = {"connector": "hello", "action": "greet", "input": {"name": "Ada"}}
+    return made["id"], lambda: daemon.http("POST", "/v1/calls", body, headers).status
+
+
+def test_an_older_state_brings_no_token_back():
+    """state.db of before some revocations, put beside the log that has them: however often it is swapped, and however the
+    daemon ended."""
+    state, kept = daemon.home + "/data/state.db", os.path.join(os.path.dirname(backup), "state.db")
+    (first, with_first), (second, with_second), (_, with_third) = token(), token(), token()
+    assert (with_first(), with_second(), with_third()) == (200, 200, 200)
+    daemon.stop()
+    shutil.copy2(state, kept)
+    daemon.start()
+    daemon.cli("token", "revoke", first)
+    assert with_first() == 401
+    for end in (daemon.stop, daemon.kill, daemon.kill):
+        greet()
+        end()
+        for name in ("state.db", "state.db-wal", "state.db-shm"):
+            if os.path.exists(daemon.home + "/data/" + name):
+                os.unlink(daemon.home + "/data/" + name)
+        shutil.copy2(kept, state)
+        daemon.own_data()
+        since = os.path.getsize(daemon.log)
+        daemon.start()
+        assert with_first() == 401, "the older state.db brought a revoked token back"
+        with open(daemon.log, encoding="utf-8") as log:
+            log.seek(since)
+            assert "tokens-revoked-again" in log.read(), "nobody is told"
+        daemon.cli("token", "revoke", second)
+        assert (with_second(), with_third()) == (401, 200)
+    daemon.kill()
+    since = os.path.getsize(daemon.log)
+    daemon.start()
+    assert (with_first(), with_second(), with_third()) == (401, 401, 200)
+    with open(daemon.log, encoding="utf-8") as log:
+        log.seek(since)
+        assert "tokens-revoked-again" not in log.read()
+    # The same while it runs: nothing is admitted until the file is opened anew, and compared.
+    def unsealed():
+        with open(daemon.log, encoding="utf-8") as log:
+            log.seek(since)
+            return '"event":"unsealed"' in log.read()
+
+    shutil.copy2(kept, state + ".new")
+    os.replace(state + ".new", state)
+    daemon.own_data()
+    eventually("the ledger has opened it anew", unsealed)
+    assert (with_first(), with_second(), with_third()) == (401, 401, 200)
+    verify()
 
 
 def test_data_older_than_the_witness():

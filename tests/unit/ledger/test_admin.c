@@ -70,6 +70,27 @@ static void test_tokens(void **state)
     assert_int_equal(begin_as(rig, &robot, "say", "default"), ERR_NO_IDENTITY);
 }
 
+/* Killed between the record and its consequence, or with an older state.db; and with a log of before its index. */
+static void test_revoked_in_the_log_alone(void **state)
+{
+    static const char *const indexes[] = {"SELECT 1", "DROP INDEX entry_admin"};
+    struct rig *rig = *state;
+    char id[ID_TEXT];
+    uint32_t kind;
+    struct who other = token_of(rig, json_pack("{s:s}", "name", "other"), NULL);
+    for (size_t i = 0; i < sizeof indexes / sizeof *indexes; i++) {
+        struct who robot = token_of(rig, json_pack("{s:s}", "name", "robot"), id);
+        json_decref(rig_query(rig, MSG_TOKEN_REVOKE, json_pack("{s:s}", "id", id), &kind));
+        assert_int_equal(kind, ERR_NONE);
+        rig_kill(rig);
+        rig_exec(rig, "state.db", "UPDATE token SET revoked = NULL");
+        rig_exec(rig, "audit.db", indexes[i]);
+        rig_start(rig, i == 0);
+        assert_int_equal(begin_as(rig, &robot, "say", "default"), ERR_NO_IDENTITY);
+        assert_int_equal(begin_as(rig, &other, "say", "default"), ERR_NONE);
+    }
+}
+
 static void test_token_faults(void **state)
 {
     struct rig *rig = *state;
@@ -404,6 +425,7 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         RIG_TEST(test_tokens),
+        RIG_TEST(test_revoked_in_the_log_alone),
         RIG_TEST(test_token_faults),
         RIG_TEST(test_token_expires),
         RIG_TEST(test_narrow_admin),
