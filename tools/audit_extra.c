@@ -103,6 +103,17 @@ static bool all_rows(sqlite3 *db, const char *sql, const char *what, bool (*chec
     return got == 0;
 }
 
+/* A log of before them has no table for payloads. */
+static bool all_payloads(sqlite3 *db, struct err *err)
+{
+    int64_t there;
+    if (!audit_db_number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'payload'", &there, err)) return false;
+    return !there || all_rows(db,
+                              "SELECT p.idx, p.value, e.body, e.idx FROM payload p LEFT JOIN entry e ON e.idx = p.idx"
+                              " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY p.idx",
+                              "the payload of", payload_row, NULL, err);
+}
+
 bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
 {
     return all_rows(db,
@@ -110,10 +121,7 @@ bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
                     " LEFT JOIN entry e ON e.idx = d.idx"
                     " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY d.idx",
                     "the personal value of", detail_row, details, err) &&
-           all_rows(db,
-                    "SELECT p.idx, p.value, e.body, e.idx FROM payload p LEFT JOIN entry e ON e.idx = p.idx"
-                    " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY p.idx",
-                    "the payload of", payload_row, NULL, err) &&
+           all_payloads(db, err) &&
            all_rows(db,
                     "SELECT c.outcome, c.class, c.sent, e.body, e.call = c.id AND e.attempt = c.attempt FROM call c"
                     " LEFT JOIN entry e ON e.idx = c.outcome"

@@ -11,6 +11,13 @@
     "  BEGIN SELECT RAISE(ABORT, 'entries are not changed'); END;"
 const char schema_audit_guards[] = GUARDS;
 
+/* Inputs and replies that a grant has captured: one to an entry, whose body holds SHA-256(tag, value). form 1: sealed
+ * to the people in subject, as in detail; 2: to the workspace. value: the salt, size bytes, and what pads them. */
+#define PAYLOAD_TABLE(create) \
+    create "(idx INTEGER PRIMARY KEY, form INTEGER NOT NULL, size INTEGER NOT NULL, subject BLOB," \
+           "  value BLOB NOT NULL) STRICT;"
+const char schema_audit_later[] = PAYLOAD_TABLE("CREATE TABLE IF NOT EXISTS payload");
+
 /* One transaction, one file: the log, the calls and the idempotency keys stand and fall together. */
 const char schema_audit[] =
     "CREATE TABLE meta(k TEXT PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID;"
@@ -31,10 +38,7 @@ const char schema_audit[] =
     "CREATE TABLE detail("
     "  n INTEGER PRIMARY KEY, idx INTEGER NOT NULL, name TEXT NOT NULL, form INTEGER NOT NULL DEFAULT 0,"
     "  salt BLOB NOT NULL CHECK(length(salt) = 32), subject BLOB, value BLOB NOT NULL) STRICT;"
-    /* Inputs and replies that a grant has captured: one to an entry, whose body holds SHA-256(tag, value). form 1: sealed to
-     * the people in subject, as in detail; 2: to the workspace. value: the salt, size bytes, and what pads them. */
-    "CREATE TABLE payload("
-    "  idx INTEGER PRIMARY KEY, form INTEGER NOT NULL, size INTEGER NOT NULL, subject BLOB, value BLOB NOT NULL) STRICT;"
+    PAYLOAD_TABLE("CREATE TABLE payload")
     /* Which entries are about whom, and who is being erased: the row goes last. */
     "CREATE TABLE subject_entry(subject BLOB NOT NULL, idx INTEGER NOT NULL,"
     "  PRIMARY KEY(subject, idx)) STRICT, WITHOUT ROWID;"

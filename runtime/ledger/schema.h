@@ -9,6 +9,8 @@ enum {
     SCHEMA_VAULT_ID = 0x43535631  /* "CSV1" */
 };
 
+/* What logs that are older than it do not have: made when such a one is opened. */
+extern const char schema_audit_later[];
 extern const char schema_audit[], schema_state[], schema_vault[];
 /* The triggers of schema_audit alone. */
 extern const char schema_audit_guards[];

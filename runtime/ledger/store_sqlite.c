@@ -114,7 +114,8 @@ static bool open_one(struct store *store, enum store_db db, bool fresh, struct e
     if (!store_sound(db, err)) return false;
     if (sqlite3_open_v2(files[db].path, &store->db[db], flags, "unix") != SQLITE_OK)
         return store_failed(store, db, err);
-    return configure(store, db, err) && check_schema(store, db, fresh, err) && check_triggers(store, db, err);
+    return configure(store, db, err) && check_schema(store, db, fresh, err) && check_triggers(store, db, err) &&
+           (db != STORE_AUDIT || store_exec(store, db, schema_audit_later, err));
 }
 
 /* A log without the rest, or the rest without a log, is a file that somebody lost: never start afresh beside it. */

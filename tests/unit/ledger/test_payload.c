@@ -339,6 +339,27 @@ static void test_another_attempt(void **state)
     assert_int_equal(openings(rig), 0);
 }
 
+/* A log of before there were any: it gets their table, and people can be erased from it. */
+static void test_older_log(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t kind;
+    struct msg_begun begun = begin_with(rig, ask_of(rig, "echo", INPUT), ADA, sizeof ADA, "");
+    struct msg_end end = rig_end_of(&begun.call, CLASS_OK);
+    rig_send_end(rig, &end, NULL);
+    rig_gate(rig, &begun.call, 0, 0, false);
+    assert_int_equal(rig_ended(rig).status.kind, ERR_NONE);
+    rig_stop(rig);
+    rig_exec(rig, "audit.db", "DROP TABLE payload");
+    rig_start(rig, true);
+    json_decref(rig_query(rig, MSG_AUDIT_ERASE, json_pack("{s:s, s:s}", "subject", ADA, "authority", "x"), &kind));
+    assert_int_equal(kind, ERR_NONE);
+    begun = begin_with(rig, ask_of(rig, "kept", INPUT), NULL, 0, INPUT);
+    finish(rig, &begun.call, REPLY);
+    assert_int_equal(kept(rig), 2);
+    rig_verify(rig);
+}
+
 #define NO_ROOM "CREATE TRIGGER full BEFORE INSERT ON payload BEGIN SELECT RAISE(ABORT, 'no room'); END"
 
 /* Where it cannot be written down, the call does not happen; calls that are not captured do. */
@@ -395,6 +416,7 @@ int main(int argc, char **argv)
         CASE(test_about_people),
         CASE(test_exchanged),
         CASE(test_another_attempt),
+        CASE(test_older_log),
         CASE(test_input_fails_closed),
         CASE(test_reply_fails_closed),
     };

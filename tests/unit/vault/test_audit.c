@@ -655,7 +655,8 @@ static void beside_the_log(void **state)
     assert_bad(log, "the payload of entry 0: it is not what the entry commits to");
     log_sql(log, "UPDATE payload SET idx = 3"); /* where the next entry will stand */
     assert_bad(log, "the payload of entry 3: there is no such entry");
-    log_sql(log, "DELETE FROM payload");
+    log_sql(log, "DROP TABLE payload"); /* as a log of before them */
+    assert_good(log);
     log_sql(log, "UPDATE detail SET value = CAST('{\"caller\":\"uid:1\"}' AS BLOB)");
     assert_bad(log, "the personal value of entry 2");
     log_sql(log, "UPDATE detail SET value = CAST('{\"caller\":\"uid:0\"}' AS BLOB), name = 'persona'");
