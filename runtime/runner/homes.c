@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Homes: one per entry that was called, from its first call until its entry changes; and the crash loop's breaker. */
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -25,11 +26,14 @@ struct home *home_for(struct runner *runner, const struct entry *entry)
     return empty;
 }
 
+/* A cell that is gone takes an order as one that did not live to read it: why it went is what is heard of it next. */
 bool home_order(struct home *home, enum cell_order order, uint32_t worker, uint64_t deadline, const int *fds)
 {
     struct cell_request request = {order, worker, deadline};
     struct iovec piece = {&request, sizeof request};
-    return home->channel >= 0 && wire_send(home->channel, &piece, 1, fds, fds ? CHANNELS : 0) == 0;
+    if (home->channel < 0) return false;
+    int failed = wire_send(home->channel, &piece, 1, fds, fds ? CHANNELS : 0);
+    return failed == 0 || failed == EPIPE || failed == ECONNRESET;
 }
 
 bool home_open(struct runner *runner, struct home *home, struct err *err)
