@@ -144,6 +144,16 @@ static bool add_one(struct cli *cli, json_t *entry, struct err *err)
     return json_object_set(entry, "payload", answer) == 0 || err_set(err, ERR_BUSY, "out of memory");
 }
 
+/* An auditor may not, somebody has erased or pruned it just now, or it is damaged: that one is left out, and says why. */
+static bool leave_out(json_t *entry, struct err *err)
+{
+    if (err->kind != ERR_DENIED && err->kind != ERR_NOT_FOUND && err->kind != ERR_DAMAGED)
+        return err_in(err, "what is kept of a payload");
+    json_object_set_new(entry, "payload_problem", json_string(err->text));
+    *err = (struct err){0};
+    return true;
+}
+
 bool payloads_add(struct cli *cli, json_t *person, struct err *err)
 {
     size_t i, left_out = 0;
@@ -152,12 +162,10 @@ bool payloads_add(struct cli *cli, json_t *person, struct err *err)
     json_array_foreach(json_object_get(person, "entries"), i, entry)
     {
         if (!json_object_get(entry, "payload_size") || add_one(cli, entry, err)) continue;
-        if (err->kind != ERR_DENIED && err->kind != ERR_NOT_FOUND) return err_in(err, "what is kept of a payload");
-        *err = (struct err){0}; /* an auditor may not, or somebody has erased or pruned it just now */
+        if (!leave_out(entry, err)) return false;
         left_out++;
     }
     if (left_out)
-        fprintf(stderr, "caisson: %zu payloads are left out: they are for administrators, and these are their sizes only\n",
-                left_out);
+        fprintf(stderr, "caisson: %zu payloads are left out; each entry says why (payload_problem)\n", left_out);
     return true;
 }

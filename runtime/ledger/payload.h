@@ -11,7 +11,8 @@ enum { PAYLOAD_SALT = 32, PAYLOAD_SEALED = SUBJECT_SEALED_MAX + PAYLOAD_SALT + C
  * when there is nothing to keep. */
 bool payload_input(const struct begin *begin, struct record *record, struct journal_payload *payload, struct buf *kept,
                    struct err *err);
-/* The same for the outcome and the reply. */
+/* The same for the outcome and the reply, which happened: where it cannot be sealed, the outcome says so. False: the
+ * log cannot be read or written. */
 bool payload_reply(struct ledger *ledger, const struct running *run, struct record *record,
                    struct journal_payload *payload, struct buf *kept, struct err *err);
 

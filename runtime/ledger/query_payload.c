@@ -176,10 +176,12 @@ static bool nothing(const struct reading *reading, struct err *err)
                        part(reading), CAPTURE_MAX);
     if (reading->sealed[0] || strcmp(reading->word, "erased") == 0)
         return err_set(err, ERR_NOT_FOUND, "the %s of this call is not kept any more: it was erased", part(reading));
+    if (strcmp(reading->word, "failed") == 0)
+        return err_set(err, ERR_NOT_FOUND, "the %s of this call was not kept: it could not be sealed", part(reading));
     return err_set(
         err, ERR_NOT_FOUND,
-        "no %s of this call is kept: Capture= in the connector's drop-in said otherwise, none came, or it was "
-        "pruned",
+        "no %s of this call is kept: Capture= in the connector's drop-in said otherwise, none came, its record went "
+        "through the spill file, or it was pruned",
         part(reading));
 }
 

@@ -16,7 +16,10 @@ const char schema_audit_guards[] = GUARDS;
 #define PAYLOAD_TABLE(create) \
     create "(idx INTEGER PRIMARY KEY, form INTEGER NOT NULL, size INTEGER NOT NULL, subject BLOB," \
            "  value BLOB NOT NULL) STRICT;"
-const char schema_audit_later[] = PAYLOAD_TABLE("CREATE TABLE IF NOT EXISTS payload");
+/* Every start reads them all: revoked.c. */
+#define ENTRY_ADMIN(create) create " entry_admin ON entry(idx) WHERE kind = 5;"
+const char schema_audit_later[] =
+    PAYLOAD_TABLE("CREATE TABLE IF NOT EXISTS payload") ENTRY_ADMIN("CREATE INDEX IF NOT EXISTS");
 
 /* One transaction, one file: the log, the calls and the idempotency keys stand and fall together. */
 const char schema_audit[] =
@@ -30,7 +33,7 @@ const char schema_audit[] =
     "  body BLOB CHECK(length(body) <= 65535)" /* NULL once pruned; the leaf stays */
     ") STRICT;"
     "CREATE UNIQUE INDEX entry_call ON entry(call, attempt, kind) WHERE kind IN (1, 2);"
-    "CREATE INDEX entry_admin ON entry(idx) WHERE kind = 5;" /* every start reads them all: revoked.c */
+    ENTRY_ADMIN("CREATE INDEX")
     GUARDS
     /* What is personal: the body holds SHA-256(tag, salt, value) only. n = 2 idx, and one more for the name 'about':
      * rows are only ever added at the end, so that no page keeps a copy of one that moved. form 0: value is plain JSON;

@@ -257,23 +257,29 @@ def damaged(change, *values):
 
 def test_exchanged_bytes():
     first, second = greet("seen", "Mallory-one"), greet("seen", "Mallory-two")
+    third = greet("seen", "Mallory-three", "dan@demo.example")
     daemon.stop()
     number = "(SELECT intent FROM call WHERE id = ?)"
     ids = [bytes.fromhex(call.replace("-", "")) for call in (first, second)]
     for change, values in ((f"UPDATE payload SET value = (SELECT value FROM payload WHERE idx = {number}) WHERE idx = {number}", ids),
                            (f"UPDATE payload SET value = substr(value, 1, 100) WHERE idx = {number}", ids[:1]),
-                           ("INSERT INTO payload(idx, form, size, value) VALUES(0, 2, 1, zeroblob(200))", ())):
+                           ("INSERT INTO payload(idx, form, size, value) VALUES(0, 2, 1, zeroblob(200))", ()),
+                           ("INSERT INTO payload(idx, form, size, value) VALUES(99999, 2, 1, zeroblob(200))", ())):
         done, second_says = damaged(change, *values)
         assert done.returncode and "the payload of entry" in done.stdout and "payload beside entry" in second_says, (change, done, second_says)
     done, second_says = damaged(f"DELETE FROM payload WHERE idx = {number}", ids[0])
     assert done.returncode == 0 and second_says is None, "what is gone breaks no proof"
     with contextlib.closing(sqlite3.connect(f"{daemon.home}/data/audit.db", isolation_level=None)) as database:
-        database.execute(f"UPDATE payload SET value = (SELECT value FROM payload WHERE idx = {number}) WHERE idx = {number}", ids)
+        for other in (ids[1], bytes.fromhex(third.replace("-", ""))):
+            database.execute(f"UPDATE payload SET value = (SELECT value FROM payload WHERE idx = {number}) WHERE idx = {number}", (ids[0], other))
     daemon.own_data()
     daemon.start()
     refused = payload(second, "--input", check=False)
     assert refused.returncode and "exchanged" in refused.stderr, refused
     assert "Mallory-one" in both(first)["input"]["text"]
+    kept = {entry["kind"]: entry for entry in export("dan@demo.example")}
+    assert "exchanged" in kept["intent"]["payload_problem"] and "payload" not in kept["intent"], "one that is bad costs the rest nothing"
+    assert "Mallory-three" in kept["outcome"]["payload"]["text"]
 
 
 # ── how it ages ───────────────────────────────────────────────────────────────────────────────────────

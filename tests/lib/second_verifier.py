@@ -169,6 +169,8 @@ class Verifier:
             about = name == "about"
             need(place == 2 * index + about and form == about, "what stands beside entry", index, "is in another's place")
         self.payloads = dict(self.rows("SELECT idx, value FROM payload"))
+        strays = self.payloads.keys() - {index for index, in self.rows("SELECT idx FROM entry")}
+        need(not strays, "there is a payload beside entry", sorted(strays)[:1], "which is not there")
         notes = {size: (root, note) for size, root, note in self.rows("SELECT size, root, note FROM checkpoint")}
         need(notes, "nothing in this log is signed")
         self.blocks = dict(self.rows("SELECT n, root FROM block"))

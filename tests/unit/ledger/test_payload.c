@@ -401,6 +401,24 @@ static void test_reply_fails_closed(void **state)
     rig_verify(rig);
 }
 
+/* Somebody whose public key is none: the outcome is written down as any other, without the reply, and says so. */
+static void test_reply_that_cannot_be_sealed(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t kind;
+    struct msg_begun begun = begin_with(rig, ask_of(rig, "kept", INPUT), ADA, sizeof ADA, INPUT);
+    rig_exec(rig, "vault.db", "UPDATE subject_key SET public = zeroblob(32)");
+    finish(rig, &begun.call, REPLY);
+    json_t *outcome = rig_entry(rig, RECORD_OUTCOME, &begun.call);
+    assert_string_equal(rig_text(outcome, "payload"), "failed");
+    assert_null(json_object_get(outcome, "spilled"));
+    json_decref(outcome);
+    assert_int_equal(kept(rig), 1);
+    assert_null(payload_of(rig, &begun.call, "reply", &kind));
+    assert_int_equal(kind, ERR_NOT_FOUND);
+    rig_verify(rig);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
 
 int main(int argc, char **argv)
@@ -419,6 +437,7 @@ int main(int argc, char **argv)
         CASE(test_older_log),
         CASE(test_input_fails_closed),
         CASE(test_reply_fails_closed),
+        CASE(test_reply_that_cannot_be_sealed),
     };
     if (argc < 2) return 2;
     ledger_path = argv[1];
