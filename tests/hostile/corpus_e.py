@@ -178,10 +178,11 @@ def lingering(at):
 @item(104)
 def credential_pipe(at):
     """Once more after the host's own code has read it; and before, from a constructor."""
-    again = do(at, "read-again")
+    lease = at.mode == "lease"
+    again = do(at, "read-again", closes=not lease)
     name = at.name("early")
     with Garden(at.daemon, at.mode) as garden:
-        garden.plant(name, Elf(os.path.join(BUILT, "sins-g.so")).choose("c", "read-early").bytes, manifest())
+        garden.plant(name, Elf(os.path.join(BUILT, "sins-g.so")).choose("c", "read-early-of-lease" if lease else "read-early").bytes, manifest())
         garden.reload()
         at.daemon.credential(f"own-{name}", name, {"canary": at.canary})
         early = at.call("early", "run", {}, credential=f"own-{name}")

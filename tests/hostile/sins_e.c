@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -317,13 +318,14 @@ static int linger(struct csn_call *call)
     for (;;) nanosleep(&(struct timespec){3600, 0}, NULL);
 }
 
-/* Reads the pipe again, and through a duplicate. */
+/* Reads the pipe again, after the vault's end is closed where it does not stay, and through a duplicate. */
 static int read_again(struct csn_call *call)
 {
     static char bytes[FRAME_SECRET_MAX];
     start(call);
     note(call, "dup", dup(FD_SECRET));
     note(call, "dup-by-fcntl", fcntl(FD_SECRET, F_DUPFD, 20));
+    if (csn_bool(call, "/closes") == 1) poll(&(struct pollfd){.fd = FD_SECRET}, 1, -1);
     note(call, "nonblocking", fcntl(FD_SECRET, F_SETFL, O_NONBLOCK));
     note(call, "thread", syscall(SYS_clone3, NULL, 0));
     note(call, "read", read(FD_SECRET, bytes, sizeof bytes));

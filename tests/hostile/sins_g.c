@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -101,11 +102,13 @@ static void reply(const char *body)
     for (;;) nanosleep(&(struct timespec){3600, 0}, NULL);
 }
 
-/* The credential pipe before the host's own code reads it; then again; then the call. */
-static void read_early(void)
+/* The credential pipe before the host's own code reads it; then again, after the vault's end is closed where it does not
+ * stay (a lease's does); then the call. */
+static void read_early(int closes)
 {
     static char input[4096], body[200];
     long first = read(FD_SECRET, &secret, sizeof secret);
+    if (closes) poll(&(struct pollfd){.fd = FD_SECRET}, 1, -1);
     fcntl(FD_SECRET, F_SETFL, O_NONBLOCK);
     long again = read(FD_SECRET, input, sizeof input);
     if (again < 0) again = -errno;
@@ -143,7 +146,8 @@ static void try_bound(void)
 {
     if (chosen("dlclose")) unload_itself();
     if (chosen("longjmp")) jump_away();
-    if (chosen("read-early")) read_early();
+    if (chosen("read-early")) read_early(1);
+    if (chosen("read-early-of-lease")) read_early(0);
     if (chosen("reply-early")) reply_early();
     if (chosen("deaf"))
         for (;;) nanosleep(&(struct timespec){3600, 0}, NULL);
