@@ -232,6 +232,13 @@ void drive_load(struct drive *drive, const struct drive_entry *entries, unsigned
     drive_drop(done);
 }
 
+void drive_freeze(struct drive *drive, bool on)
+{
+    struct ctl_freeze body = {on, 0};
+    drive_send(drive, DRIVE_CONTROL, CTL_FREEZE, &body, sizeof body, -1);
+    drive_load(drive, drive->entries, drive->entry_count);
+}
+
 void drive_replace(struct drive *drive, enum drive_peer peer)
 {
     int ends[2];

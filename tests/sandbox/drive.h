@@ -107,6 +107,8 @@ void drive_done(struct drive *drive, struct drive_call *call, bool ok);
 /* A new generation of that peer's line. */
 void drive_replace(struct drive *drive, enum drive_peer peer);
 void drive_load(struct drive *drive, const struct drive_entry *entries, unsigned count);
+/* Returns when the runner has heard of it: a registry sent behind it was answered. */
+void drive_freeze(struct drive *drive, bool on);
 
 /* Processes whose parent is that one. */
 unsigned children_of(pid_t pid, pid_t *out, unsigned room);

@@ -212,15 +212,13 @@ static void spares_wait(void **state)
     assert_int_equal(children_of(drive.pid, NULL, 0), 0); /* enabled, never called: no process */
     for (int i = 0; i < 5; i++) assert_int_equal(calls_seen(&drive, 1, 1), 1);
     workers_become(&drive, 2);
-    struct ctl_freeze freeze = {1, 0};
-    drive_send(&drive, DRIVE_CONTROL, CTL_FREEZE, &freeze, sizeof freeze, -1);
+    drive_freeze(&drive, true);
     workers_become(&drive, 0);
     struct drive_call frozen = {0};
     drive_call(&drive, &frozen);
     assert_false(frozen.taken);
     assert_int_equal(frozen.end.reason, REASON_FROZEN);
-    freeze.on = 0;
-    drive_send(&drive, DRIVE_CONTROL, CTL_FREEZE, &freeze, sizeof freeze, -1);
+    drive_freeze(&drive, false);
     assert_int_equal(calls_seen(&drive, 1, 1), 1);
     workers_become(&drive, 2);
     drive_replace(&drive, DRIVE_VAULT); /* a new vault: nothing made for the old one may serve */
@@ -362,8 +360,7 @@ static void crowd(void **state)
             assert_int_equal(((struct msg_worker_ended *)ended->body)->class, CLASS_CRASHED);
             drive_drop(ended);
         }
-        struct ctl_freeze freeze = {1, 0};
-        drive_send(&drive, DRIVE_CONTROL, CTL_FREEZE, &freeze, sizeof freeze, -1);
+        drive_freeze(&drive, true);
         workers_become(&drive, 0);
         drive_stop(&drive);
     }

@@ -183,15 +183,14 @@ static void loading_is_an_incident(void **state)
 /* One call, then the spare that is made after it has a while to be loaded, and is ended by a freeze. */
 static struct drive_frame *spare_ends(struct drive *drive, int ms)
 {
-    struct ctl_freeze on = {1, 0}, off = {0, 0};
     struct drive_call call = {.action = RUN};
     drive_call(drive, &call);
     assert_true(call.replied);
     drive_call_clear(&call);
     struct drive_frame *told = drive_expect(drive, DRIVE_LEDGER, MSG_INCIDENT, NULL, ms);
-    drive_send(drive, DRIVE_CONTROL, CTL_FREEZE, &on, sizeof on, -1);
+    drive_freeze(drive, true);
     if (!told) told = drive_expect(drive, DRIVE_LEDGER, MSG_INCIDENT, NULL, ms);
-    drive_send(drive, DRIVE_CONTROL, CTL_FREEZE, &off, sizeof off, -1);
+    drive_freeze(drive, false);
     return told;
 }
 
