@@ -2,17 +2,35 @@
 /* Identifiers and names. */
 #include "ids.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "clock.h"
 
+/* 4096ths of a millisecond since 1970: what the 60 bits of time hold. */
+enum { TICKS = 4096 };
+
+/* The clock, or one more than the last: never the same twice, unless somebody set the clock back. */
+static uint64_t later_tick(void)
+{
+    static _Atomic uint64_t last;
+    uint64_t wall = clock_wall(), before = atomic_load(&last), next;
+    uint64_t now = wall / CLOCK_MS * TICKS + wall % CLOCK_MS * TICKS / CLOCK_MS;
+    do {
+        bool set_back = before > now + CLOCK_S / CLOCK_MS * TICKS;
+        next = now > before || set_back ? now : before + 1;
+    } while (!atomic_compare_exchange_weak(&last, &before, next));
+    return next;
+}
+
 void id_new(uint8_t id[ID_BYTES])
 {
-    uint64_t ms = clock_wall() / CLOCK_MS;
+    uint64_t tick = later_tick(), ms = tick / TICKS, fraction = tick % TICKS;
     while (getrandom(id, ID_BYTES, 0) != ID_BYTES) continue;
     for (int i = 0; i < 6; i++) id[i] = (uint8_t)(ms >> (40 - 8 * i));
-    id[6] = (uint8_t)((id[6] & 0x0f) | 0x70);
+    id[6] = (uint8_t)(0x70 | fraction >> 8);
+    id[7] = (uint8_t)fraction;
     id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
 }
 

@@ -109,6 +109,25 @@ static void ids_carry_the_time_and_read_back(void **state)
     assert_memory_equal(id, again, ID_BYTES);
 }
 
+static void ids_sort_as_they_were_made(void **state)
+{
+    enum { COUNT = 10000 };
+    uint8_t before[ID_BYTES], id[ID_BYTES];
+    const uint64_t wall = UINT64_C(0x0123456789ab) * CLOCK_MS;
+    clock_set(1, wall); /* it stands */
+    id_new(before);
+    for (int i = 0; i < COUNT; i++) {
+        if (i == COUNT / 2) clock_set(1, wall - CLOCK_S / 2);
+        id_new(id);
+        assert_true(memcmp(before, id, ID_BYTES) < 0);
+        memcpy(before, id, ID_BYTES);
+    }
+    clock_set(1, wall - 3600 * CLOCK_S); /* somebody set it right */
+    id_new(id);
+    clock_set(0, 0);
+    assert_true(memcmp(id, before, ID_BYTES) < 0);
+}
+
 static void ids_differ(void **state)
 {
     uint8_t one[ID_BYTES], other[ID_BYTES];
@@ -236,6 +255,7 @@ int main(void)
         cmocka_unit_test(buf_keeps_its_maximum),
         cmocka_unit_test(buf_holds_any_bytes),
         cmocka_unit_test(ids_carry_the_time_and_read_back),
+        cmocka_unit_test(ids_sort_as_they_were_made),
         cmocka_unit_test(ids_differ),
         cmocka_unit_test(ids_of_another_form_are_refused),
         cmocka_unit_test(names_have_one_grammar),
