@@ -114,6 +114,14 @@ static bool all_payloads(sqlite3 *db, struct err *err)
                               "the payload of", payload_row, NULL, err);
 }
 
+/* What reads the file by an index would see something else than what was compared here. */
+static bool indexes_fit(sqlite3 *db, struct err *err)
+{
+    char said[256];
+    if (!audit_db_text(db, "PRAGMA integrity_check(1)", said, sizeof said, err)) return false;
+    return strcmp(said, "ok") == 0 || err_set(err, ERR_DAMAGED, "the log's database is damaged (%s)", said);
+}
+
 bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
 {
     return all_rows(db,
@@ -121,7 +129,7 @@ bool audit_extra(sqlite3 *db, uint64_t *details, struct err *err)
                     " LEFT JOIN entry e ON e.idx = d.idx"
                     " WHERE e.body IS NOT NULL OR e.idx IS NULL ORDER BY d.idx",
                     "the personal value of", detail_row, details, err) &&
-           all_payloads(db, err) &&
+           all_payloads(db, err) && indexes_fit(db, err) &&
            all_rows(db,
                     "SELECT c.outcome, c.class, c.sent, e.body, e.call = c.id AND e.attempt = c.attempt FROM call c"
                     " LEFT JOIN entry e ON e.idx = c.outcome"

@@ -17,6 +17,7 @@ struct audit_pruned {
     sqlite3_stmt *blocks, *drops, *tiles, *stays;
     struct audit_ranges bodies, leaves; /* that are gone */
     uint64_t bodies_end, leaves_end;    /* that records say are: those of entries below */
+    uint64_t recorded;                  /* entries up to the last of these records; 0: there is none */
     uint64_t staying; /* records before this entry, one after the other, of kinds that are never pruned */
     uint64_t blocks_used;
     uint64_t beyond; /* a size that was seen, and that no root is left of; 0: none */
@@ -35,6 +36,8 @@ bool audit_pruned_record(struct audit_pruned *pruned, const struct body *body, u
 bool audit_pruned_row(struct audit_pruned *pruned, uint64_t index, uint64_t next, unsigned *width,
                       uint8_t hash[HASH_BYTES], struct err *err);
 /* Everything that is gone is recorded as pruned, nothing is left over, and the next pruning begins where the last one
- * ended. ERR_STATE: it is so, and what was seen at `beyond` cannot be compared with this log any more. tiles: how many
- * belong to entries. *bad: entries that are concerned, when some are; else from > to. */
-bool audit_pruned_end(struct audit_pruned *pruned, uint64_t tiles, struct audit_range *bad, struct err *err);
+ * ended. ERR_STATE: it is so, but a record of it is not signed yet, or what was seen at `beyond` cannot be compared with
+ * this log any more. tiles: how many belong to entries. signed_size: how many entries are signed. *bad: entries that are
+ * concerned, when some are; else from > to. */
+bool audit_pruned_end(struct audit_pruned *pruned, uint64_t tiles, uint64_t signed_size, struct audit_range *bad,
+                      struct err *err);

@@ -41,9 +41,9 @@ struct check {
 
 static bool prepare_all(struct check *check, struct err *err)
 {
-    return audit_db_prepare(check->db, "SELECT " AUDIT_ROW_COLUMNS " FROM entry ORDER BY idx", &check->entries, err) &&
+    return audit_db_prepare(check->db, "SELECT " AUDIT_ROW_COLUMNS " FROM entry NOT INDEXED ORDER BY idx", &check->entries, err) &&
            audit_db_prepare(check->db, "SELECT hashes FROM tile WHERE level=?1 AND n=?2", &check->tiles, err) &&
-           audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint ORDER BY size", &check->checkpoints,
+           audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint NOT INDEXED ORDER BY size", &check->checkpoints,
                             err);
 }
 
@@ -306,6 +306,8 @@ static bool not_shorter(struct check *check, struct err *err)
     if (check->next_size != UINT64_MAX)
         return err_set(err, ERR_DAMAGED, "the log was cut: it has %llu entries, and %llu were signed",
                        (unsigned long long)size, (unsigned long long)check->next_size);
+    if (check->report->checkpoints != check->checkpoint_count)
+        return err_set(err, ERR_DAMAGED, "an index of the database does not fit its table of checkpoints");
     if (!shorter(check, &check->pin.witness, "and the daemon's parent saw", " signed", err)) return false;
     if (size && !check->report->checkpoints)
         return err_set(err, ERR_DAMAGED, "nothing in this log is signed (a new one is within a second of its start)");
@@ -317,7 +319,7 @@ static bool not_shorter(struct check *check, struct err *err)
 static bool pruned_by_record(struct check *check, struct err *err)
 {
     struct audit_range bad;
-    return audit_pruned_end(&check->pruned, check->report->tiles, &bad, err) ||
+    return audit_pruned_end(&check->pruned, check->report->tiles, check->report->signed_size, &bad, err) ||
            (bad.from <= bad.to && blame_range(check, bad.from, bad.to));
 }
 
@@ -337,8 +339,8 @@ static bool verify(struct check *check, struct err *err)
     int64_t count, last;
     if (!begin(check, err) || !audit_db_open(check->how->folder, check->how->epoch, &check->db, err) ||
         !prepare_all(check, err) || !audit_pruned_open(&check->pruned, check->db, err) ||
-        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint", &count, err) || !next_checkpoint(check, err) ||
-        !audit_db_number(check->db, "SELECT max(idx) FROM entry", &last, err) ||
+        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint NOT INDEXED", &count, err) || !next_checkpoint(check, err) ||
+        !audit_db_number(check->db, "SELECT max(idx) FROM entry NOT INDEXED", &last, err) ||
         !audit_calls_init(&check->calls, last > 0 ? (uint64_t)last / 2 : 0, err))
         return false;
     check->checkpoint_count = (uint64_t)count;

@@ -68,7 +68,6 @@ struct adopting {
     bool own; /* this very process left them open, and never let them loose */
     struct running *found[CALLS_BUCKETS / 2];
     unsigned count;
-    bool full;
 };
 
 static bool adopt(void *context, const struct store_call *call)
@@ -76,7 +75,6 @@ static bool adopt(void *context, const struct store_call *call)
     struct adopting *adopting = context;
     if (calls_find(&adopting->ledger->calls, &call->ref)) return true;
     struct running *run = calls_add(&adopting->ledger->calls, call);
-    adopting->full = !run;
     if (run) adopting->found[adopting->count++] = run;
     return run != NULL;
 }
@@ -85,14 +83,6 @@ static bool read_capture(void *context, const struct store_entry *entry)
 {
     *(uint32_t *)context = payload_asked(entry->body, entry->length);
     return false;
-}
-
-static uint32_t captured(struct ledger *ledger, uint64_t intent)
-{
-    uint32_t capture = 0;
-    struct err ignored = {0};
-    store_entries(ledger->store, intent, 1, read_capture, &capture, &ignored);
-    return capture;
 }
 
 /* One of this daemon's start goes on: its END may come. One of an older start is over, and what its broker sent
@@ -106,7 +96,6 @@ static void settle(struct adopting *adopting, struct running *run)
     run->adopted = true;
     run->fetches = is_exchange(ledger, &run->call);
     run->push = push_made(ledger, run->call.intent);
-    run->capture = captured(ledger, run->call.intent);
     run->taker = run->push ? ROLE_DESK : ROLE_FRONT;
     run->gated = run->started = run->ordered = !adopting->own;
     if (runner) run->runner_generation = runner->generation;
@@ -126,6 +115,18 @@ static void settle(struct adopting *adopting, struct running *run)
         end_without(ledger, run, CLASS_LOST, REASON_RESTART);
 }
 
+/* All that has to be read comes first: where it fails nothing has begun, and the next try finds them again. */
+static bool find_open(struct adopting *adopting, struct err *err)
+{
+    struct ledger *ledger = adopting->ledger;
+    bool ok = store_calls_open(ledger->store, adopt, adopting, err);
+    for (unsigned i = 0; ok && i < adopting->count; i++)
+        ok = store_entries(ledger->store, adopting->found[i]->call.intent, 1, read_capture,
+                           &adopting->found[i]->capture, err);
+    while (!ok && adopting->count) calls_remove(&ledger->calls, adopting->found[--adopting->count]);
+    return ok;
+}
+
 bool adopt_open_calls(struct ledger *ledger, struct err *err)
 {
     struct adopting *adopting = calloc(1, sizeof *adopting);
@@ -133,7 +134,7 @@ bool adopt_open_calls(struct ledger *ledger, struct err *err)
     adopting->ledger = ledger;
     /* One whose outcome was spilled and lost was let loose: it must not count as never sent. */
     adopting->own = ledger->sealed && !ledger->spill_damaged;
-    bool ok = store_calls_open(ledger->store, adopt, adopting, err);
+    bool ok = find_open(adopting, err);
     for (unsigned i = 0; ok && i < adopting->count; i++) settle(adopting, adopting->found[i]);
     free(adopting);
     return ok;

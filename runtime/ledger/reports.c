@@ -72,9 +72,12 @@ void record_reports(struct record *record, const struct violation *reports, uint
 {
     static const struct violation none;
     BUF_AUTO text = {.max = 8192};
-    bool ok = buf_text(&text, "[");
-    for (uint32_t i = 0; ok && i < count && i < REPORTS; i++)
-        if (memcmp(&reports[i], &none, sizeof none) != 0) ok = add_report(&text, &reports[i], i == 0);
+    bool ok = buf_text(&text, "["), first = true;
+    for (uint32_t i = 0; ok && i < count && i < REPORTS; i++) {
+        if (memcmp(&reports[i], &none, sizeof none) == 0) continue; /* anywhere: who reports may be taken over */
+        ok = add_report(&text, &reports[i], first);
+        first = false;
+    }
     ok = ok && buf_text(&text, "]");
     record_json(record, "reports", ok ? text.bytes : "[]", ok ? text.used : 2);
     record_int(record, "report_count", count);

@@ -153,6 +153,7 @@ class Verifier:
         self.tree, self.last_at, self.roll_at = Tree(), 0, None
         self.calls, self.commitments, self.workspaces = {}, 0, {}
         self.pruned, self.dropped = [], []  # ranges that records name
+        self.recorded = self.signed = 0  # entries up to the last of these records, and up to the last checkpoint
         self.gone, self.missing = set(), set()  # entries without a body, and those without a row
         self.counts = dict.fromkeys(KINDS, 0)
         self.signatures = 0
@@ -264,7 +265,8 @@ class Verifier:
         need(0 <= body["from"] <= body["to"] < index, "entry", index, "prunes what is not there")
         need(body["what"] in ("bodies", "hashes"), "entry", index, "does not say what it prunes")
         first, last = body["from"], body["to"]
-        stays = self.rows("SELECT count(*) FROM entry WHERE idx BETWEEN ? AND ? AND kind IN (6, 7, 8, 9, 10, 13)", first, last)
+        self.recorded = index + 1
+        stays = self.rows("SELECT count(*) FROM entry NOT INDEXED WHERE idx BETWEEN ? AND ? AND kind IN (6, 7, 8, 9, 10, 13)", first, last)
         need(stays.fetchone()[0] == body["stays"], "entry", index, "leaves other records than are there")
         if body["what"] == "bodies":
             need(first == (self.pruned[-1][1] + 1 if self.pruned else 0), "entry", index, "leaves entries out")
@@ -284,6 +286,7 @@ class Verifier:
         need(size == self.tree.size() and signed == root, "the row and the note of size", size, "differ")
         need(root == self.tree.root(), "the entries are not those that were signed at size", size)
         self.signatures += 1
+        self.signed = size
         if self.roll_at == size:
             self.key, self.roll_at = self.next, None
 
@@ -305,6 +308,7 @@ class Verifier:
                  "are gone, and no record says why")
         for index in self.missing:
             need(any(first <= index <= last for first, last in self.dropped), "entry", index, "is missing")
+        need(self.recorded <= self.signed, "entry", self.recorded - 1, "says what was pruned, and is not signed")
         said = self.rows("SELECT v FROM meta WHERE k = 'min_index'").fetchone()
         need(int(said[0]) == (self.pruned[-1][1] + 1 if self.pruned else 0), "min_index is not where pruning ended:", said)
 

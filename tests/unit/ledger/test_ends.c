@@ -136,6 +136,26 @@ static void test_tried(void **state)
     rig_verify(rig);
 }
 
+/* Whoever reports may be taken over: no report in front of one leaves a record that nobody can read. */
+static void test_empty_report(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_ask(rig);
+    struct msg_begun begun = rig_begin_ok(rig, &ask);
+    struct msg_end end = rig_end_of(&begun.call, CLASS_CRASHED);
+    struct msg_worker_ended ended = {.call = begun.call, .class = CLASS_CRASHED, .phase = PHASE_CALL, .report_count = 2};
+    ended.reports[1] = (struct violation){.number = 257, .arch = AUDIT_ARCH_X86_64, .args = {1}};
+    rig_send(rig, rig->runner, rig->runner_generation, MSG_WORKER_ENDED, 0, &ended, sizeof ended, NULL, 0);
+    rig_send_end(rig, &end, NULL);
+    rig_gate(rig, &begun.call, 0, 0, false);
+    assert_int_equal(rig_ended(rig).class, CLASS_CRASHED);
+    json_t *body = rig_entry(rig, 2, &begun.call);
+    assert_int_equal(json_array_size(json_object_get(body, "reports")), 1);
+    check_report(body, 0, "openat", 257);
+    json_decref(body);
+    rig_verify(rig);
+}
+
 /* Nobody can add to a call that is over; what its worker tried after the reply is an incident. */
 static void test_tried_late(void **state)
 {
@@ -345,6 +365,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_vault_stuck),
         RIG_TEST(test_crash_past_the_deadline),
         RIG_TEST(test_tried),
+        RIG_TEST(test_empty_report),
         RIG_TEST(test_tried_late),
     };
     ledger_path = count > 1 ? arguments[1] : "";
