@@ -31,7 +31,7 @@ struct begin {
     struct store_credential credential; /* version 0: none */
     struct msg_order *order;            /* admitted */
     struct running *run;                /* admitted */
-    bool has_slot, attempt_again, released;
+    bool has_slot, attempt_again;
     uint8_t slot[HASH_BYTES], fingerprint[HASH_BYTES];
     struct call_ref earlier; /* attempt_again: the attempt before this one */
     bool has_answer;

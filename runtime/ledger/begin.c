@@ -223,19 +223,16 @@ static void fill_call(const struct ledger *ledger, const struct begin *begin, st
     call->deadline = begin->ask.deadline;
 }
 
+/* A key is remembered from its latest attempt on. An operator's word is good for one attempt. */
 static bool put_slot(struct ledger *ledger, const struct begin *begin, const struct store_call *call, struct err *err)
 {
     struct store_slot slot = {0};
-    if (!begin->has_slot || begin->attempt_again) return true;
+    uint64_t expires = call->begun + ledger->limits.key_life;
+    if (!begin->has_slot) return true;
+    if (begin->attempt_again) return store_slot_again(ledger->store, begin->slot, expires, err);
     memcpy(slot.call, call->ref.id, ID_BYTES);
     memcpy(slot.fingerprint, begin->fingerprint, HASH_BYTES);
-    return store_slot_put(ledger->store, begin->slot, &slot, call->begun + ledger->limits.key_life, err);
-}
-
-/* An operator's word is good for one attempt: used up by the one that is let in. */
-static bool use_release(struct ledger *ledger, const struct begin *begin, struct err *err)
-{
-    return !begin->released || store_slot_retry(ledger->store, begin->slot, false, err);
+    return store_slot_put(ledger->store, begin->slot, &slot, expires, err);
 }
 
 /* All that can fail for want of room comes before the first write; later a failure is the whole transaction's. */
@@ -256,9 +253,7 @@ bool begin_take_in(struct ledger *ledger, struct begin *begin, struct err *err)
     begin->run->push = system;
     begin->run->capture = begin_capture(begin);
     if (!add_intent(ledger, begin, &begin->run->call, err)) return false;
-    if (store_call_add(ledger->store, &begin->run->call, err) && put_slot(ledger, begin, &call, err) &&
-        use_release(ledger, begin, err))
-        return true;
+    if (store_call_add(ledger->store, &begin->run->call, err) && put_slot(ledger, begin, &call, err)) return true;
     err->kind = ERR_AUDIT;
     return false;
 }

@@ -68,6 +68,7 @@ struct adopting {
     bool own; /* this very process left them open, and never let them loose */
     struct running *found[CALLS_BUCKETS / 2];
     unsigned count;
+    bool full;
 };
 
 static bool adopt(void *context, const struct store_call *call)
@@ -75,13 +76,17 @@ static bool adopt(void *context, const struct store_call *call)
     struct adopting *adopting = context;
     if (calls_find(&adopting->ledger->calls, &call->ref)) return true;
     struct running *run = calls_add(&adopting->ledger->calls, call);
+    adopting->full = !run;
     if (run) adopting->found[adopting->count++] = run;
     return run != NULL;
 }
 
-static bool read_capture(void *context, const struct store_entry *entry)
+/* What its begin knew. */
+static bool read_intent(void *context, const struct store_entry *entry)
 {
-    *(uint32_t *)context = payload_asked(entry->body, entry->length);
+    struct running *run = context;
+    run->about = intent_has_people(entry);
+    run->capture = payload_asked(entry->body, entry->length);
     return false;
 }
 
@@ -119,10 +124,10 @@ static void settle(struct adopting *adopting, struct running *run)
 static bool find_open(struct adopting *adopting, struct err *err)
 {
     struct ledger *ledger = adopting->ledger;
-    bool ok = store_calls_open(ledger->store, adopt, adopting, err);
+    bool ok = store_calls_open(ledger->store, adopt, adopting, err) &&
+              (!adopting->full || err_set(err, ERR_BUSY, "there is no memory for open calls"));
     for (unsigned i = 0; ok && i < adopting->count; i++)
-        ok = store_entries(ledger->store, adopting->found[i]->call.intent, 1, read_capture,
-                           &adopting->found[i]->capture, err);
+        ok = store_entries(ledger->store, adopting->found[i]->call.intent, 1, read_intent, adopting->found[i], err);
     while (!ok && adopting->count) calls_remove(&ledger->calls, adopting->found[--adopting->count]);
     return ok;
 }

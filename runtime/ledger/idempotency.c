@@ -63,10 +63,9 @@ static void tell_earlier(struct begin *begin, const struct store_call *call)
     begin->begun.outcome_index = call->outcome;
 }
 
-static bool again(struct begin *begin, const struct store_slot *slot, const struct store_call *call)
+static bool again(struct begin *begin, const struct store_call *call)
 {
     begin->attempt_again = true;
-    begin->released = slot->retry;
     begin->earlier = call->ref;
     return true;
 }
@@ -93,7 +92,7 @@ static bool judge(struct ledger *ledger, struct begin *begin, const struct store
     id_text(slot->call, id);
     switch (key_verdict(&facts)) {
     case KEY_FRESH: return true;
-    case KEY_AGAIN: return again(begin, slot, call);
+    case KEY_AGAIN: return again(begin, call);
     case KEY_REPLAY: return replay(ledger, begin, call, err);
     case KEY_RUNNING: return err_set(err, ERR_CONFLICT, "call %s under this key is still running: ask again later", id);
     case KEY_OTHER: return err_set(err, ERR_KEY_REUSED, "this key belongs to call %s, which had another payload", id);

@@ -150,11 +150,15 @@ static bool keeps_answer(const struct running *run)
     return run->call.has_slot && run->answer && run->end.answer_length && !again;
 }
 
-static bool speaks(void *context, const struct store_entry *entry)
+bool intent_has_people(const struct store_entry *intent)
 {
     static const char start[] = "{\"about\":"; /* keys are sorted, and none comes before this one */
-    bool *people = context;
-    *people = entry->body && entry->length > sizeof start && memcmp(entry->body, start, sizeof start - 1) == 0;
+    return intent->body && intent->length > sizeof start && memcmp(intent->body, start, sizeof start - 1) == 0;
+}
+
+static bool speaks(void *context, const struct store_entry *entry)
+{
+    *(bool *)context = intent_has_people(entry);
     return false;
 }
 

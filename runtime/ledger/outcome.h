@@ -23,6 +23,10 @@ struct running;
 bool outcome_people(struct ledger *ledger, const struct running *run, struct journal_sealed *sealed,
                     uint8_t (*publics)[32], bool *people, struct err *err);
 
+/* Is the call of this entry about people? false too where the body was pruned. */
+struct store_entry;
+bool intent_has_people(const struct store_entry *intent);
+
 /* reports.c: the fields reports and report_count. */
 void record_reports(struct record *record, const struct violation *reports, uint32_t count);
 /* The same for a call's outcome, where there is something to say. */

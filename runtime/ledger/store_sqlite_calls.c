@@ -141,6 +141,12 @@ bool store_slot_retry(struct store *store, const uint8_t slot[HASH_BYTES], bool 
     return store_run(store, &query, err, "uh", (uint32_t)retry, slot);
 }
 
+bool store_slot_again(struct store *store, const uint8_t slot[HASH_BYTES], uint64_t expires, struct err *err)
+{
+    static struct query query = {STORE_AUDIT, "UPDATE idempotency SET retry = 0, expires = ? WHERE slot = ?", 0};
+    return store_run(store, &query, err, "ih", (int64_t)expires, slot);
+}
+
 /* ── kept answers ──────────────────────────────────────────────────────────────────────────────────── */
 
 bool store_answer_add(struct store *store, const struct call_ref *ref, const uint8_t sealed_key[SEALED_KEY],

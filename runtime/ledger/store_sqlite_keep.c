@@ -135,11 +135,17 @@ bool store_prune_some(struct store *store, const struct store_prune *prune, uint
                                    " (SELECT kind FROM entry WHERE entry.idx = detail.idx) NOT IN " KEPT_KINDS,
                                    0};
     static struct query payloads = {STORE_AUDIT, "DELETE FROM payload WHERE idx >= ? AND idx < ?", 0};
+    /* Whom an answer is about is known by its link: without it no erasure would find it. */
+    static struct query answers = {STORE_AUDIT,
+                                   "DELETE FROM answer WHERE call IN (SELECT entry.call FROM subject_entry"
+                                   " JOIN entry USING (idx) WHERE idx >= ? AND idx < ?)",
+                                   0};
     static struct query links = {STORE_AUDIT, "DELETE FROM subject_entry WHERE idx >= ? AND idx < ?", 0};
     int64_t from = (int64_t)prune->done, to = (int64_t)upto;
     _Static_assert(RECORD_ERASE == 6 && RECORD_RECOVER == 10, "the kinds that stay");
     return store_run(store, &bodies, err, "ii", from, to) && store_run(store, &details, err, "ii", from, to) &&
-           store_run(store, &payloads, err, "ii", from, to) && store_run(store, &links, err, "ii", from, to) &&
+           store_run(store, &payloads, err, "ii", from, to) && store_run(store, &answers, err, "ii", from, to) &&
+           store_run(store, &links, err, "ii", from, to) &&
            store_prune_done(store, prune, upto, err);
 }
 

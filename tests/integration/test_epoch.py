@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/operations.md, "A log that is older than what was signed", done: an older data folder is put back, the start
 notices and names it, calls wait and then run, both logs verify, and who remembers the first is told."""
+import contextlib
 import json
 import os
 import shutil
@@ -36,7 +37,9 @@ def put_back():
 
 def test_it_is_noticed_and_named():
     greet(key="kept")
-    held = daemon.call("hello", "greet", {"name": "Ada"}, subjects=[HELD]).json["call_id"]
+    held = daemon.call("hello", "greet", {"name": "Ada"}, key="held", subjects=[HELD]).json["call_id"]
+    answer = "SELECT count(*) FROM answer WHERE call = ?", bytes.fromhex(held.replace("-", ""))
+    assert daemon.rows(*answer)[0][0] == 1
     daemon.cli("audit", "hold", "add", "--from", held, "--to", held, "--reason", "case 9")
     daemon.stop()
     subprocess.run(["tar", "-C", daemon.home, "-cf", older, "data"], check=True)
@@ -54,6 +57,7 @@ def test_it_is_noticed_and_named():
     assert first["kind"] == "epoch" and first["old_size"] == signed[0] and first["old_root"] == signed[1].hex(), first
     assert first["found_size"] == found and first["old_origin"] == said["origin"], first
     assert first["target"] == said["origin"][:-1] + "2" and "older copy" in first["reason"], first
+    assert daemon.rows(*answer)[0][0] == 0, "whom it is about is not known here: no erasure would find it"
     with open(daemon.log, encoding="utf-8") as log:
         assert "audit-epoch" in log.read()
 
@@ -119,6 +123,21 @@ def test_a_log_that_was_cut():
     assert verify("--new-epoch")[0] == 0
     keys = open(daemon.home + "/keys/log.pub", encoding="ascii").read().splitlines()
     assert [key.split("+")[0][-2:] for key in keys] == ["/1", "/2", "/3"], keys
+
+
+def test_a_log_of_the_same_number_stays():
+    """An epoch that was undone leaves a copy of its log: the log that is put aside later is another, and has both."""
+    daemon.stop()
+    shutil.copy(daemon.home + "/data/audit-epoch-1.db", daemon.home + "/data/audit-epoch-3.db")
+    with contextlib.closing(sqlite3.connect(daemon.home + "/data/audit.db")) as database:
+        last, = database.execute("SELECT max(idx) - 1 FROM entry").fetchone()
+        database.executescript(f"DROP TRIGGER entry_keep; DELETE FROM entry WHERE idx > {last};")
+    daemon.own_data()
+    daemon.start()
+    assert daemon.rows("SELECT max(idx) FROM entry", file="audit-epoch-3")[0][0] == last
+    first, = daemon.rows("SELECT max(idx) FROM entry", file="audit-epoch-1")
+    assert daemon.rows("SELECT max(idx) FROM entry", file="audit-epoch-3.1")[0] == first
+    daemon.cli("audit", "epoch", "--reason", "cut by another test")
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ def test_unknown_people_and_wrong_names():
 
 
 def test_subjects_are_part_of_the_request():
+    greet("kept@demo.example", key="kept")
     greet(ADA, key="once")
     assert greet("Ada@demo.example", key="once").json["replayed"]
     assert greet(BOB, key="once", status=422).json["type"].endswith("key-reused")
@@ -382,6 +383,9 @@ def test_prune():
     told = [("SELECT count(*) FROM entry WHERE body IS NULL", 0), ("SELECT count(*) FROM prune", 0)]
     assert all(daemon.rows(sql)[0][0] == count for sql, count in told)
     leaves = daemon.rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx")
+    linked = [call for call, in daemon.rows("SELECT DISTINCT call FROM entry JOIN subject_entry USING (idx) WHERE idx < 256")]
+    kept = f"SELECT count(*) FROM answer WHERE call IN ({','.join('?' * len(linked))})"
+    assert daemon.rows(kept, *linked)[0][0], "no answer about a person is kept"
     bodies.update(daemon.rows("SELECT idx, body FROM entry WHERE idx < 256"))
     path, done = prune("first.jsonl", "--details")
     assert "Pruned" in done.stdout, done.stdout
@@ -394,6 +398,7 @@ def test_prune():
     assert gone <= {6, 7, 8, 9, 10}, gone
     assert not daemon.rows("SELECT 1 FROM detail d JOIN entry e ON e.idx = d.idx WHERE e.body IS NULL LIMIT 1")
     assert daemon.rows("SELECT leaf FROM entry WHERE idx < 256 ORDER BY idx") == leaves
+    assert daemon.rows(kept, *linked)[0][0] == 0, "an erasure would not find it"
     assert "are pruned: proven" in verify()
     assert "legal hold" not in prune("again", check=False)[1].stderr
     greet()

@@ -308,6 +308,10 @@ static void test_key_again(void **state)
     assert_int_equal(second.call.attempt, 2);
     assert_memory_equal(second.call.id, first.call.id, ID_BYTES);
     assert_int_equal(second.replay, 0);
+    /* It is remembered as long from here on: this attempt is the one that may be sent. */
+    assert_int_equal(rig_number(rig, "SELECT i.expires - c.begun FROM idempotency i JOIN call c ON c.id = i.call"
+                                     " WHERE c.attempt = 2"),
+                     INT64_C(720) * 3600 * (int64_t)CLOCK_S);
 }
 
 static void test_key_uncertain(void **state)

@@ -295,12 +295,17 @@ static void test_erased_while_running(void **state)
 static void test_answer_after_erasure(void **state)
 {
     struct rig *rig = *state;
-    for (int erased = 0; erased < 2; erased++) {
-        struct msg_begun begun = begun_about(rig, rig_keyed(rig, erased ? "two" : "one"), ADA, sizeof ADA);
+    for (int erased = 0; erased < 3; erased++) {
+        const char *const keys[] = {"one", "two", "three"};
+        struct msg_begun begun = begun_about(rig, rig_keyed(rig, keys[erased]), ADA, sizeof ADA);
         assert_int_equal(begun.status.kind, ERR_NONE);
         take_orders(rig);
         struct msg_end end = rig_end_of(&begun.call, CLASS_OK);
         end.answer_length = 6;
+        if (erased == 2) { /* the ledger that heard the call begin is gone, too */
+            rig_kill(rig);
+            rig_start(rig, false);
+        }
         if (erased) json_decref(person(rig, MSG_AUDIT_ERASE, "request 2"));
         rig_send_end(rig, &end, "answer");
         rig_gate(rig, &begun.call, 1, 10, true);
