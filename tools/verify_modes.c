@@ -171,7 +171,8 @@ static bool grown(struct verify *verify, struct tiles *tiles, struct err *err)
 bool verify_growth(struct verify *verify, struct err *err)
 {
     struct tiles tiles = {.folder = -1};
-    bool good = rolls(verify, -1, err) && grown(verify, &tiles, err);
+    bool good = rolls(verify, -1, err) && grown(verify, &tiles, err) &&
+                (!verify->tiles || rolls_fit(verify, &tiles, err));
     tiles_close(&tiles);
     return good;
 }

@@ -3,11 +3,15 @@
 """A real daemon's log, proven by caisson-verify and by Go's sumdb/tlog and sumdb/note; a foreign log, proven by
 caisson-verify; and what must not pass."""
 import base64
+import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
 from daemon import Daemon, run  # noqa: E402
@@ -280,6 +284,54 @@ def test_a_key_that_rolls():
     expect(1, "no key of the log that is known", "tiles", path("rolled"), "--vkey", vkey)
     os.unlink(path("rolled", "rolls", rolls[0]))
     expect(1, "no key of the log that is known", "tiles", path("rolled"), "--vkey", vkey)
+
+
+class Signer:
+    """A log's key in the hands of whoever has the machine."""
+    def __init__(self, name):
+        self.key, self.name = Ed25519PrivateKey.generate(), name
+        raw = b"\1" + self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+        self.vkey = f"{name}+{self.id.hex()}+{base64.b64encode(raw).decode()}"
+
+    def checkpoint(self, leaves):
+        text = f"{self.name}\n{len(leaves)}\n{base64.b64encode(root(leaves)).decode()}\n"
+        return f"{text}\n\u2014 {self.name} {base64.b64encode(self.id + self.key.sign(text.encode())).decode()}\n"
+
+
+def split(leaves):
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return leaves[:half], leaves[half:]
+
+
+def root(leaves):
+    return leaves[0] if len(leaves) == 1 else hashlib.sha256(b"\1" + b"".join(map(root, split(leaves)))).digest()
+
+
+def last_path(leaves):
+    """From the last leaf upwards."""
+    return [] if len(leaves) == 1 else [*last_path(split(leaves)[1]), root(split(leaves)[0])]
+
+
+def test_today_s_key_does_not_sign_yesterday():
+    """A fork before the roll, by who has the newest key and the log's honest proofs: tiles tell."""
+    name = "log.example/fork/1"
+    old, new = Signer(name), Signer(name)
+    vouched = old.key.sign(f"caisson key roll v1\n{old.vkey}\n{new.vkey}\n".encode()).hex()
+    roll = json.dumps({"at": 3, "kind": "key_roll", "new": new.vkey, "old": old.vkey, "sign": vouched, "v": 1}, sort_keys=True,
+                      separators=(",", ":")).encode()
+    leaves = [hashlib.sha256(b"\0" + body).digest() for body in (b"{}", b"{ }", b"{  }", roll, b"[]", b"[ ]")]
+    proof = ["c2sp.org/tlog-proof@v1", "extra " + base64.b64encode(roll).decode(), "index 3",
+             *(base64.b64encode(one).decode() for one in last_path(leaves[:4])), "", old.checkpoint(leaves[:4])]
+    os.makedirs(path("fork", "rolls"))
+    written("fork/rolls/3.tlog-proof", "\n".join(proof).encode())
+    written("fork/older", old.checkpoint(leaves[:2]).encode())
+    for kind, shown in (("honest", leaves), ("forked", [*leaves[:2], *reversed(leaves[2:])])):
+        os.makedirs(path("fork", kind, "tile", "0", "000.p"))
+        written(f"fork/{kind}/tile/0/000.p/6", b"".join(shown))
+        written(f"fork/{kind}/checkpoint", new.checkpoint(shown).encode())
+        expect(*((0, "continues") if shown is leaves else (1, "signed in another log")), "consistency", path("fork", "older"),
+               path("fork", kind, "checkpoint"), "--tiles", path("fork", kind), "--vkey", old.vkey, "--rolls", path("fork", "rolls"))
 
 
 if __name__ == "__main__":
