@@ -151,7 +151,7 @@ static const struct cli_option verify[] = {
     {"checkpoint", "FILE", "A checkpoint that was kept elsewhere: the log must continue it", false},
     {"epoch", "NUMBER", "Verify the log of an earlier epoch, which was put aside when another followed it", false},
     {"new-epoch", NULL, "Accept that another log follows the one that was verified last", false},
-    {"full", NULL, "Check every old signature, personal value and row of the call table as well", false},
+    {"full", NULL, "Check every old signature, personal value, row of the call table and index as well", false},
     END};
 
 #define COSIGNED {"cosigned", NULL, "With the newest checkpoint that a witness has cosigned, in place of the newest", false}
