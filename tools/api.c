@@ -119,7 +119,14 @@ static bool add_header(struct curl_slist **headers, const char *name, const char
     return longer;
 }
 
-static bool nobody_there(CURL *curl, const char *name, CURLcode code, struct err *err)
+static bool absent;
+
+bool api_absent(void)
+{
+    return absent;
+}
+
+static bool no_answer(CURL *curl, const char *name, CURLcode code, struct err *err)
 {
     long cause = 0;
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &cause);
@@ -130,6 +137,7 @@ static bool nobody_there(CURL *curl, const char *name, CURLcode code, struct err
                        curl_easy_strerror(code));
     if (cause == EACCES)
         return err_set(err, ERR_DENIED, "you may not use %.200s: ask to be added to its group, or use sudo", name);
+    absent = cause == ECONNREFUSED || cause == ENOENT; /* EAGAIN: somebody listens, and has no time */
     return err_set(err, ERR_UNAVAILABLE, "no daemon answers on %.200s: start caissond, or name its folder with --home",
                    name);
 }
@@ -143,6 +151,7 @@ static bool open_run(const struct home *home, enum api_socket socket, char *name
     char *slash = strrchr(name, '/');
     snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - name) + 1 : 0, name);
     int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    absent = fd < 0 && errno == ENOENT;
     if (fd < 0)
         return err_set(err, errno == EACCES ? ERR_DENIED : ERR_UNAVAILABLE,
                        "no daemon runs here: there is no %.200s; start caissond, or name its folder with --home", name);
@@ -185,7 +194,7 @@ static bool perform(CURL *curl, const struct home *home, const struct api_reques
     CURLcode code = good ? curl_easy_perform(curl) : CURLE_OUT_OF_MEMORY;
     curl_slist_free_all(headers);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
-    return code == CURLE_OK || nobody_there(curl, name, code, err);
+    return code == CURLE_OK || no_answer(curl, name, code, err);
 }
 
 bool api_send(const struct home *home, const struct api_request *request, json_t **answer, struct err *err)

@@ -20,8 +20,11 @@ struct api_request {
 };
 
 /* *answer: a new reference; NULL where the answer has no body. A refusal becomes its error: kind by the problem's
- * type, text by its detail. ERR_UNAVAILABLE: nobody listens, and what to do about it. */
+ * type, text by its detail. ERR_UNAVAILABLE: nobody listens, and what to do about it; or a daemon that runs could not
+ * do it now, or broke off. */
 bool api_send(const struct home *home, const struct api_request *request, json_t **answer, struct err *err);
+/* Did the last request fail because nobody listens: no daemon runs on this home? */
+bool api_absent(void);
 
 /* The usual cases. */
 bool api_get(const struct home *home, enum api_socket socket, const char *path, json_t **answer, struct err *err);

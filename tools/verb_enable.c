@@ -193,12 +193,13 @@ static bool record(struct cli *cli, const char *name, const char *act, const str
     return api_post(&cli->home, "/v1/plugins/record", body, &answer, err);
 }
 
-/* Without a daemon the files are all there is to do: it reads them when it starts. */
+/* Without a daemon the files are all there is to do: it reads them when it starts. One that runs and did not take them
+ * in (*told false, too) goes on with what it had. */
 static bool reload(struct cli *cli, const char *name, const char *wanted, bool *told, struct err *err)
 {
     JSON_AUTO *answer = NULL;
     *told = api_post(&cli->home, "/v1/reload", NULL, &answer, err);
-    if (!*told) return err->kind == ERR_UNAVAILABLE || err_in(err, "reloading failed");
+    if (!*told) return api_absent() || err_in(err, "reloading failed");
     return check_state(cli, name, wanted, err);
 }
 
@@ -271,6 +272,16 @@ bool verb_plugin_enable(struct cli *cli, struct err *err)
     return good;
 }
 
+/* A connector that somebody wants stopped stays so in the file, whatever the daemon says; but it may run still. */
+static bool take_in(struct cli *cli, const struct dropin_file *dropin, const char *name, bool *told, struct err *err)
+{
+    if (reload(cli, name, "disabled", told, err)) return true;
+    if (!*told)
+        err_in(err, "plugins.d/%s says Enabled=no, but the daemon has not taken that in: run \"caisson reload\"",
+               dropin->file);
+    return false;
+}
+
 bool verb_plugin_disable(struct cli *cli, struct err *err)
 {
     const char *no = "no", *name = cli->arguments[0];
@@ -280,7 +291,7 @@ bool verb_plugin_disable(struct cli *cli, struct err *err)
     if (!home_open_plugins_d(&cli->home, &folder, err) || !dropin_find(folder, name, &dropin, err) ||
         !dropin_set(&dropin.text, "Plugin", "Enabled", &no, 1, err) ||
         !file_put(folder, dropin.file, dropin.text.bytes, dropin.text.used, err) ||
-        !reload(cli, name, "disabled", &told, err) || (told && !record(cli, name, "disable", NULL, err)))
+        !take_in(cli, &dropin, name, &told, err) || (told && !record(cli, name, "disable", NULL, err)))
         return err_in(err, "disabling %.80s", name);
     report(cli, name, "disabled", dropin.file, told);
     return true;

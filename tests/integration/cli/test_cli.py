@@ -1,13 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The caisson command against a running daemon: set-up, secrets, connectors, freeze, help, exit codes."""
+import contextlib
 import json
 import os
 import pty
 import select
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
@@ -224,6 +227,47 @@ def test_without_a_daemon():
     done = daemon.cli("plugin", "disable", "sms")
     assert "when it starts" in done.stdout, done
     refused(6, "run caisson init first", "--home", path("nowhere"), "plugin", "verify")
+
+
+@contextlib.contextmanager
+def desk(answer):
+    """Stands at the desk of the daemon that was stopped: gives every request that answer, then hangs up."""
+    with socket.socket(socket.AF_UNIX) as door:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path("run", "desk.sock"))
+        door.bind(path("run", "desk.sock"))
+        door.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    with door.accept()[0] as line:
+                        line.recv(65536)
+                        line.sendall(answer)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        try:
+            yield
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            server.join()
+    os.unlink(path("run", "desk.sock"))
+
+
+def problem(status, slug, detail):
+    body = json.dumps({"type": "urn:caisson:problem:" + slug, "status": status, "detail": detail})
+    return f"HTTP/1.1 {status} No\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def test_a_daemon_that_takes_nothing_in_is_not_taken_for_none():
+    for answer, says in ((problem(503, "unavailable", "the loader ended"), "the loader ended"), (b"", "talking to the daemon")):
+        with desk(answer):
+            done = refused(12, says, "plugin", "disable", "sms")
+            assert "has not taken that in" in done.stderr and "caisson reload" in done.stderr and not done.stdout, done
+            done = refused(12, says, "plugin", "enable", "sms", "--yes")
+        with open(path("plugins.d", "50-sms.conf"), encoding="utf-8") as file:
+            assert "Enabled=no" in file.read(), "what the daemon did not take in stayed enabled"
 
 
 def test_completion_is_sound_bash():
