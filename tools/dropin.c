@@ -251,3 +251,18 @@ bool dropin_find(int folder, const char *connector, struct dropin_file *file, st
     snprintf(file->file, sizeof file->file, "50-%.63s.conf", connector);
     return err_set(err, ERR_NOT_FOUND, "no drop-in enables a connector named %s", connector);
 }
+
+bool dropin_free(int folder, const char *file, struct err *err)
+{
+    struct stat status;
+    DROPIN_AUTO there = {0};
+    if (fstatat(folder, file, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || err_sys(err, ERR_IO, "cannot look for %s", file);
+    if (!load(folder, file, &there, err)) {
+        err->kind = ERR_EXISTS;
+        return err_in(err, "plugins.d/%s is there already and cannot be read: mend or remove it", file);
+    }
+    const char *name = ini_get(&there.ini, "Plugin", "Name");
+    return err_set(err, ERR_EXISTS, "plugins.d/%s is there already, for %s: give that file another name", file,
+                   name ? name : "no connector");
+}

@@ -28,6 +28,9 @@ bool dropin_set(struct buf *text, const char *section, const char *key, const ch
 /* Finds the drop-in of that connector in the folder. ERR_NOT_FOUND: there is none; file->file is then the name that a
  * new one gets. The structure must be cleared in every case. */
 bool dropin_find(int folder, const char *connector, struct dropin_file *file, struct err *err);
+/* May a new drop-in get that name? ERR_EXISTS: something has it, a drop-in of another connector or one that cannot be
+ * read, and would be lost. */
+bool dropin_free(int folder, const char *file, struct err *err);
 /* Calls each() with every drop-in that can be read, in order of file names, until it says no. */
 bool dropin_each(int folder, bool (*each)(const struct dropin_file *file, void *context, struct err *err),
                  void *context, struct err *err);

@@ -246,7 +246,8 @@ static bool prepare(struct enabling *enabling, struct err *err)
         return err_set(err, ERR_USAGE, "--as: a name has a-z 0-9 - _ and inner dots, first a letter");
     snprintf(enabling->name, sizeof enabling->name, "%s", as ? as : enabling->plugin.name);
     enabling->fresh = !dropin_find(enabling->folder, enabling->name, &enabling->dropin, err);
-    if (enabling->fresh && err->kind != ERR_NOT_FOUND) return false;
+    if (enabling->fresh && (err->kind != ERR_NOT_FOUND || !dropin_free(enabling->folder, enabling->dropin.file, err)))
+        return false;
     buf_init(&enabling->former, DROPIN_TEXT);
     if (!buf_add(&enabling->former, enabling->dropin.text.bytes, enabling->dropin.text.used))
         return err_set(err, ERR_IO, "out of memory");

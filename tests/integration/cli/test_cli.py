@@ -78,6 +78,22 @@ def test_hand_written_lines_survive():
     assert "# kept by hand" in text and "Enabled=yes" in text and "Enabled=no" not in text
 
 
+def test_enabling_writes_over_no_drop_in_that_is_not_its_own():
+    drop_in = path("plugins.d", "50-sms.conf")
+    with open(drop_in, encoding="utf-8") as file:
+        good = file.read()
+    try:
+        for text, says in ((good.replace("Name=sms", "Name=text"), "for text"), (good + "Slip of the hand\n", "cannot be read")):
+            with open(drop_in, "w", encoding="utf-8") as file:
+                file.write(text)
+            refused(7, says, "plugin", "enable", "sms", "--yes")
+            with open(drop_in, encoding="utf-8") as file:
+                assert file.read() == text
+    finally:
+        with open(drop_in, "w", encoding="utf-8") as file:
+            file.write(good)
+
+
 def test_a_changed_file_is_named_and_refused():
     object_path = path("plugins", "sms", "sms.so")
     with open(object_path, "rb") as file:

@@ -137,6 +137,28 @@ static void drop_ins_are_found_by_name(void **state)
     assert_string_equal(missing.file, "50-hidden.conf");
 }
 
+static void a_new_drop_in_takes_no_name_that_is_taken(void **state)
+{
+    static const struct {
+        const char *name, *says;
+    } cases[] = {{"50-a.conf", "for other"},
+                 {"20-bad.conf", "cannot be read"},
+                 {"fifo.conf", "not a regular file"},
+                 {"link.conf", "cannot be read"}};
+    struct place *place = *state;
+    struct err err = {0};
+    put(place, "50-a.conf", "[Plugin]\nName=other\n");
+    put(place, "20-bad.conf", "no section\n");
+    assert_int_equal(mkfifoat(place->folder, "fifo.conf", 0600), 0);
+    assert_int_equal(symlinkat("nowhere", place->folder, "link.conf"), 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_false(dropin_free(place->folder, cases[i].name, &err));
+        assert_int_equal(err.kind, ERR_EXISTS);
+        if (!strstr(err.text, cases[i].says)) fail_msg("%s: %s", cases[i].name, err.text);
+    }
+    assert_true(dropin_free(place->folder, "a.conf", &err));
+}
+
 /* ── manifests ─────────────────────────────────────────────────────────────────────────────────────── */
 
 static const char manifest_text[] =
@@ -276,9 +298,10 @@ static void options_become_grants(void **state)
     assert_true(COMPOSE("", &text, &err, "--egress", "tls://a:1", "--egress", "tls://b:2", "--ranges", "loopback",
                         "--ca", "x", "--workspaces", "one", "--workspaces", "two", "--isolation", "lease", "--any-host",
                         "--capture", "input reply", "--grant", "Spares=2"));
-    assert_string_equal(text.bytes,
-                        HEAD "\n[Grant]\nEgress=tls://a:1\nEgress=tls://b:2\nCAFile=sms.pem\nAddressRanges=loopback\n"
-                             "Workspaces=one\nWorkspaces=two\nIsolation=lease\nCapture=input reply\nAllowAnyHost=yes\nSpares=2\n");
+    assert_string_equal(
+        text.bytes,
+        HEAD "\n[Grant]\nEgress=tls://a:1\nEgress=tls://b:2\nCAFile=sms.pem\nAddressRanges=loopback\n"
+             "Workspaces=one\nWorkspaces=two\nIsolation=lease\nCapture=input reply\nAllowAnyHost=yes\nSpares=2\n");
 }
 
 static void enabling_again_keeps_what_was_granted(void **state)
@@ -337,6 +360,7 @@ int main(void)
         cmocka_unit_test(values_cannot_break_out_of_their_line),
         WITH_PLACE(files_are_put_whole_and_readable),
         WITH_PLACE(drop_ins_are_found_by_name),
+        WITH_PLACE(a_new_drop_in_takes_no_name_that_is_taken),
         cmocka_unit_test(manifests_are_told_in_plain_words),
         cmocka_unit_test(differences_name_what_is_new_and_what_is_gone),
         cmocka_unit_test(asks_are_filled_with_settings),
