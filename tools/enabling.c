@@ -7,6 +7,7 @@
 
 #include "base/auto_json.h"
 #include "print.h"
+#include "runtime/loader/check.h"
 
 enum { VALUES = CLI_VALUES, ASKS = 64, RULE = 400 };
 
@@ -134,17 +135,47 @@ static bool grant_asks(struct enabling *enabling, struct err *err)
     return dropin_set(&enabling->dropin.text, "Grant", "Egress", values, count, err);
 }
 
+static bool granted(const struct ini *ini, const char *ask)
+{
+    for (const struct ini_item *item = NULL; (item = ini_each(ini, "Grant", "Egress", item));)
+        if (loader_meets(ask, item->value)) return true;
+    return false;
+}
+
+/* Other settings may ask for other hosts than were granted. Nobody grants those by naming a setting; but whoever does
+ * should hear why the connector will not reach them. What was not granted before is known. */
+static void tell_ungranted(const struct enabling *enabling)
+{
+    const json_t *manifest = enabling->plugin.manifest;
+    const struct buf *text = &enabling->dropin.text;
+    JSON_AUTO *was = settings_of(&enabling->former), *is = settings_of(text);
+    INI_AUTO ini = {0};
+    struct err ignored;
+    size_t i;
+    json_t *ask;
+    if (!ini_parse(&ini, text->bytes, text->used, "", &ignored)) return;
+    json_array_foreach(json_object_get(manifest, "egress"), i, ask)
+    {
+        char before[RULE], now[RULE];
+        const char *asked = json_string_value(ask);
+        if (!asked || !manifest_fill(manifest, asked, is, now, RULE) || granted(&ini, now)) continue;
+        if (manifest_fill(manifest, asked, was, before, RULE) && !granted(&ini, before)) continue;
+        fputs("caisson: not granted: ", stderr);
+        print_tame(now, stderr);
+        fputs(" (what was granted stays; --egress names all that is granted instead)\n", stderr);
+    }
+}
+
 static bool set_egress(struct enabling *enabling, struct err *err)
 {
     const char *values[VALUES];
     size_t count = all_of(enabling->cli, "egress", values);
-    bool refilled = enabling->fresh || cli_value(enabling->cli, "set");
-    if (count == 1 && strcmp(values[0], "none") == 0)
-        count = 0;
-    else if (count == 0 && refilled)
-        return grant_asks(enabling, err);
-    else if (count == 0)
+    if (count == 0 && enabling->fresh) return grant_asks(enabling, err);
+    if (count == 0) {
+        tell_ungranted(enabling);
         return true;
+    }
+    if (count == 1 && strcmp(values[0], "none") == 0) count = 0;
     return dropin_set(&enabling->dropin.text, "Grant", "Egress", values, count, err);
 }
 

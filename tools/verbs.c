@@ -48,8 +48,8 @@ static const struct cli_option enable[] = {
     {"as", "NAME", "What callers will call it; one connector may be enabled several times", false},
     {"set", "KEY=VALUE", "A setting", true},
     {"egress", "RULE",
-     "A host that it may reach, scheme://host:port; \"none\" for no host; when absent, what the "
-     "manifest asks for where that names concrete hosts and TLS",
+     "A host that it may reach, scheme://host:port; \"none\" for no host; when absent, what was granted before, else "
+     "what the manifest asks for where that names concrete hosts and TLS",
      true},
     {"ranges", "CIDR", "A special-purpose address range that its hosts may be in: 10.0.0.0/8, loopback, private", true},
     {"any-host", NULL, "Let --egress use * as host or port", false},

@@ -4,6 +4,7 @@
 
 #include "base/auto_json.h"
 
+#include "egress.h"
 #include "grant.h"
 
 static bool meets(const struct manifest *manifest, const struct dropin *dropin, struct err *err)
@@ -29,4 +30,12 @@ bool loader_check(const struct buf *text, const char *file, const struct buf *ma
     plugins_d_clear(&dropin);
     manifest_clear(&manifest);
     return good;
+}
+
+bool loader_meets(const char *ask, const char *rule)
+{
+    struct egress_pattern asked, granted, both;
+    struct err ignored;
+    return egress_parse(ask, &asked, &ignored) && egress_parse(rule, &granted, &ignored) &&
+           egress_meet(&asked, &granted, &both);
 }

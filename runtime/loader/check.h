@@ -11,3 +11,5 @@
  * it pins and its CAFile= are not looked at. ERR_BAD_INPUT and its like say which value is wrong, and what a right one
  * is. */
 bool loader_check(const struct buf *text, const char *file, const struct buf *manifest, struct err *err);
+/* Does Egress=rule grant what is asked, or a part of it? ask: of the manifest, its settings filled in. */
+bool loader_meets(const char *ask, const char *rule);

@@ -94,6 +94,23 @@ def test_enabling_writes_over_no_drop_in_that_is_not_its_own():
             file.write(good)
 
 
+def granted(name):
+    with open(path("plugins.d", f"50-{name}.conf"), encoding="utf-8") as file:
+        return [line for line in file if line.startswith("Egress=")]
+
+
+def test_another_setting_grants_nothing_and_what_it_lacks_is_told():
+    before = granted("sms")
+    done = refused(4, "not granted: tls://other.example:443", "plugin", "enable", "sms", "--yes", "--set", "base_url=https://other.example")
+    assert "is more than the manifest (with these settings) asks for" in done.stderr and granted("sms") == before, done
+    assert "not granted" not in daemon.cli("plugin", "enable", "sms", "--yes", "--set", "from=+15005550002").stderr
+    daemon.enable("email")
+    before = granted("email")
+    done = daemon.cli("plugin", "enable", "email", "--yes", "--set", "host=mail.example")
+    assert "not granted: starttls://mail.example:587 (" in done.stderr and granted("email") == before, done
+    assert "not granted" not in daemon.cli("plugin", "enable", "email", "--yes", "--set", "helo=me.example").stderr
+
+
 def test_a_changed_file_is_named_and_refused():
     object_path = path("plugins", "sms", "sms.so")
     with open(object_path, "rb") as file:

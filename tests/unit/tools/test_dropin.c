@@ -264,6 +264,7 @@ static bool compose(int count, char **words, const char *before, struct buf *out
     strcpy(enabling.plugin.manifest_digest, "sha256:m");
     strcpy(enabling.plugin.name, "sms");
     enabling.plugin.manifest = manifest();
+    enabling.former = (struct buf){.bytes = (char *)before, .used = strlen(before)};
     buf_init(&enabling.dropin.text, DROPIN_TEXT);
     buf_text(&enabling.dropin.text, before);
     bool good = enabling_check(&enabling, err) && enabling_compose(&enabling, "sms", err);
@@ -314,6 +315,21 @@ static void enabling_again_keeps_what_was_granted(void **state)
                 &err, "--yes"));
     assert_string_equal(text.bytes, "# mine\n[Plugin]\nName=sms\nPath=sms\nDigest=sha256:d\nManifestDigest=sha256:m\n"
                                     "Enabled=yes\n[Grant]\nEgress=tls://a:1\n[Settings]\nhost=h\n");
+}
+
+static void another_setting_grants_and_takes_nothing(void **state)
+{
+    static const char *const rules[] = {"Egress=tls://*.example.com:443\n", "Egress=tls://api.example.com:443\n", ""};
+    for (size_t i = 0; i < COUNT(rules); i++) {
+        struct err err = {0};
+        char before[200], after[200];
+        BUF_AUTO text;
+        buf_init(&text, DROPIN_TEXT);
+        snprintf(before, sizeof before, "%s\n[Grant]\n%s\n[Settings]\nhost=h\n", "[Plugin]\nName=sms\n", rules[i]);
+        snprintf(after, sizeof after, "%s\n[Grant]\n%s\n[Settings]\nhost=mail.example\n", HEAD, rules[i]);
+        assert_true(COMPOSE(before, &text, &err, "--set", "host=mail.example", "--yes"));
+        assert_string_equal(text.bytes, after);
+    }
 }
 
 static void no_egress_can_be_said(void **state)
@@ -368,6 +384,7 @@ int main(void)
         cmocka_unit_test(a_new_drop_in_grants_concrete_hosts_over_tls_only),
         cmocka_unit_test(options_become_grants),
         cmocka_unit_test(enabling_again_keeps_what_was_granted),
+        cmocka_unit_test(another_setting_grants_and_takes_nothing),
         cmocka_unit_test(no_egress_can_be_said),
         cmocka_unit_test(unknown_settings_and_grants_are_refused),
     };
