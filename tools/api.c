@@ -54,11 +54,18 @@ static void add_pointer(const json_t *problem, struct err *err)
     if (pointer && *pointer && !strstr(err->text, pointer)) err_in(err, "%.120s", pointer);
 }
 
-static json_t *last_problem;
+/* The last refusal, and how the error that it became begins: what it said then stands in what is printed, behind
+ * whatever context. */
+static struct {
+    json_t *problem;
+    enum err_kind kind;
+    char start[100];
+} refusal;
 
-const json_t *api_problem(void)
+const json_t *api_problem(const struct err *err)
 {
-    return last_problem;
+    bool tells = refusal.problem && err->kind == refusal.kind && strstr(err->text, refusal.start);
+    return tells ? refusal.problem : NULL;
 }
 
 /* Whether something may have left already is the first thing that one wants to know of a failed call. */
@@ -88,8 +95,10 @@ static bool refuse(long status, json_t *problem, struct err *err)
         err_set(err, kind, "the daemon answered with HTTP status %ld and nothing else", status);
     add_pointer(problem, err);
     add_outcome(problem, err);
-    json_decref(last_problem);
-    last_problem = json_incref(problem);
+    json_decref(refusal.problem);
+    refusal.problem = json_incref(problem);
+    refusal.kind = kind;
+    snprintf(refusal.start, sizeof refusal.start, "%s", err->text);
     return false;
 }
 

@@ -30,8 +30,9 @@ bool api_absent(void);
 bool api_get(const struct home *home, enum api_socket socket, const char *path, json_t **answer, struct err *err);
 bool api_post(const struct home *home, const char *path, const json_t *body, json_t **answer, struct err *err);
 
-/* The problem details (RFC 9457) of the last refusal, as the daemon sent them; NULL: there was none. Borrowed. */
-const json_t *api_problem(void);
+/* The problem details (RFC 9457) of the last refusal, as the daemon sent them, where that is what err tells of; NULL
+ * where err is of something else. Borrowed. */
+const json_t *api_problem(const struct err *err);
 
 enum { API_PATH = 2048 };
 /* Builds a path: api_path(path, "/v1/calls/", id, NULL) adds "/v1/calls/" and the segment, percent-encoded. */

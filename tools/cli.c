@@ -172,7 +172,7 @@ const char *cli_next(const struct cli *cli, const char *name, unsigned *at)
 static int fail(const struct cli *cli, const struct err *err)
 {
     fflush(stdout);
-    print_failure(err, api_problem(), cli->json);
+    print_failure(err, api_problem(err), cli->json);
     if (err->kind == ERR_USAGE && !cli->json) {
         fputs("Usage: ", stderr);
         if (cli->verb)

@@ -57,8 +57,8 @@ bool verb_status(struct cli *cli, struct err *err)
     JSON_AUTO *answer = NULL;
     if (!api_get(&cli->home, API_DESK, "/v1/health", &answer, err)) {
         /* A daemon in which nothing runs answers 503, with its health all the same. */
-        if (!json_is_string(json_object_get(api_problem(), "status"))) return false;
-        answer = json_incref((json_t *)api_problem());
+        if (!json_is_string(json_object_get(api_problem(err), "status"))) return false;
+        answer = json_incref((json_t *)api_problem(err));
         cli->status = err_row(ERR_UNAVAILABLE)->exit;
     }
     if (cli->json) {

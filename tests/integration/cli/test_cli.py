@@ -303,6 +303,18 @@ def test_a_daemon_that_takes_nothing_in_is_not_taken_for_none():
             assert "Enabled=no" in file.read(), "what the daemon did not take in stayed enabled"
 
 
+def test_a_tolerated_refusal_is_not_told_as_the_failure():
+    """audit verify has the desk sign a checkpoint where it may; that it may not is no reason to fail."""
+    os.rename(path("data", "audit.db"), path("data", "aside.db"))
+    try:
+        with desk(problem(403, "denied", "not for you")):
+            done = refused(6, "audit.db", "--json", "audit", "verify")
+            assert "denied" not in done.stderr, done
+            refused(5, '"detail":"not for you"', "--json", "audit", "checkpoint")
+    finally:
+        os.rename(path("data", "aside.db"), path("data", "audit.db"))
+
+
 def test_completion_is_sound_bash():
     text = daemon.cli("completion", "bash").stdout
     script = text + '\nCOMP_WORDS=(caisson credential r); COMP_CWORD=2; _caisson; echo "${COMPREPLY[@]}"\n'
