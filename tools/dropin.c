@@ -167,6 +167,20 @@ bool file_put(int folder, const char *name, const void *bytes, size_t length, st
     return good && (fsync(folder) == 0 || err_sys(err, ERR_IO, "cannot bring the folder to the disk"));
 }
 
+bool file_keep(int folder, const char *name, size_t most, struct file_before *before, struct err *err)
+{
+    snprintf(before->name, sizeof before->name, "%s", name);
+    before->there = file_get(folder, name, most, name, &before->bytes, err);
+    return before->there || err->kind == ERR_NOT_FOUND;
+}
+
+bool file_put_back(int folder, const struct file_before *before, struct err *err)
+{
+    if (before->there) return file_put(folder, before->name, before->bytes.bytes, before->bytes.used, err);
+    return (unlinkat(folder, before->name, 0) == 0 && fsync(folder) == 0) ||
+           err_sys(err, ERR_IO, "cannot take %s away", before->name);
+}
+
 void digest_text(const struct buf *bytes, char text[DIGEST_TEXT])
 {
     uint8_t hash[HASH_BYTES];

@@ -41,6 +41,16 @@ bool file_put(int folder, const char *name, const void *bytes, size_t length, st
 /* Reads a regular file beneath the folder. what: for the error. buf is initialised here. */
 bool file_get(int folder, const char *name, size_t most, const char *what, struct buf *buf, struct err *err);
 
+/* What stood under a name before something else is put there. Made by file_keep(), freed with buf_clear(&bytes). */
+struct file_before {
+    char name[DROPIN_NAME + 16];
+    struct buf bytes;
+    bool there; /* false: nothing did */
+};
+bool file_keep(int folder, const char *name, size_t most, struct file_before *before, struct err *err);
+/* Makes it so again. */
+bool file_put_back(int folder, const struct file_before *before, struct err *err);
+
 /* "sha256:" and 64 digits. */
 enum { DIGEST_TEXT = 7 + HASH_TEXT };
 void digest_text(const struct buf *bytes, char text[DIGEST_TEXT]);

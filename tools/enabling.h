@@ -10,6 +10,8 @@
 #include "dropin.h"
 #include "manifest_view.h"
 
+enum { ENABLING_FILES = 3 }; /* the certificates, the approved manifest, the drop-in */
+
 /* One enabling, from the command line to the file. */
 struct enabling {
     struct cli *cli;
@@ -17,8 +19,10 @@ struct enabling {
     int folder;            /* plugins.d */
     struct plugin_files plugin;
     struct dropin_file dropin;
-    struct buf former; /* the drop-in's text before */
-    bool fresh;        /* there was no drop-in */
+    struct buf former;                         /* the drop-in's text before */
+    bool fresh;                                /* there was no drop-in */
+    struct file_before before[ENABLING_FILES]; /* what stood where something was written, the first `written` of them */
+    unsigned written;
 };
 
 /* Are the options of --set and --grant ones that the manifest and the drop-in know? */

@@ -133,14 +133,6 @@ static bool read_ca(const struct enabling *enabling, struct buf *pem, struct err
            err_set(err, ERR_BAD_INPUT, "--ca: %.200s holds no PEM certificate", path);
 }
 
-/* They lie beside the drop-in, where nobody but the administrator writes. */
-static bool copy_ca(const struct enabling *enabling, const struct buf *pem, struct err *err)
-{
-    char name[NAME_BYTES + 8];
-    enabling_ca(enabling, name);
-    return !pem->used || file_put(enabling->folder, name, pem->bytes, pem->used, err);
-}
-
 /* A slip of the hand must not stop a connector that works: nothing is written that the daemon would not take. */
 static bool check(const struct enabling *enabling, struct err *err)
 {
@@ -151,16 +143,26 @@ static bool check(const struct enabling *enabling, struct err *err)
            err_in(err, "nothing was changed, since plugins.d/%s would be refused", dropin->file);
 }
 
+/* Keeps what stood there: see put_back(). */
+static bool put(struct enabling *enabling, const char *name, size_t most, const struct buf *bytes, struct err *err)
+{
+    if (!file_keep(enabling->folder, name, most, &enabling->before[enabling->written], err) ||
+        !file_put(enabling->folder, name, bytes->bytes, bytes->used, err))
+        return false;
+    enabling->written++;
+    return true;
+}
+
+/* All beside the drop-in, where nobody but the administrator writes; the drop-in last, since it names the others. */
 static bool write_files(struct enabling *enabling, struct err *err)
 {
-    char name[DROPIN_NAME + 16];
+    char ca[NAME_BYTES + 8], approved[DROPIN_NAME + 16];
     BUF_AUTO pem;
-    approved_name(enabling, name);
-    return read_ca(enabling, &pem, err) && copy_ca(enabling, &pem, err) &&
-           file_put(enabling->folder, name, enabling->plugin.manifest_text.bytes, enabling->plugin.manifest_text.used,
-                    err) &&
-           file_put(enabling->folder, enabling->dropin.file, enabling->dropin.text.bytes, enabling->dropin.text.used,
-                    err);
+    enabling_ca(enabling, ca);
+    approved_name(enabling, approved);
+    return read_ca(enabling, &pem, err) && (!pem.used || put(enabling, ca, CA_MOST, &pem, err)) &&
+           put(enabling, approved, MANIFEST_MOST, &enabling->plugin.manifest_text, err) &&
+           put(enabling, enabling->dropin.file, DROPIN_TEXT, &enabling->dropin.text, err);
 }
 
 /* The entry of that name in the daemon's list. */
@@ -203,23 +205,22 @@ static bool reload(struct cli *cli, const char *name, const char *wanted, bool *
     return check_state(cli, name, wanted, err);
 }
 
-/* What the daemon refused all the same (the shared object cannot be loaded …) does not stay. Returns false. */
-static bool put_back(const struct enabling *enabling, struct err *err)
+/* What the daemon refused all the same (the shared object cannot be loaded …) does not stay, nor what was written
+ * before the rest could not be. Returns false. */
+static bool put_back(const struct enabling *enabling)
 {
-    const struct dropin_file *dropin = &enabling->dropin;
     struct err failed = {0};
-    char name[DROPIN_NAME + 16];
     JSON_AUTO *answer = NULL;
-    approved_name(enabling, name);
-    if (enabling->fresh) unlinkat(enabling->folder, name, 0);
-    bool back = enabling->fresh
-                    ? unlinkat(enabling->folder, dropin->file, 0) == 0 && fsync(enabling->folder) == 0
-                    : file_put(enabling->folder, dropin->file, enabling->former.bytes, enabling->former.used, &failed);
-    back = back && api_post(&enabling->cli->home, "/v1/reload", NULL, &answer, &failed);
-    fprintf(stderr, "caisson: plugins.d/%s %s.\n", dropin->file,
+    bool back = true;
+    if (!enabling->written) return false;
+    for (unsigned i = enabling->written; i > 0; i--)
+        back &= file_put_back(enabling->folder, &enabling->before[i - 1], &failed);
+    fprintf(stderr, "caisson: plugins.d/%s %s.\n", enabling->dropin.file,
             !back             ? "could not be put back: look at it, then run \"caisson reload\""
             : enabling->fresh ? "was taken away again"
                               : "is again as it was before");
+    if (back && !api_post(&enabling->cli->home, "/v1/reload", NULL, &answer, &failed) && !api_absent())
+        fputs("caisson: the daemon has not taken that in: run \"caisson reload\".\n", stderr);
     return false;
 }
 
@@ -259,8 +260,9 @@ bool verb_plugin_enable(struct cli *cli, struct err *err)
     struct enabling enabling = {.cli = cli, .folder = -1};
     bool told = false;
     bool good = prepare(&enabling, err) && enabling_compose(&enabling, cli->arguments[0], err) &&
-                check(&enabling, err) && ask(&enabling, err) && write_files(&enabling, err) &&
-                (reload(cli, enabling.name, "enabled", &told, err) || put_back(&enabling, err)) &&
+                check(&enabling, err) && ask(&enabling, err) &&
+                ((write_files(&enabling, err) && reload(cli, enabling.name, "enabled", &told, err)) ||
+                 put_back(&enabling)) &&
                 (!told || record(cli, enabling.name, "enable", &enabling.plugin, err));
     if (good)
         report(cli, enabling.name, "enabled", enabling.dropin.file, told);
@@ -269,6 +271,7 @@ bool verb_plugin_enable(struct cli *cli, struct err *err)
     plugin_clear(&enabling.plugin);
     dropin_clear(&enabling.dropin);
     buf_clear(&enabling.former);
+    for (unsigned i = 0; i < ENABLING_FILES; i++) buf_clear(&enabling.before[i].bytes);
     close_fd(&enabling.folder);
     return good;
 }

@@ -158,22 +158,30 @@ def test_enabling_with_a_bad_value_changes_nothing():
 
 def test_enabling_what_does_not_load_changes_nothing():
     """What only the daemon finds out is put back: here a shared object that it will not load."""
-    path = os.path.join(daemon.home, "plugins", "hello", "hello.so")
-    with open(path, "rb") as file:
-        good = file.read()
+    folder = os.path.join(daemon.home, "plugins", "hello")
+    good, ca = {}, [os.path.join(daemon.home, name) for name in ("first.pem", "second.pem")]
+    for name in ("hello.so", "manifest.json"):
+        with open(os.path.join(folder, name), "rb") as file:
+            good[name] = file.read()
+    for path in ca:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"-----BEGIN CERTIFICATE-----\n{os.path.basename(path)}\n")
+    daemon.cli("plugin", "enable", "hello", "--yes", "--ca", ca[0])
     files = plugins_d()
     try:
-        with open(path, "wb") as file:
-            file.write(b"no shared object")
-        done = daemon.cli("plugin", "enable", "hello", "--yes", check=False)
+        for name, bad in (("hello.so", b"no shared object"), ("manifest.json", good["manifest.json"] + b"\n")):
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(bad)
+        done = daemon.cli("plugin", "enable", "hello", "--yes", "--ca", ca[1], check=False)
         assert done.returncode == 4 and "is not an ELF file" in done.stderr and "as it was before" in done.stderr, done
         assert plugins_d() == files
-        done = daemon.cli("plugin", "enable", "hello", "--as", "another", "--yes", check=False)
+        done = daemon.cli("plugin", "enable", "hello", "--as", "another", "--yes", "--ca", ca[1], check=False)
         assert done.returncode == 4 and "taken away again" in done.stderr, done
-        assert plugins_d() == {**files, "50-hello.manifest": plugins_d()["50-hello.manifest"]}
+        assert plugins_d() == files
     finally:
-        with open(path, "wb") as file:
-            file.write(good)
+        for name, text in good.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(text)
         daemon.cli("reload")
     assert daemon.call("hello", "greet", {"name": "Ada"}).status == 200
 
