@@ -257,8 +257,8 @@ static int verdict(struct csn_call *call, CURLcode code)
 /* Will the same message meet the same end later? A reply code decides before curl's own reading of the failure. */
 static bool refused(CURLcode code)
 {
-    bool mixed = false; /* one 4xx among refused recipients makes the whole worth another attempt */
-    for (size_t i = 0; i < session.asked; i++) mixed |= session.recipients[i].code / 100 == 4;
+    bool mixed = false; /* one 4xx, where all recipients were refused, makes the whole worth another attempt */
+    for (size_t i = 0; i < session.asked && !session.accepted; i++) mixed |= session.recipients[i].code / 100 == 4;
     if (session.code >= 400) return session.code >= 500 && !mixed;
     return transport_refused(code) || code == CURLE_LOGIN_DENIED || code == CURLE_ABORTED_BY_CALLBACK;
 }
