@@ -265,17 +265,18 @@ static bool give_config(struct helper *helper, const char *operation, struct err
     return memory_of(text.bytes, text.used, &memory, err) && give(helper, GIVE_CONFIG, 0, memory, err);
 }
 
-static bool give_all(struct helper *helper, const char *operation, const void *share, size_t length, int out,
-                     struct err *err)
+/* What is ready before the helper starts: it does not wait for somebody who types. */
+struct gifts {
+    int share, secret;
+};
+
+static bool give_all(struct helper *helper, const char *operation, const struct gifts *gifts, int out, struct err *err)
 {
     struct ctl_start body = {.start = clock_now()};
-    FD_AUTO in = -1;
-    FD_AUTO secret = -1;
     FD_AUTO ca = ca_fd(helper);
-    if (!memory_of(share, length, &in, err) || !secret_fd(helper, strcmp(operation, "wrap") == 0, &secret, err) ||
-        !give_config(helper, operation, err) || !give_folders(helper, err) || !give(helper, GIVE_SHARE, 0, in, err) ||
-        !give(helper, GIVE_SECRET, 0, secret, err) || !give(helper, GIVE_CA, 0, ca, err) ||
-        !give(helper, GIVE_OUT, 0, out, err))
+    if (!give_config(helper, operation, err) || !give_folders(helper, err) ||
+        !give(helper, GIVE_SHARE, 0, gifts->share, err) || !give(helper, GIVE_SECRET, 0, gifts->secret, err) ||
+        !give(helper, GIVE_CA, 0, ca, err) || !give(helper, GIVE_OUT, 0, out, err))
         return false;
     return send_frame(helper, CTL_START, &body, sizeof body, -1) ||
            err_set(err, ERR_UNAVAILABLE, "caisson-provider does not start");
@@ -320,19 +321,31 @@ static bool read_answer(struct helper *helper, int from, struct buf *answer, str
     return (got == 0 && answer->used) || last_words(helper, err);
 }
 
+static bool run_helper(struct helper *helper, const char *operation, const struct gifts *gifts, struct buf *answer,
+                       struct err *err)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return err_sys(err, ERR_IO, "no pipe can be made");
+    FD_AUTO from = ends[0];
+    FD_AUTO into = ends[1];
+    bool good = start(helper, err) && give_all(helper, operation, gifts, into, err);
+    close_fd(&into);
+    good = good && read_answer(helper, from, answer, err);
+    stop(helper);
+    return good;
+}
+
 static bool ask(const struct home *home, const json_t *keys, const char *operation, const void *share, size_t length,
                 struct buf *answer, struct err *err)
 {
     struct helper helper = {.home = home, .keys = keys, .control = -1};
-    int ends[2];
+    struct gifts gifts = {.share = -1, .secret = -1};
     buf_init(answer, PROVIDER_ROW);
-    if (pipe2(ends, O_CLOEXEC) < 0) return err_sys(err, ERR_IO, "no pipe can be made");
-    FD_AUTO from = ends[0];
-    FD_AUTO into = ends[1];
-    bool good = start(&helper, err) && give_all(&helper, operation, share, length, into, err);
-    close_fd(&into);
-    good = good && read_answer(&helper, from, answer, err);
-    stop(&helper);
+    bool good = memory_of(share, length, &gifts.share, err) &&
+                secret_fd(&helper, strcmp(operation, "wrap") == 0, &gifts.secret, err) &&
+                run_helper(&helper, operation, &gifts, answer, err);
+    close_fd(&gifts.share);
+    close_fd(&gifts.secret);
     return good;
 }
 

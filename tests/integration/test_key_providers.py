@@ -477,7 +477,7 @@ def test_rotation_between_providers():
 
 
 def prompted(words, answers):
-    """Runs it on a terminal of its own, and types what it asks for."""
+    """Runs it on a terminal of its own, and types what it asks for. Meanwhile nothing waits that gives up one day."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(words[0], words)
@@ -486,6 +486,8 @@ def prompted(words, answers):
         while piece := os.read(terminal, 1024):
             said += piece
             while answers and answers[0][0] in said:
+                with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+                    assert not children.read(), "a helper waits for who types"
                 os.write(terminal, answers.pop(0)[1] + b"\n")
                 said = b""
     os.close(terminal)
