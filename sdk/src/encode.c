@@ -9,6 +9,7 @@
 
 enum {
     LINE = 76,      /* where folding begins (RFC 5322 asks for at most 78, RFC 2047 for 76) */
+    PIECE = 900,    /* what cannot be broken, beside a name: a line has at most 998 (RFC 5322 §2.1.1) */
     WORD_BYTES = 42 /* of text in one encoded word: 12 characters around 56 of base64 */
 };
 
@@ -43,11 +44,22 @@ bool encode_valid(const char *text)
     return true;
 }
 
-/* Encoded words, one per line, cut between characters. Returns the column after the last one. */
+bool encode_folds(const char *text)
+{
+    while (*text) {
+        size_t piece = strcspn(text, " ");
+        piece += strspn(text + piece, " ");
+        if (piece > PIECE) return false;
+        text += piece;
+    }
+    return true;
+}
+
+/* Encoded words, one per line, cut between characters; the first on the line that is there, where it has room. */
 static void words(FILE *stream, const char *text, size_t column)
 {
     const unsigned char *at = (const unsigned char *)text;
-    for (bool first = true; *at; first = false) {
+    for (bool first = true; *at;) {
         size_t room = first && column > LINE - 16   ? 0
                       : first && column + 68 > LINE ? (LINE - 12 - column) / 4 * 3
                                                     : WORD_BYTES;
@@ -63,16 +75,18 @@ static void words(FILE *stream, const char *text, size_t column)
         EVP_EncodeBlock(base64, at, (int)used);
         fprintf(stream, "=?UTF-8?B?%s?=", (const char *)base64);
         at += used;
+        first = false;
     }
 }
 
-/* ASCII text, broken before the last blank that still fits. */
+/* ASCII text, broken before the last blank that still fits. Of blanks in a row only the last begins a line: a line of
+ * nothing but blanks would be no continuation (RFC 5322 §3.2.2). */
 static void fold(FILE *stream, const char *text, size_t column)
 {
     while (column + strlen(text) > LINE) {
         size_t cut = 0, room = column < LINE ? LINE - column : 0;
         for (size_t i = 1; text[i] && (i <= room || cut == 0); i++)
-            if (text[i] == ' ' && text[i + 1] && text[i + 1] != ' ' && text[i - 1] != ' ') cut = i;
+            if (text[i] == ' ' && text[i + 1] && text[i + 1] != ' ') cut = i;
         if (cut == 0) break;
         fprintf(stream, "%.*s\r\n", (int)cut, text);
         text += cut;
@@ -87,7 +101,7 @@ void encode_text(FILE *stream, const char *name, const char *text)
     fputs(name, stream);
     fputs(": ", stream);
     bool subject = strcmp(name, "Subject") == 0;
-    if (encode_ascii(text) && !(subject && strstr(text, "=?")))
+    if (encode_ascii(text) && !(subject && (strstr(text, "=?") || !encode_folds(text))))
         fold(stream, text, column);
     else
         words(stream, text, column);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECIPIENTS = 1000, ATTACHMENTS = 100, HEADERS = 64, ADDRESS = 254, NAME = 255, HEADER_WORD = 900 };
+enum { RECIPIENTS = 1000, ATTACHMENTS = 100, HEADERS = 64, ADDRESS = 254, NAME = 255 };
 
 /* ── checks ───────────────────────────────────────────────────────────────────────────────────────────*/
 
@@ -54,25 +54,13 @@ static bool name_valid(const char *name)
     return length > 0 && length <= 64;
 }
 
-/* No run without a blank may be longer than a line can be (RFC 5322 §2.1.1). */
-static bool lines_fit(const char *value)
-{
-    while (*value) {
-        size_t run = strcspn(value, " ");
-        if (run > HEADER_WORD) return false;
-        value += run;
-        value += strspn(value, " ");
-    }
-    return true;
-}
-
 static bool check_header(struct csn_call *call, const struct csn_mail_header *header)
 {
     if (!name_valid(header->name) || !header->value) return explain(call, "a header has no valid name, or no value");
     if (reserved(header->name)) return explain(call, "the header %s cannot be set as an own header", header->name);
     if (!encode_valid(header->value))
         return explain(call, "the header %s holds a line break or another control character", header->name);
-    if (strlen(header->value) > 8000 || (encode_ascii(header->value) && !lines_fit(header->value)))
+    if (strlen(header->value) > 8000 || (encode_ascii(header->value) && !encode_folds(header->value)))
         return explain(call, "the header %s is too long", header->name);
     return true;
 }

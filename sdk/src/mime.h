@@ -22,6 +22,8 @@ void encode_parameter(FILE *stream, const char *key, const char *value);
 /* "Date: Thu, 01 Jan 1970 00:00:00 +0000" */
 void encode_date(FILE *stream, int64_t seconds);
 bool encode_ascii(const char *text);
+/* Can ASCII text be broken into lines that a message may have? A word counts with the blanks behind it. */
+bool encode_folds(const char *text);
 /* Well-formed UTF-8 without control characters. */
 bool encode_valid(const char *text);
 

@@ -131,24 +131,79 @@ static void folds_and_encodes(void **state)
     }
 }
 
-/* Whatever the text, no line is longer than 76 and every further line begins with a blank. */
+/* Every further line begins with a blank, and none is empty but for blanks. Returns the longest line's length. */
+static size_t longest_line(const char *line)
+{
+    size_t longest = 0;
+    for (const char *at = line; *at;) {
+        size_t length = strcspn(at, "\r");
+        if (strspn(at, " ") >= length) fail_msg("a line of blanks: %s", line);
+        if (length > longest) longest = length;
+        at += length;
+        if (*at) assert_memory_equal(at, "\r\n ", 3);
+        if (*at) at += 2;
+    }
+    return longest;
+}
+
+/* Whatever the text, no line is longer than 76. */
 static void keeps_lines_short(void **state)
 {
-    static const char *const pieces[] = {"ä", "✓", "😀", "ab ", "ü b", "12345678 "};
+    static const char *const pieces[] = {"ä", "✓", "😀", "ab ", "ü b", "12345678 ", "aaaa  ", "b   "};
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         for (int count = 1; count < 120; count++) {
             char text[2000] = "";
             for (int j = 0; j < count; j++) strcat(text, pieces[i]);
             char *line = encoded(count % 2 ? "Subject" : "X-A-Rather-Long-Name-For-A-Header-Of-One-Own", text);
-            for (const char *at = line; *at;) {
-                size_t length = strcspn(at, "\r");
-                if (length > 76) fail_msg("piece %zu, %d times: %s", i, count, line);
-                at += length;
-                if (*at) assert_memory_equal(at, "\r\n ", 3);
-                if (*at) at += 2;
-            }
+            if (longest_line(line) > 76) fail_msg("piece %zu, %d times: %s", i, count, line);
             free(line);
         }
+    }
+}
+
+/* The longest names leave the first word little room or none. */
+static void breaks_after_long_names(void **state)
+{
+    static const char *const texts[] = {"ä", "😀😀"};
+    for (size_t length = 50; length <= 64; length++) {
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+            char name[65] = "";
+            memset(name, 'X', length);
+            char *line = encoded(name, texts[i]);
+            if (longest_line(line) > 76) fail_msg("%s", line);
+            free(line);
+        }
+    }
+}
+
+/* `word` letters, `blanks` blanks, one letter. */
+static void spread(char text[4001], size_t word, size_t blanks)
+{
+    memset(text, 'a', word);
+    memset(text + word, ' ', blanks);
+    strcpy(text + word + blanks, "b");
+}
+
+/* What is taken fits into lines (RFC 5322 §2.1.1); a subject that cannot be broken is encoded. */
+static void takes_headers_that_can_be_broken(void **state)
+{
+    static const struct {
+        size_t word, blanks;
+        bool good;
+    } rows[] = {{900, 0, false}, {899, 0, true},  {899, 1, true},  {1, 899, true},  {0, 900, true},
+                {900, 1, false}, {1, 900, false}, {0, 901, false}, {1, 3000, false}};
+    char text[4001], name[65] = "";
+    memset(name, 'X', 64);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        spread(text, rows[i].word, rows[i].blanks);
+        struct csn_mail_address to = {"a@b", NULL};
+        struct csn_mail_header header = {name, text};
+        struct csn_mail mail = {
+            .size = sizeof mail, .from = to, .to = &to, .to_count = 1, .headers = &header, .header_count = 1};
+        if (mime_check(&call, &mail) != rows[i].good) fail_msg("row %zu: %s", i, explained);
+        char *line = encoded(rows[i].good ? name : "Subject", text);
+        if (longest_line(line) > (rows[i].good ? 998 : 76)) fail_msg("row %zu: %s", i, line);
+        free(line);
     }
 }
 
@@ -194,6 +249,8 @@ int main(void)
         cmocka_unit_test(knows_utf8),
         cmocka_unit_test(folds_and_encodes),
         cmocka_unit_test(keeps_lines_short),
+        cmocka_unit_test(breaks_after_long_names),
+        cmocka_unit_test(takes_headers_that_can_be_broken),
         cmocka_unit_test(takes_good_addresses_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
