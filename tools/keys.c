@@ -29,12 +29,24 @@ static bool write_text(int fd, const char *text, size_t length, struct err *err)
     return fsync(fd) == 0 || err_sys(err, ERR_IO, "cannot bring it to the disk");
 }
 
+static void draft_name(const char *name, char draft[64])
+{
+    snprintf(draft, 64, ".%s.new", name);
+}
+
+void key_file_drop_draft(int folder, const char *name)
+{
+    char draft[64];
+    draft_name(name, draft);
+    unlinkat(folder, draft, 0);
+}
+
 /* Whole or not at all: written under another name, brought to the disk, then linked to its own, never over another. */
 bool key_file_put(int folder, const char *name, mode_t mode, const char *text, size_t length, bool replace,
                   struct err *err)
 {
     char draft[64];
-    snprintf(draft, sizeof draft, ".%s.new", name);
+    draft_name(name, draft);
     unlinkat(folder, draft, 0);
     FD_AUTO fd = openat(folder, draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0) return err_sys(err, ERR_IO, "cannot make keys/%s", name);

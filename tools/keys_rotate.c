@@ -36,11 +36,14 @@ bool keys_make_next(int home_dirfd, const uint8_t *share, bool may_make, struct 
     return good;
 }
 
-/* The bytes of a file that has no name any more. One that has another name was linked by somebody who wants it. */
-static bool wipe(int fd, struct err *err)
+/* The bytes of a file that has no name any more. One that has another name was linked by somebody who wants it, unless
+ * that is a draft's, left by a kill. */
+static bool wipe(int folder, int fd, struct err *err)
 {
     static const char zeros[MASTER_FILE_BYTES];
     struct stat status;
+    key_file_drop_draft(folder, "master.key");
+    key_file_drop_draft(folder, NEXT);
     if (fstat(fd, &status) < 0) return err_sys(err, ERR_IO, "cannot look at the old master key");
     if (status.st_nlink > 0) return true;
     return (pwrite(fd, zeros, sizeof zeros, 0) == (ssize_t)sizeof zeros && fsync(fd) == 0) ||
@@ -53,7 +56,7 @@ static bool rename_next(int folder, struct err *err)
     if (old < 0) return err_sys(err, ERR_IO, "cannot open keys/master.key");
     if (renameat(folder, NEXT, folder, "master.key") < 0 || fsync(folder) < 0)
         return err_sys(err, ERR_IO, "cannot put keys/" NEXT " in the place of keys/master.key");
-    return wipe(old, err);
+    return wipe(folder, old, err);
 }
 
 bool keys_replace_master(int home_dirfd, const uint8_t master[KEY_BYTES], const uint8_t *share, struct err *err)
@@ -66,7 +69,7 @@ bool keys_replace_master(int home_dirfd, const uint8_t master[KEY_BYTES], const 
     master_text_half(master, share, text);
     bool good = key_file_put(folder, "master.key", 0600, text, sizeof text, true, err);
     sodium_memzero(text, sizeof text);
-    return good && wipe(old, err);
+    return good && wipe(folder, old, err);
 }
 
 static bool put_public(int folder, const uint8_t master[KEY_BYTES], struct err *err)

@@ -2,6 +2,7 @@
 /* Backup of a running daemon, and its way back into a new home folder. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,25 +24,47 @@ enum { IDENTITIES = 16 * 1024, ID_DIGITS = 32 };
 
 /* ── backup ────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool make_copies(char copies[BACKUP_PATH], const char *prefix, struct err *err)
+/* The copies lie there in the clear: a signal takes them away too. */
+static char copies[BACKUP_PATH], copy_files[16][BACKUP_PATH + 32];
+static unsigned copy_count;
+
+static void drop_copies(void)
 {
+    for (unsigned i = 0; i < copy_count; i++) unlink(copy_files[i]);
+    rmdir(copies);
+}
+
+static void interrupted(int number)
+{
+    drop_copies();
+    raise(number); /* to its default again: SA_RESETHAND */
+}
+
+static void name_copies(void)
+{
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    copy_count = 0;
+    for (int kind = 0; kind < BACKUP_KINDS; kind++)
+        for (const struct backup_file *file = backup_files((enum backup_kind)kind); file->name; file++)
+            for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+                if (file->copied)
+                    snprintf(copy_files[copy_count++], sizeof *copy_files, "%s/%s%s", copies, file->name,
+                             endings[i]);
+}
+
+static bool make_copies(const char *prefix, struct err *err)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     int length = snprintf(copies, BACKUP_PATH, "%s.copies-XXXXXX", prefix);
     if (length >= BACKUP_PATH || !mkdtemp(copies))
         return err_sys(err, ERR_IO, "cannot make a folder beside %.200s: %s", prefix, strerrordesc_np(errno));
+    name_copies();
+    const struct sigaction action = {.sa_handler = interrupted, .sa_flags = SA_RESETHAND | SA_NODEFER};
+    struct sigaction before;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+            sigaction(signals[i], &action, NULL);
     return true;
-}
-
-static void drop_copies(const char *copies)
-{
-    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
-    char path[BACKUP_PATH + 32];
-    for (int kind = 0; kind < BACKUP_KINDS; kind++)
-        for (const struct backup_file *file = backup_files((enum backup_kind)kind); file->name; file++)
-            for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-                snprintf(path, sizeof path, "%s/%s%s", copies, file->name, endings[i]);
-                unlink(path);
-            }
-    rmdir(copies);
 }
 
 static bool free_name(const char *prefix, struct err *err)
@@ -96,7 +119,7 @@ static void report_backup(struct cli *cli, const struct backup_source *source, c
 bool verb_backup(struct cli *cli, struct err *err)
 {
     const char *prefix = cli_value(cli, "to"), *one;
-    char copies[BACKUP_PATH], id[ID_DIGITS + 1];
+    char id[ID_DIGITS + 1];
     uint8_t random[ID_DIGITS / 2];
     struct age_keys to = {0};
     unsigned at = 0;
@@ -110,10 +133,10 @@ bool verb_backup(struct cli *cli, struct err *err)
     hex_text(random, sizeof random, id);
     announce(cli, id);
     umask(077);
-    if (!make_copies(copies, prefix, err)) return false;
+    if (!make_copies(prefix, err)) return false;
     struct backup_source source = {.home = cli->home.path, .copies = copies, .id = id, .recipients = &to};
     bool good = audit_copy(cli->home.path, copies, &source.copied, err) && write_both(&source, prefix, err);
-    drop_copies(copies);
+    drop_copies();
     if (good) report_backup(cli, &source, prefix);
     return good || err_in(err, "making a backup");
 }

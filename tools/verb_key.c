@@ -148,7 +148,7 @@ static bool wait_for(struct cli *cli, const char *workspace, const char *step, u
         patience = clock_now() + NOTICE_S * CLOCK_S;
         const json_t *rotation = rotation_of(now, workspace);
         if (*text(now, "trouble")) return err_set(err, ERR_STATE, "%s", text(now, "trouble"));
-        if (!rotation || (step && strcmp(text(rotation, "step"), step) == 0)) {
+        if (!rotation || (step && strcmp(text(rotation, "step"), step) == 0 && !number(rotation, "left"))) {
             *status = json_incref(now);
             return true;
         }

@@ -96,6 +96,21 @@ static bool begin_anew(struct ledger *ledger, const struct masters *masters, str
     return store_master_add(ledger->store, &next, err);
 }
 
+/* A key that was made while nobody knew of the next one is under the old one: that goes nowhere before it is wrapped. */
+static bool wrap_latecomers(struct ledger *ledger, const struct store_master *next, struct err *err)
+{
+    struct store_rotation rotation;
+    bool found;
+    uint64_t left;
+    if (!store_rotation_get(ledger->store, ROTATE_MASTER, &rotation, &found, err)) return false;
+    if (!found || rotation.step != ROTATE_WRAPPED) return true;
+    if (!store_master_count(ledger->store, next->mark.name, false, &left, err)) return false;
+    if (!left) return true;
+    rotation.step = ROTATE_WRAPPING;
+    memset(&rotation.cursor, 0, sizeof rotation.cursor);
+    return store_rotation_put(ledger->store, &rotation, err);
+}
+
 static bool with_next(struct ledger *ledger, struct masters *masters, struct err *err)
 {
     struct rotating *rotating = &ledger->rotating;
@@ -107,7 +122,7 @@ static bool with_next(struct ledger *ledger, struct masters *masters, struct err
     if (!read_masters(ledger, masters, err)) return false;
     rotating->under_next = masters->next && same_mark(&masters->next->mark, &rotating->next);
     if (rotating->under_next && rotating->want == WANT_NEXT) rotating->want = WANT_NOTHING;
-    return true;
+    return !rotating->under_next || wrap_latecomers(ledger, masters->next, err);
 }
 
 static bool finish(struct ledger *ledger, const struct masters *masters, struct err *err)
@@ -173,6 +188,7 @@ static void told(struct ledger *ledger, struct waiting *wait, const void *answer
     bool good = status_check(&keys->status, &err) && compare(ledger, &err);
     if (!good && err.kind == ERR_AUDIT) ledger_seal(ledger, &err);
     take_verdict(ledger, good, &err);
+    role_wake_at(ledger->role, clock_now()); /* the log's first key waits for it */
 }
 
 void rotate_ask_keys(struct ledger *ledger)

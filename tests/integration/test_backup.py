@@ -6,14 +6,16 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.environ["CAISSON_SOURCE"], "tests", "lib"))
-from daemon import BAD, BUILD, Daemon, run  # noqa: E402
+from daemon import BAD, BUILD, CAISSON, Daemon, run  # noqa: E402
 
 folder = recipient = recovery = daemon = None
 
@@ -35,6 +37,14 @@ def enable(one):
 
 def talk(one):
     return one.call("bad", "talk", {"text": "working"}, credential="canary")
+
+
+def test_a_signal_leaves_no_copies():
+    """They are not encrypted. The signal is that of a file which grows too large: it comes while they are written."""
+    done = subprocess.run([CAISSON, "--home", daemon.home, "backup", "--to", at("cut"), "--recipient", recipient], capture_output=True,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)))
+    assert done.returncode == -signal.SIGXFSZ, done
+    assert not [name for name in os.listdir(folder) if "copies" in name], "copies were left behind"
 
 
 def unpack(name):

@@ -400,6 +400,31 @@ def test_master_goes_on_when_the_ledger_dies():
     no_damage()
 
 
+def test_a_roll_while_the_rotation_waits():
+    """All is wrapped and the command is gone. A key of the log that is made by the next start belongs under the next master
+    key as well: the old one is about to be destroyed."""
+    version = status()["master"]["version"]
+    os.rename(key("vault.pub"), key("vault.pub.kept"))
+    os.mkdir(key("vault.pub"))  # the command ends there, before it touches the old key
+    assert daemon.cli("key", "rotate", "master", check=False).returncode
+    os.rmdir(key("vault.pub"))
+    os.rename(key("vault.pub.kept"), key("vault.pub"))
+    assert vault("SELECT step FROM rotation WHERE job = 'master'") == [(2,)]
+    rolls = daemon.rows("SELECT count(*) FROM entry WHERE kind = 8")
+    daemon.stop()
+    with contextlib.closing(sqlite3.connect(daemon.home + "/data/vault.db", isolation_level=None)) as database:
+        database.execute("UPDATE signer_key SET created = created - 172800000000000")
+    daemon.own_data()
+    daemon.start()
+    eventually("the key rolled", lambda: daemon.rows("SELECT count(*) FROM entry WHERE kind = 8") != rolls)
+    assert f"version {version + 1} now" in daemon.cli("key", "rotate", "master").stdout
+    daemon.stop()
+    daemon.start()
+    assert not status().get("trouble")
+    everything_can_be_read()
+    no_damage()
+
+
 def test_status_says_it():
     told = status()
     assert told["master"]["versions"][0]["state"] == "in use" and "trouble" not in told, told

@@ -244,6 +244,13 @@ static void make_log(struct rig *rig)
     for (int i = 0; i < 4; i++) rig_call(rig, &ask, CLASS_OK, 5, true);
 }
 
+static void checkpoint_made(struct rig *rig)
+{
+    uint32_t kind;
+    json_decref(rig_query(rig, MSG_AUDIT_CHECKPOINT, json_object(), &kind));
+    assert_int_equal(kind, ERR_NONE);
+}
+
 static void test_edited_body(void **state)
 {
     struct rig *rig = *state;
@@ -271,6 +278,7 @@ static void test_cut_tail(void **state)
 {
     struct rig *rig = *state;
     make_log(rig);
+    checkpoint_made(rig);
     rig_stop(rig);
     rig_exec(rig, "audit.db", NO_GUARD "DELETE FROM entry WHERE idx >= 6;");
     rig->witness.size = 0; /* else the next epoch of the log would begin */
@@ -282,6 +290,7 @@ static void test_cut_with_checkpoints(void **state)
 {
     struct rig *rig = *state;
     make_log(rig);
+    checkpoint_made(rig);
     rig_stop(rig);
     rig_exec(rig, "audit.db",
              NO_GUARD "DELETE FROM entry WHERE idx >= 6; DELETE FROM checkpoint; DELETE FROM signer;"
@@ -299,13 +308,6 @@ static void test_cut_with_checkpoints(void **state)
 }
 
 /* ── what was written down about the log ───────────────────────────────────────────────────────────── */
-
-static void checkpoint_made(struct rig *rig)
-{
-    uint32_t kind;
-    json_decref(rig_query(rig, MSG_AUDIT_CHECKPOINT, json_object(), &kind));
-    assert_int_equal(kind, ERR_NONE);
-}
 
 /* The log that was found is put aside under its name, and nothing runs before a person has looked; then all is signed.
  */
