@@ -33,8 +33,7 @@ static bool check_shape(struct ledger *ledger, struct begin *begin, struct err *
     if (!printable(ask->key, sizeof ask->key) || !printable(ask->traceparent, sizeof ask->traceparent))
         return err_set(err, ERR_MALFORMED, "Idempotency-Key and traceparent are printable ASCII");
     if (ask->input_size > FRAME_CALL_MAX) return err_set(err, ERR_MALFORMED, "no worker takes an input of this size");
-    if (begin->unread.kind != ERR_NONE) *err = begin->unread;
-    return begin->unread.kind == ERR_NONE;
+    return true;
 }
 
 static bool find_caller(struct ledger *ledger, struct begin *begin, struct err *err)
@@ -85,12 +84,43 @@ static bool check_stale(struct ledger *ledger, struct begin *begin, struct err *
     return err_set(err, ERR_STALE, "the registry has just changed");
 }
 
-/* That the log cannot be written is for the ledger alone to say: it seals. */
+bool entry_open_to(const struct entry *entry, const char *workspace)
+{
+    for (unsigned i = 0; i < entry->workspace_count; i++)
+        if (strcmp(entry->workspaces[i], "*") == 0 || strcmp(entry->workspaces[i], workspace) == 0) return true;
+    return false;
+}
+
+/* What callers in this workspace may know of; NULL: they are told this. */
+static const struct entry *open_entry(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    const struct entry *entry = registry_find(&ledger->registry, begin->ask.connector);
+    if (!entry || !entry_open_to(entry, begin->workspace.name))
+        err_set(err, ERR_NOT_FOUND, "there is no connector %s in workspace %s", begin->ask.connector,
+                begin->workspace.name);
+    else if (is_exchanger(entry))
+        err_set(err, ERR_DENIED, "connector %s is for the daemon alone: it fetches tokens for others", entry->name);
+    else
+        return entry;
+    return NULL;
+}
+
+/* By the same kind in the answer the front knows that its own refusal, which speaks of the schema, may be shown: no
+ * question before this one gives a kind that the front refuses with, and this one asks first what find_entry would.
+ * That the log cannot be written is for the ledger alone to say: it seals. */
 static bool check_refusal(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     enum err_kind kind = begin->ask.refusal < ERR_KINDS ? (enum err_kind)begin->ask.refusal : ERR_INTERNAL;
     if (kind == ERR_AUDIT) kind = ERR_INTERNAL;
-    return kind == ERR_NONE || err_set(err, kind, "%s", err_row(kind)->title);
+    if (kind == ERR_NONE) return true;
+    return open_entry(ledger, begin, err) && err_set(err, kind, "%s", err_row(kind)->title);
+}
+
+/* Whom a call is about is judged for those only who may make it, and after the front's refusal: see there. */
+static bool check_unread(struct ledger *ledger, struct begin *begin, struct err *err)
+{
+    if (begin->unread.kind != ERR_NONE) *err = begin->unread;
+    return begin->unread.kind == ERR_NONE;
 }
 
 static bool check_rate(struct ledger *ledger, struct begin *begin, struct err *err)
@@ -114,9 +144,10 @@ static bool check_held(struct ledger *ledger, struct begin *begin, struct err *e
 {
     if (!ledger->held) return true;
     if (ledger->doubted)
-        return err_set(err, ERR_FROZEN,
-                       "a witness of the log knows another log than this one: calls run again once an administrator has "
-                       "looked (`caisson audit epoch`)");
+        return err_set(
+            err, ERR_FROZEN,
+            "a witness of the log knows another log than this one: calls run again once an administrator has "
+            "looked (`caisson audit epoch`)");
     return err_set(
         err, ERR_FROZEN,
         "the log was found older or other than it was, and a new epoch of it has begun: calls run again once "
@@ -129,25 +160,13 @@ static bool check_sinks(struct ledger *ledger, struct begin *begin, struct err *
     return checkpoint_admits(ledger, err) && (begin->caller.kind == WHO_SYSTEM || push_admits(ledger, err));
 }
 
-bool entry_open_to(const struct entry *entry, const char *workspace)
-{
-    for (unsigned i = 0; i < entry->workspace_count; i++)
-        if (strcmp(entry->workspaces[i], "*") == 0 || strcmp(entry->workspaces[i], workspace) == 0) return true;
-    return false;
-}
-
 static bool find_entry(struct ledger *ledger, struct begin *begin, struct err *err)
 {
-    const struct entry *entry = registry_find(&ledger->registry, begin->ask.connector);
-    if (!entry || !entry_open_to(entry, begin->workspace.name))
-        return err_set(err, ERR_NOT_FOUND, "there is no connector %s in workspace %s", begin->ask.connector,
-                       begin->workspace.name);
+    const struct entry *entry = open_entry(ledger, begin, err);
+    if (!entry) return false;
     if (entry->state != ENTRY_ENABLED)
         return err_set(err, entry->state == ENTRY_CHANGED ? ERR_CHANGED : ERR_STATE, "connector %s cannot be used: %s",
                        entry->name, entry->problem && *entry->problem ? entry->problem : "it is not enabled");
-    if (is_exchanger(entry))
-        return err_set(err, ERR_DENIED, "connector %s is for the daemon alone: it fetches tokens for others",
-                       entry->name);
     begin->entry = entry;
     begin->action = entry_action(entry, begin->ask.action);
     return begin->action ||
@@ -300,9 +319,9 @@ static bool find_subjects(struct ledger *ledger, struct begin *begin, struct err
 bool admit(struct ledger *ledger, struct begin *begin, struct err *err)
 {
     static bool (*const questions[])(struct ledger *, struct begin *, struct err *) = {
-        check_shape,     find_caller,  find_workspace, check_scope,    check_rate,  check_stale,   check_refusal,
-        find_keys,       find_earlier, check_frozen,   check_held,     check_sinks, find_entry,    check_input,
-        find_credential, check_others, check_room,     check_deadline, check_token, find_subjects,
+        check_shape,  find_caller,     find_workspace, check_scope,  check_rate,     check_stale, check_refusal,
+        check_unread, find_keys,       find_earlier,   check_frozen, check_held,     check_sinks, find_entry,
+        check_input,  find_credential, check_others,   check_room,   check_deadline, check_token, find_subjects,
     };
     struct err why = {0};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {

@@ -195,8 +195,10 @@ def test_only_its_own_host():
 
 
 def test_nobody_calls_it():
-    answer = daemon.call("oauth2", "exchange", {})
-    assert answer.status == 403 and "daemon alone" in answer.json["detail"], answer
+    for value in {}, {"of": "another shape"}:
+        answer = daemon.call("oauth2", "exchange", value)
+        assert answer.status == 403 and "daemon alone" in answer.json["detail"], answer
+        assert "errors" not in answer.json, answer
 
 
 def test_other_bytes_get_no_grant():

@@ -230,6 +230,27 @@ static void test_hostile_tails(void **state)
     assert_int_equal(keys_made(rig), 0);
 }
 
+/* By its own kind in the answer the front takes it that the caller may know what it refused: only who may call may. */
+static void test_strangers_learn_no_schema(void **state)
+{
+    static const char wrong[] = "\"";
+    struct rig *rig = *state;
+    uint32_t kind;
+    json_decref(rig_query(rig, MSG_WORKSPACE_CREATE, json_pack("{s:s}", "name", "other"), &kind));
+    assert_int_equal(kind, ERR_NONE);
+    struct msg_begin ask = rig_ask(rig);
+    ask.refusal = ERR_BAD_INPUT;
+    assert_int_equal(begun_about(rig, ask, wrong, sizeof wrong).status.kind, ERR_BAD_INPUT);
+    strcpy(ask.workspace, "nowhere");
+    assert_int_equal(begun_about(rig, ask, wrong, sizeof wrong).status.kind, ERR_DENIED);
+    strcpy(ask.workspace, "other");
+    strcpy(ask.connector, "kept"); /* is not open to that workspace */
+    assert_int_equal(begun_about(rig, ask, wrong, sizeof wrong).status.kind, ERR_NOT_FOUND);
+    assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_NOT_FOUND);
+    ask.who = (struct who){.kind = WHO_TOKEN};
+    assert_int_equal(begun_about(rig, ask, wrong, sizeof wrong).status.kind, ERR_NO_IDENTITY);
+}
+
 /* A vault that dies with the question: 503, nothing is left behind, and the next try works. */
 static void test_vault_gone(void **state)
 {
@@ -390,6 +411,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_many_new_people),
         RIG_TEST(test_no_keys_for_strangers),
         RIG_TEST(test_hostile_tails),
+        RIG_TEST(test_strangers_learn_no_schema),
         RIG_TEST(test_vault_gone),
         RIG_TEST(test_denied_host),
         RIG_TEST(test_erased_while_running),
