@@ -293,7 +293,9 @@ const struct cli_verb cli_verbs[] = {
     {"calls", "list", "", 0, 0, verb_calls_list, "Lists calls, the newest first.", calls_list},
     {"calls", "show", "ID", 1, 1, verb_calls_show, "Shows one call and its attempts.", NULL},
     {"calls", "retry", "ID", 1, 1, verb_calls_retry,
-     "Lets a call be sent once more under its key, although it may have been sent already. This is recorded.", reason},
+     "Lets a call be sent once more under its key, although it may have been sent already. This is recorded. A key that is "
+     "forgotten, or a later call's by now, is not released.",
+     reason},
     {"calls", "cancel", "ID", 1, 1, verb_calls_cancel, "Ends a running call.", reason},
     {"audit", "tail", "", 0, 0, verb_audit_tail, "Shows the newest entries of the log.", tail},
     {"audit", "verify", "", 0, 0, verb_audit_verify,

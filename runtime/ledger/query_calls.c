@@ -124,6 +124,19 @@ static void name_call(struct record *record, struct query *query, const struct s
     record_text(record, "workspace", query->workspace.name);
 }
 
+/* A key that was forgotten may have come back, with another call: that one is not to be sent twice. */
+static bool holds_key(struct query *query, const struct store_call *call, struct err *err)
+{
+    struct store_slot slot;
+    bool found;
+    if (!call->has_slot)
+        return err_set(err, ERR_STATE, "this call had no Idempotency-Key, so nothing holds it back: call again");
+    if (!store_slot_get(query->ledger->store, call->slot, &slot, &found, err)) return false;
+    return (found && memcmp(slot.call, call->ref.id, ID_BYTES) == 0) ||
+           err_set(err, ERR_STATE,
+                   "this call's Idempotency-Key is forgotten or belongs to a later call: use a new key");
+}
+
 /* Releases the key for one more attempt; the same request under the same key then runs once. */
 bool query_calls_retry(struct query *query, json_t **out, struct err *err)
 {
@@ -132,11 +145,9 @@ bool query_calls_retry(struct query *query, json_t **out, struct err *err)
     record_init(&record);
     if (!find_call(query, &call, err)) return false;
     if (!call.ended) return err_set(err, ERR_STATE, "the call is still running");
-    if (!call.has_slot)
-        return err_set(err, ERR_STATE, "this call had no Idempotency-Key, so nothing holds it back: call again");
+    if (!holds_key(query, &call, err)) return false;
     name_call(&record, query, &call);
-    if (!admin_record(query, "calls.retry", &record, err) ||
-        !store_slot_retry(query->ledger->store, call.slot, true, err))
+    if (!admin_record(query, "calls.retry", &record, err) || !store_slot_retry(query->ledger->store, &call, err))
         return false;
     *out = json_pack("{s:o, s:i, s:s}", "call_id", id_json(call.ref.id), "attempt", (int)call.ref.attempt + 1, "text",
                      "Send the same request with the same Idempotency-Key: it will run once more.");

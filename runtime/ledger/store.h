@@ -207,7 +207,8 @@ bool store_slot_put(struct store *store, const uint8_t slot[HASH_BYTES], const s
                     uint64_t expires, struct err *err);
 /* For one more attempt: remembered until then, and released no more. */
 bool store_slot_again(struct store *store, const uint8_t slot[HASH_BYTES], uint64_t expires, struct err *err);
-bool store_slot_retry(struct store *store, const uint8_t slot[HASH_BYTES], bool retry, struct err *err);
+/* Released for one more attempt, if its key is still this call's. */
+bool store_slot_retry(struct store *store, const struct store_call *call, struct err *err);
 bool store_answer_add(struct store *store, const struct call_ref *ref, const uint8_t sealed_key[SEALED_KEY],
                       const void *body, size_t length, uint64_t expires, struct err *err);
 bool store_answer_get(struct store *store, const struct call_ref *ref, uint8_t sealed_key[SEALED_KEY], struct buf *body,

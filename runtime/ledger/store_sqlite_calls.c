@@ -135,10 +135,10 @@ bool store_slot_put(struct store *store, const uint8_t slot[HASH_BYTES], const s
                      (int64_t)expires);
 }
 
-bool store_slot_retry(struct store *store, const uint8_t slot[HASH_BYTES], bool retry, struct err *err)
+bool store_slot_retry(struct store *store, const struct store_call *call, struct err *err)
 {
-    static struct query query = {STORE_AUDIT, "UPDATE idempotency SET retry = ? WHERE slot = ?", 0};
-    return store_run(store, &query, err, "uh", (uint32_t)retry, slot);
+    static struct query query = {STORE_AUDIT, "UPDATE idempotency SET retry = 1 WHERE slot = ? AND call = ?", 0};
+    return store_run(store, &query, err, "hd", call->slot, call->ref.id);
 }
 
 bool store_slot_again(struct store *store, const uint8_t slot[HASH_BYTES], uint64_t expires, struct err *err)

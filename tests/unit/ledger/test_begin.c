@@ -338,6 +338,28 @@ static void test_key_uncertain(void **state)
     rig_verify(rig);
 }
 
+/* A key that was forgotten and used again is another call's: a word about the first releases no other. */
+static void test_key_of_a_later_call(void **state)
+{
+    struct rig *rig = *state;
+    struct msg_begin ask = rig_keyed(rig, "order-5");
+    char id[ID_TEXT];
+    uint32_t kind;
+    id_text(rig_call(rig, &ask, CLASS_OK, 100, true).call.id, id);
+    rig_kill(rig);
+    rig_exec(rig, "audit.db", "DELETE FROM idempotency");
+    rig_start(rig, false);
+    json_decref(rig_query(rig, MSG_CALLS_RETRY, json_pack("{s:s}", "id", id), &kind));
+    assert_int_equal(kind, ERR_STATE);
+    struct msg_ended later = rig_call(rig, &ask, CLASS_OK, 100, true);
+    json_decref(rig_query(rig, MSG_CALLS_RETRY, json_pack("{s:s}", "id", id), &kind));
+    assert_int_equal(kind, ERR_STATE);
+    struct msg_begun again = rig_begin(rig, &ask);
+    assert_int_equal(again.replay, 1);
+    assert_memory_equal(&again.call, &later.call, sizeof later.call);
+    assert_int_equal(rig_number(rig, "SELECT count(*) FROM entry WHERE CAST(body AS TEXT) LIKE '%calls.retry%'"), 0);
+}
+
 /* Refusals never consume a key, and another caller's key is another key. */
 static void test_key_refused(void **state)
 {
@@ -367,6 +389,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_stale),       RIG_TEST(test_frozen),    RIG_TEST(test_hang_up),
         RIG_TEST(test_key_replay),  RIG_TEST(test_key_again), RIG_TEST(test_key_uncertain),
         RIG_TEST(test_key_refused), RIG_TEST(test_flood),     RIG_TEST(test_desk_has_room),
+        RIG_TEST(test_key_of_a_later_call),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
