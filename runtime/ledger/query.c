@@ -264,6 +264,14 @@ void on_query(struct role *role, struct role_line *line, const struct role_messa
 
 /* ── admin records ─────────────────────────────────────────────────────────────────────────────────── */
 
+bool record_reason(const struct query *query, struct record *record, struct err *err)
+{
+    char reason[256];
+    if (!in_text(query, "reason", reason, sizeof reason, err)) return false;
+    if (reason[0]) record_text(record, "text", reason);
+    return true;
+}
+
 bool admin_record(struct query *query, const char *act, struct record *record, struct err *err)
 {
     RECORD_AUTO personal;

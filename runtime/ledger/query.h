@@ -79,5 +79,7 @@ bool sealed_sound(const struct msg_seal_answer *sealed);
 /* Leases with an older version end; a call that runs finishes first when after_call says so. */
 void leases_end(struct ledger *ledger, const struct store_credential *credential, bool after_call);
 
+/* Why somebody ordered it, where they said so, for the record of that. */
+bool record_reason(const struct query *query, struct record *record, struct err *err);
 /* One admin record, durable when this returns true; fields of `record` were set by the caller. */
 bool admin_record(struct query *query, const char *act, struct record *record, struct err *err);

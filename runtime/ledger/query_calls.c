@@ -116,12 +116,14 @@ bool query_calls_get(struct query *query, json_t **out, struct err *err)
 
 /* ── acting ────────────────────────────────────────────────────────────────────────────────────────── */
 
-static void name_call(struct record *record, struct query *query, const struct store_call *call)
+static bool record_act(struct query *query, const char *act, const struct store_call *call, struct err *err)
 {
+    RECORD_AUTO record;
     query->call = &call->ref;
-    record_init(record);
-    record_text(record, "connector", call->connector);
-    record_text(record, "workspace", query->workspace.name);
+    record_init(&record);
+    record_text(&record, "connector", call->connector);
+    record_text(&record, "workspace", query->workspace.name);
+    return record_reason(query, &record, err) && admin_record(query, act, &record, err);
 }
 
 /* A key that was forgotten may have come back, with another call: that one is not to be sent twice. */
@@ -140,14 +142,11 @@ static bool holds_key(struct query *query, const struct store_call *call, struct
 /* Releases the key for one more attempt; the same request under the same key then runs once. */
 bool query_calls_retry(struct query *query, json_t **out, struct err *err)
 {
-    RECORD_AUTO record;
     struct store_call call;
-    record_init(&record);
     if (!find_call(query, &call, err)) return false;
     if (!call.ended) return err_set(err, ERR_STATE, "the call is still running");
     if (!holds_key(query, &call, err)) return false;
-    name_call(&record, query, &call);
-    if (!admin_record(query, "calls.retry", &record, err) || !store_slot_retry(query->ledger->store, &call, err))
+    if (!record_act(query, "calls.retry", &call, err) || !store_slot_retry(query->ledger->store, &call, err))
         return false;
     *out = json_pack("{s:o, s:i, s:s}", "call_id", id_json(call.ref.id), "attempt", (int)call.ref.attempt + 1, "text",
                      "Send the same request with the same Idempotency-Key: it will run once more.");
@@ -156,14 +155,11 @@ bool query_calls_retry(struct query *query, json_t **out, struct err *err)
 
 bool query_calls_cancel(struct query *query, json_t **out, struct err *err)
 {
-    RECORD_AUTO record;
     struct store_call call;
-    record_init(&record);
     if (!find_call(query, &call, err)) return false;
     struct running *run = calls_find(&query->ledger->calls, &call.ref);
     if (!run || run->state != RUN_OPEN) return err_set(err, ERR_STATE, "the call is not running any more");
-    name_call(&record, query, &call);
-    if (!admin_record(query, "calls.cancel", &record, err)) return false;
+    if (!record_act(query, "calls.cancel", &call, err)) return false;
     orders_cancel(query->ledger, run, REASON_CANCELLED);
     *out = json_pack("{s:o, s:b}", "call_id", id_json(call.ref.id), "cancelled", 1);
     return true;

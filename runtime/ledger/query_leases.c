@@ -256,13 +256,11 @@ static bool check_scope(const struct query *query, const struct which *which, st
 static bool record_revocation(struct query *query, struct which *which, struct err *err)
 {
     RECORD_AUTO record;
-    char reason[256];
     record_init(&record);
-    if (!in_text(query, "reason", reason, sizeof reason, err)) return false;
+    if (!record_reason(query, &record, err)) return false;
     record_text(&record, "workspace", query->workspace.name);
     if (which->connector[0]) record_text(&record, "connector", which->connector);
     if (which->credential[0]) record_text(&record, "target", which->credential);
-    if (reason[0]) record_text(&record, "text", reason);
     if (which->call.attempt) query->call = &which->call;
     return admin_record(query, "lease.revoke", &record, err);
 }

@@ -296,8 +296,10 @@ static void test_call_queries(void **state)
     json_decref(rig_query_as(rig, false, &elsewhere, MSG_CALLS_GET, json_pack("{s:s}", "id", id), &kind));
     assert_int_equal(kind, ERR_NO_IDENTITY);
 
-    json_decref(rig_query(rig, MSG_CALLS_CANCEL, json_pack("{s:s}", "id", id), &kind));
+    json_decref(rig_query(rig, MSG_CALLS_CANCEL, json_pack("{s:s, s:s}", "id", id, "reason", "too slow"), &kind));
     assert_int_equal(kind, ERR_NONE);
+    rig_check(rig, 5, &running.call, "act", "calls.cancel");
+    rig_check(rig, 5, &running.call, "text", "too slow");
     const struct msg_cancel *cancel = rig_take(rig, rig->runner, MSG_CANCEL, NULL);
     assert_int_equal(cancel->reason, REASON_CANCELLED);
 }

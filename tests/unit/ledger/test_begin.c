@@ -329,9 +329,11 @@ static void test_key_uncertain(void **state)
 
     /* An operator's word releases it for one more attempt, and for no second one. */
     id_text(first.call.id, id);
-    json_decref(rig_query(rig, MSG_CALLS_RETRY, json_pack("{s:s}", "id", id), &kind));
+    json_decref(
+        rig_query(rig, MSG_CALLS_RETRY, json_pack("{s:s, s:s}", "id", id, "reason", "it never arrived"), &kind));
     assert_int_equal(kind, ERR_NONE);
     rig_check(rig, 5, NULL, "act", "calls.retry");
+    rig_check(rig, 5, &first.call, "text", "it never arrived");
     struct msg_ended third = rig_call(rig, &ask, CLASS_RETRYABLE, 100, true);
     assert_int_equal(third.call.attempt, 2);
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_UNCERTAIN);
@@ -385,10 +387,18 @@ static void test_key_refused(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_one_call),    RIG_TEST(test_order),     RIG_TEST(test_refusals),
-        RIG_TEST(test_stale),       RIG_TEST(test_frozen),    RIG_TEST(test_hang_up),
-        RIG_TEST(test_key_replay),  RIG_TEST(test_key_again), RIG_TEST(test_key_uncertain),
-        RIG_TEST(test_key_refused), RIG_TEST(test_flood),     RIG_TEST(test_desk_has_room),
+        RIG_TEST(test_one_call),
+        RIG_TEST(test_order),
+        RIG_TEST(test_refusals),
+        RIG_TEST(test_stale),
+        RIG_TEST(test_frozen),
+        RIG_TEST(test_hang_up),
+        RIG_TEST(test_key_replay),
+        RIG_TEST(test_key_again),
+        RIG_TEST(test_key_uncertain),
+        RIG_TEST(test_key_refused),
+        RIG_TEST(test_flood),
+        RIG_TEST(test_desk_has_room),
         RIG_TEST(test_key_of_a_later_call),
     };
     ledger_path = count > 1 ? arguments[1] : "";
