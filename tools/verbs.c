@@ -211,8 +211,8 @@ static const struct cli_option hold[] = {
 static const struct cli_option token[] = {
     {"role", "ROLE", "viewer, invoker, operator, admin or auditor; invoker when absent", false},
     {"workspace", "NAME", "The workspace that it is bound to; default when absent", false},
-    {"connector", "NAME", "A connector that it may call; all when absent", true},
-    {"action", "NAME", "An action that it may call; all when absent", true},
+    {"connector", "NAME", "A connector that it is for; all when absent", true},
+    {"action", "NAME", "An action that it is for; all when absent", true},
     {"expires", "TIME", "How long it is good for: 12h, 30d; 90d when absent", false},
     END};
 

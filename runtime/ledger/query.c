@@ -197,11 +197,24 @@ bool query_enter(struct query *query, const uint8_t workspace[ID_BYTES], struct 
            err_set(err, ERR_NOT_FOUND, "there is nothing under this id");
 }
 
-/* What a token for some connectors may administer is their credentials; those are looked at one by one. */
+/* What a token for some connectors may administer is their credentials; those are looked at one by one, and so are
+ * calls. */
+static bool about_all(unsigned type, unsigned right)
+{
+    switch (type) {
+    case MSG_CREDENTIAL_SET:
+    case MSG_CREDENTIAL_REMOVE: return false;
+    case MSG_AUDIT_TAIL:
+    case MSG_AUDIT_PERSON:
+    case MSG_AUDIT_HOLD_LIST:
+    case MSG_FREEZE_RECORD: return true;
+    default: return right == RIGHT_ADMIN;
+    }
+}
+
 static bool within_scope(const struct query *query, unsigned right, struct err *err)
 {
-    bool credential = query->type == MSG_CREDENTIAL_SET || query->type == MSG_CREDENTIAL_REMOVE;
-    if (right != RIGHT_ADMIN || credential || !caller_is_narrow(&query->caller)) return true;
+    if (!caller_is_narrow(&query->caller) || !about_all(query->type, right)) return true;
     return err_set(err, ERR_DENIED, "this token is for some connectors or actions only, and this is about all of them");
 }
 

@@ -50,7 +50,7 @@ static bool wanted(const struct listing *listing, const struct store_call *call)
     if (listing->connector[0] && strcmp(listing->connector, call->connector) != 0) return false;
     if (listing->class[0] && strcmp(listing->class, call->ended ? class_name(call->class) : "running") != 0)
         return false;
-    return caller_covers(&listing->query->caller, call->connector, NULL);
+    return caller_covers(&listing->query->caller, call->connector, call->action);
 }
 
 static bool list_one(void *context, const struct store_call *call)
@@ -96,7 +96,8 @@ static bool find_call(struct query *query, struct store_call *call, struct err *
     if (!in_id(query, "id", id, err) || !store_call_get(query->ledger->store, id, 0, call, &found, err)) return false;
     if (!found) return err_set(err, ERR_NOT_FOUND, "there is no such call");
     if (!query_enter(query, call->workspace, err)) return false;
-    return caller_covers(&query->caller, call->connector, NULL) || err_set(err, ERR_NOT_FOUND, "there is no such call");
+    return caller_covers(&query->caller, call->connector, call->action) ||
+           err_set(err, ERR_NOT_FOUND, "there is no such call");
 }
 
 bool query_calls_get(struct query *query, json_t **out, struct err *err)

@@ -61,7 +61,7 @@ static bool find_call(struct query *query, struct which *which, struct err *err)
     if (!json_object_get(query->in, "call")) return true;
     if (!in_id(query, "call", id, err) || !store_call_get(query->ledger->store, id, 0, &call, &found, err)) return false;
     if (!found || memcmp(call.workspace, query->workspace.id, ID_BYTES) != 0 ||
-        !caller_covers(&query->caller, call.connector, NULL))
+        !caller_covers(&query->caller, call.connector, call.action))
         return err_set(err, ERR_NOT_FOUND, "there is no such call in workspace %s", query->workspace.name);
     which->call = call.ref;
     return true;
@@ -86,7 +86,7 @@ static bool means_call(const struct query *query, const struct which *which, con
            (!which->connector[0] || strcmp(which->connector, call->connector) == 0) &&
            (!which->credential[0] || strcmp(which->credential, call->credential) == 0) &&
            (!which->call.attempt || same_call(&which->call, &call->ref)) &&
-           caller_covers(&query->caller, call->connector, NULL);
+           caller_covers(&query->caller, call->connector, call->action);
 }
 
 /* ── listing ───────────────────────────────────────────────────────────────────────────────────────── */
@@ -146,7 +146,7 @@ static void list_idle(struct listing *listing, const struct worker_row *worker)
     struct err err = {0};
     bool found = false, named = memcmp(worker->credential, none, ID_BYTES) != 0;
     if (!entry || worker->action >= entry->action_count || which->call.attempt) return;
-    if (!caller_covers(&listing->query.caller, entry->name, NULL)) return;
+    if (!caller_covers(&listing->query.caller, entry->name, entry->actions[worker->action].name)) return;
     if (which->connector[0] && strcmp(which->connector, entry->name) != 0) return;
     if (which->credential[0] && memcmp(which->known.id, worker->credential, ID_BYTES) != 0) return;
     if (named && !store_credential_get(ledger->store, worker->credential, &credential, &found, &err)) return;
@@ -244,13 +244,25 @@ static bool named_something(const struct query *query, const struct which *which
            json_is_string(json_object_get(query->in, "workspace"));
 }
 
+/* The runner ends workers of a connector whatever their action. */
+static bool covers_all_actions(const struct query *query, const char *connector)
+{
+    const struct entry *entry = registry_find(&query->ledger->registry, connector);
+    for (unsigned i = 0; entry && i < entry->action_count; i++)
+        if (!caller_covers(&query->caller, connector, entry->actions[i].name)) return false;
+    return entry != NULL;
+}
+
 static bool check_scope(const struct query *query, const struct which *which, struct err *err)
 {
     if (!named_something(query, which))
         return err_set(err, ERR_BAD_INPUT, "say what is revoked: a workspace, a connector, a credential or a call");
-    if (caller_is_narrow(&query->caller) && !which->connector[0] && !which->call.attempt)
-        return err_set(err, ERR_DENIED, "this token is for some connectors only: name the connector");
-    return true;
+    if (!caller_is_narrow(&query->caller) || which->call.attempt) return true;
+    if (!which->connector[0])
+        return err_set(err, ERR_DENIED, "this token is for some connectors or actions only: name the connector");
+    return covers_all_actions(query, which->connector) ||
+           err_set(err, ERR_DENIED, "this token is for some actions of connector %s only: name the call",
+                   which->connector);
 }
 
 static bool record_revocation(struct query *query, struct which *which, struct err *err)

@@ -199,8 +199,6 @@ static bool find_person(struct page *page, struct err *err)
     char text[SUBJECT_BYTES];
     uint8_t reference[HASH_BYTES];
     bool found;
-    if (caller_is_narrow(&query->caller))
-        return err_set(err, ERR_DENIED, "this token is for some connectors only, and this is about all of them");
     if (!in_text(query, "subject", text, sizeof text, err) || !subject_normal(text, page->normal, err)) return false;
     subject_reference(query->workspace.lookup, page->normal, reference);
     if (!store_subject_referenced(query->ledger->store, query->workspace.id, reference, &page->person, &found, err))

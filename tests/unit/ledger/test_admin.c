@@ -141,6 +141,8 @@ static void test_narrow_admin(void **state)
     assert_int_equal(asked_as(rig, &narrow, MSG_TOKEN_CREATE, json_pack("{s:s}", "name", "wide")), ERR_DENIED);
     assert_int_equal(asked_as(rig, &narrow, MSG_TOKEN_LIST, json_object()), ERR_DENIED);
     assert_int_equal(asked_as(rig, &narrow, MSG_RELOAD, json_object()), ERR_DENIED);
+    assert_int_equal(asked_as(rig, &narrow, MSG_AUDIT_TAIL, json_object()), ERR_DENIED);
+    assert_int_equal(asked_as(rig, &narrow, MSG_FREEZE_RECORD, json_pack("{s:b}", "on", 1)), ERR_DENIED);
     assert_int_equal(asked_as(rig, &narrow, MSG_CREDENTIAL_SHOW, json_pack("{s:s}", "name", "main")), ERR_NOT_FOUND);
     assert_int_equal(asked_as(rig, &narrow, MSG_CREDENTIAL_REMOVE, json_pack("{s:s}", "name", "main")), ERR_NOT_FOUND);
     assert_int_equal(asked_as(rig, &narrow, MSG_CREDENTIAL_SET,
@@ -164,6 +166,32 @@ static void test_narrow_admin(void **state)
     assert_string_equal(text_of(made, "expires"), expires);
     json_decref(tokens);
     json_decref(made);
+}
+
+/* A token for one action neither sees nor ends the calls of another, one by one or all together. */
+static void test_narrow_operator(void **state)
+{
+    static const unsigned by_id[] = {MSG_CALLS_GET, MSG_CALLS_RETRY, MSG_CALLS_CANCEL};
+    struct rig *rig = *state;
+    uint32_t kind;
+    char id[ID_TEXT];
+    rig_credential(rig, "main", "password", NULL);
+    struct who narrow = token_of(
+        rig, json_pack("{s:s, s:s, s:[s]}", "name", "narrow", "role", "operator", "actions", "echo/say"), NULL);
+    struct msg_begin ask = rig_ask(rig);
+    struct msg_begun own = rig_begin_ok(rig, &ask);
+    strcpy(ask.action, "login");
+    strcpy(ask.credential, "main");
+    id_text(rig_begin_ok(rig, &ask).call.id, id);
+    for (size_t i = 0; i < sizeof by_id / sizeof *by_id; i++)
+        assert_int_equal(asked_as(rig, &narrow, by_id[i], json_pack("{s:s}", "id", id)), ERR_NOT_FOUND);
+    assert_int_equal(asked_as(rig, &narrow, MSG_LEASE_REVOKE, json_pack("{s:s}", "call", id)), ERR_NOT_FOUND);
+    assert_int_equal(asked_as(rig, &narrow, MSG_LEASE_REVOKE, json_pack("{s:s}", "connector", "echo")), ERR_DENIED);
+    json_t *list = rig_query_as(rig, true, &narrow, MSG_CALLS_LIST, json_object(), &kind);
+    assert_int_equal(json_array_size(json_object_get(list, "calls")), 1);
+    json_decref(list);
+    id_text(own.call.id, id);
+    assert_int_equal(asked_as(rig, &narrow, MSG_CALLS_CANCEL, json_pack("{s:s}", "id", id)), ERR_NONE);
 }
 
 /* Administration asks for the right, also on the desk's line; and a front's number is nobody there. */
@@ -431,6 +459,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_token_faults),
         RIG_TEST(test_token_expires),
         RIG_TEST(test_narrow_admin),
+        RIG_TEST(test_narrow_operator),
         RIG_TEST(test_rights),
         RIG_TEST(test_credentials),
         RIG_TEST(test_credential_faults),
