@@ -356,6 +356,15 @@ bool query_credential_show(struct query *query, json_t **out, struct err *err)
     return true;
 }
 
+/* The runner ends what holds it; a call that still waits for a worker would begin with it later. */
+static void cancel_calls(struct ledger *ledger, const struct store_credential *credential)
+{
+    for (struct running *run = ledger->calls.first; run; run = run->next)
+        if (run->state == RUN_OPEN && strcmp(run->call.credential, credential->name) == 0 &&
+            memcmp(run->call.workspace, credential->workspace, ID_BYTES) == 0)
+            orders_cancel(ledger, run, REASON_REVOKED);
+}
+
 bool query_credential_remove(struct query *query, json_t **out, struct err *err)
 {
     struct store_credential credential;
@@ -364,6 +373,7 @@ bool query_credential_remove(struct query *query, json_t **out, struct err *err)
         !store_sealed_remove(query->ledger->store, credential.id, err))
         return false;
     leases_end(query->ledger, &credential, false);
+    cancel_calls(query->ledger, &credential);
     *out = json_pack("{s:s, s:b}", "name", credential.name, "removed", 1);
     return true;
 }

@@ -251,6 +251,32 @@ static void test_credentials(void **state)
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_NOT_FOUND);
 }
 
+/* A call that waits for a worker is known to nobody but the ledger: it begins with nothing that is gone. */
+static void test_removed_credential(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t kind;
+    rig_credential(rig, "main", "password", NULL);
+    rig_credential(rig, "second", "password", NULL);
+    struct msg_begin ask = rig_ask(rig);
+    rig_begin_ok(rig, &ask);
+    strcpy(ask.action, "login");
+    strcpy(ask.credential, "second");
+    rig_begin_ok(rig, &ask);
+    strcpy(ask.credential, "main");
+    struct msg_begun begun = rig_begin_ok(rig, &ask);
+    json_decref(rig_query(rig, MSG_CREDENTIAL_REMOVE, json_pack("{s:s}", "name", "main"), &kind));
+    assert_int_equal(kind, ERR_NONE);
+    rig_take(rig, rig->runner, MSG_REVOKE, NULL);
+    const struct msg_cancel *cancel = rig_take(rig, rig->runner, MSG_CANCEL, NULL);
+    assert_memory_equal(&cancel->call, &begun.call, sizeof begun.call);
+    assert_int_equal(cancel->reason, REASON_REVOKED);
+    const struct msg_order_cancel *order = rig_take(rig, rig->vault, MSG_ORDER_CANCEL, NULL);
+    assert_memory_equal(&order->call, &begun.call, sizeof begun.call);
+    rig_nothing(rig, rig->runner);
+    rig_nothing(rig, rig->vault);
+}
+
 static void test_credential_faults(void **state)
 {
     struct rig *rig = *state;
@@ -462,6 +488,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_narrow_operator),
         RIG_TEST(test_rights),
         RIG_TEST(test_credentials),
+        RIG_TEST(test_removed_credential),
         RIG_TEST(test_credential_faults),
         RIG_TEST(test_workspaces),
         RIG_TEST(test_call_queries),
