@@ -7,6 +7,7 @@
 #include "ledger.h"
 #include "outcome.h"
 #include "payload.h"
+#include "push.h"
 #include "subject.h"
 
 /* ── joining ───────────────────────────────────────────────────────────────────────────────────────── */
@@ -235,6 +236,7 @@ bool outcome_write(struct ledger *ledger, struct running *run, bool spilled, str
     run->call.outcome = journal_size(&ledger->journal);
     run->call.ended_at = clock_wall();
     if (!store_call_end(ledger->store, &run->call, &open, err)) return false;
+    if (run->push) push_ended(ledger, run);
     if (open) return write_parts(ledger, run, spilled, err);
     struct store_call call;
     if (!store_call_get(ledger->store, run->call.ref.id, run->call.ref.attempt, &call, &found, err)) return false;

@@ -41,6 +41,8 @@ bool push_expects(const struct ledger *ledger, uint32_t number);
 bool push_covers(const struct ledger *ledger, const struct msg_begin *ask, struct err *err);
 bool push_claim(struct ledger *ledger, struct err *err);
 void push_begun(struct ledger *ledger, const struct call_ref *call);
+/* Its outcome is being written. */
+void push_ended(struct ledger *ledger, const struct running *run);
 const char *push_sink(const struct ledger *ledger);
 
 /* ── push_witness.c: what a witness is shown, and what its answer means ── */

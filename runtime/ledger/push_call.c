@@ -177,6 +177,13 @@ void push_begun(struct ledger *ledger, const struct call_ref *ref)
     ledger->push.call.call = *ref;
 }
 
+void push_ended(struct ledger *ledger, const struct running *run)
+{
+    struct push_call *call = &ledger->push.call;
+    if (!call->begun || memcmp(&call->call, &run->call.ref, sizeof call->call) != 0) return;
+    call->committed = run->has_gate && run->gate.known && run->gate.committed;
+}
+
 const char *push_sink(const struct ledger *ledger)
 {
     return ledger->push.call.number ? ledger->push.call.sink->row.name : "";
@@ -184,7 +191,8 @@ const char *push_sink(const struct ledger *ledger)
 
 /* ── its end ───────────────────────────────────────────────────────────────────────────────────────── */
 
-/* The record says whether anything went out, not the desk. */
+/* The record says whether anything went out, not the desk. Bytes alone may be a handshake: a webhook's connector must
+ * have come to its request as well. What the receiver made of that only the desk says; a witness signs it. */
 static bool went_out(struct ledger *ledger, const struct push_call *call, const struct msg_push_done *done,
                      struct err *err)
 {
@@ -197,9 +205,11 @@ static bool went_out(struct ledger *ledger, const struct push_call *call, const 
     }
     if (!store_call_get(ledger->store, call->call.id, call->call.attempt, &found, &there, err)) return false;
     if (!there || !found.ended) return err_set(err, ERR_UNAVAILABLE, "the call has no outcome yet");
-    return (found.class == CLASS_OK && found.sent == SENT_YES) ||
-           err_set(err, ERR_UNAVAILABLE, "the call ended as %s, sent: %s (%s)", class_name(found.class),
-                   sent_name(found.sent), reason_name(found.reason));
+    if (found.class != CLASS_OK || found.sent != SENT_YES)
+        return err_set(err, ERR_UNAVAILABLE, "the call ended as %s, sent: %s (%s)", class_name(found.class),
+                       sent_name(found.sent), reason_name(found.reason));
+    return call->committed || call->sink->kind == SINK_WITNESS ||
+           err_set(err, ERR_UNAVAILABLE, "the call ended before its connector had begun with the request");
 }
 
 void on_push_done(struct role *role, struct role_line *line, const struct role_message *message)

@@ -36,6 +36,7 @@ struct push_call {
     struct sink *sink;
     uint64_t size, old, until; /* of the checkpoint; what the witness is thought to have; clock_now: given up then */
     bool claimed, begun;       /* the one BEGIN was let in; it is call */
+    bool committed;            /* the broker heard the connector say that its request goes out */
     struct call_ref call;
     struct buf input;
 };

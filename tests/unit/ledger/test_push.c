@@ -258,19 +258,25 @@ static struct call_ref let_loose(struct rig *rig, const struct msg_push_call *ca
     return begun.call;
 }
 
-static void over(struct rig *rig, const struct msg_push_call *call, const struct call_ref *ref, enum call_class class,
-                 const char *answer)
+static void over_with(struct rig *rig, const struct msg_push_call *call, const struct call_ref *ref,
+                      enum call_class class, bool committed, const char *answer)
 {
     struct msg_end ended = rig_end_of(ref, class);
     unsigned char done[sizeof(struct msg_push_done) + 2048] = {0};
     struct msg_push_done *head = (struct msg_push_done *)done;
     rig_send(rig, rig->desk, rig->desk_generation, MSG_END, ++rig->seq, &ended, sizeof ended, NULL, 0);
-    rig_gate(rig, ref, 1, 5, true);
+    rig_gate(rig, ref, 1, 5, committed);
     rig_take(rig, rig->desk, MSG_ENDED, NULL);
     head->number = call->number;
     head->answer_length = (uint32_t)strlen(answer);
     memcpy(head + 1, answer, strlen(answer));
     rig_send(rig, rig->desk, rig->desk_generation, MSG_PUSH_DONE, 0, done, sizeof *head + strlen(answer), NULL, 0);
+}
+
+static void over(struct rig *rig, const struct msg_push_call *call, const struct call_ref *ref, enum call_class class,
+                 const char *answer)
+{
+    over_with(rig, call, ref, class, true, answer);
 }
 
 static void test_an_idle_log_is_pushed_once(void **state)
@@ -354,7 +360,7 @@ static void test_only_that_call(void **state)
     free(rig);
 }
 
-/* The desk's word is not enough: the record says whether anything went out. */
+/* The desk's word is not enough: the record says whether anything went out, and more than a handshake. */
 static void test_the_record_decides(void **state)
 {
     struct rig *rig = start(HOOK);
@@ -370,6 +376,13 @@ static void test_the_record_decides(void **state)
     over(rig, &call, &ref, CLASS_REJECTED, "");
     hear_push(rig, "hook", "down");
     assert_int_equal(rig_number(rig, "SELECT missed FROM sink"), 2);
+    for (int committed = 0; committed <= 1; committed++) {
+        ask_push(rig);
+        call = desk_gets(rig);
+        ref = let_loose(rig, &call);
+        over_with(rig, &call, &ref, CLASS_OK, committed, "");
+        hear_push(rig, "hook", committed ? "up" : "down");
+    }
     end(rig);
 }
 
