@@ -152,6 +152,8 @@ static const struct call_row call_rows[] = {
     CALL1(fcntl, EVERY, YES, IS32(1, 1), "F_GETFD"),
     CALL2(fcntl, EVERY, YES, IS32(1, 2), WITHIN(2, 1), "F_SETFD"),
     CALL1(fcntl, EVERY, YES, IS32(1, 3), "F_GETFL"),
+    CALL2(fcntl, L, NO(EPERM), MASKED(0, 0xfffffffe, 0), IS32(1, 4), "F_SETFL on 0 and 1: every worker's, and what is set, stays"),
+    CALL2(fcntl, L, NO(EPERM), IS32(0, 2), IS32(1, 4), "on 2 likewise: all three are one open /dev/null"),
     CALL2(fcntl, EVERY, YES, IS32(1, 4), WITHIN(2, 04003), "F_SETFL, O_NONBLOCK only"),
     CALL1(fcntl, LISTED, YES, IS32(1, 1030), "F_DUPFD_CLOEXEC: frames that wait keep their descriptors"),
     CALL1(fcntl, LISTED, YES, IS32(1, 1034), "F_GET_SEALS: is this registry sealed?"),

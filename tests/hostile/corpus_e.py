@@ -74,7 +74,7 @@ def hooks_for_the_next_call(at):
     return Verdict("NONE", one_of([first, after]),
                    f"constructor={planted['constructed']} handlers={planted['handlers']} own={planted['after']} "
                    f"next={seen['before']} table={'hooked' if seen['table'] else 'clean'} "
-                   f"environment={'hooked' if seen['environment'] else 'clean'}")
+                   f"environment={'hooked' if seen['environment'] else 'clean'} null={'marked' if seen['null'] else 'clean'}")
 
 
 @item(99)

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -111,6 +112,15 @@ __attribute__((constructor)) static void plant_early(void)
     pthread_atfork(on_fork, on_fork, on_fork);
 }
 
+/* 0, 1 and 2 are one open file for all workers: a flag of it would be there for the next. */
+static bool null_marked(void)
+{
+    bool marked = false;
+    for (int fd = 0; fd < 3; fd++) marked |= (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
+    for (int fd = 0; fd < 3; fd++) fcntl(fd, F_SETFL, O_NONBLOCK);
+    return marked;
+}
+
 /* Into the table that the host hands out, and into the memory that it lies in. */
 static int hook(struct csn_call *call)
 {
@@ -118,6 +128,7 @@ static int hook(struct csn_call *call)
     csn_set_int(call, "/constructed", hook_constructed);
     csn_set_int(call, "/handlers", hook_planted);
     csn_set_int(call, "/before", hook_calls);
+    csn_set_bool(call, "/null", null_marked());
     csn_set_bool(call, "/table", services->secret == hooked_secret);
     csn_set_bool(call, "/environment", getenv("HOOKED") != NULL);
     true_secret = services->secret;

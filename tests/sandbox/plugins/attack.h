@@ -58,6 +58,13 @@ static long shared_memory(void) { return RAW3(shmget, 0, 4096, 01600); }
 static long undo_mdwe(void) { return RAW6(prctl, 65, 0, 0, 0, 0, 0); }
 static long dumpable(void) { return RAW6(prctl, PR_SET_DUMPABLE, 1, 0, 0, 0, 0); }
 static long duplicate(void) { return RAW3(dup2, 3, 100, 0); }
+/* 0, 1 and 2 are one open file, the same for every worker: what is set there, later calls would read. */
+static long mark_for_others(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (RAW3(fcntl, fd, F_SETFL, O_NONBLOCK) >= 0 || (RAW3(fcntl, fd, F_GETFL, 0) & O_NONBLOCK)) return fd;
+    return -EPERM;
+}
 static long raise_limit(void)
 {
     struct rlimit limit = {4096, 4096};
@@ -156,7 +163,7 @@ static const struct attack refused_attacks[] = {
     {"open-file", open_file}, {"open-root", open_root}, {"open-again", open_again}, {"open-proc", open_proc},
     {"stat", stat_root}, {"create", create_file}, {"mkdir", make_node}, {"mprotect", protect_code},
     {"pkey-mprotect", protect_key}, {"map-wx", map_wx}, {"map-code", map_code}, {"map-fd-code", map_fd_code},
-    {"shmget", shared_memory}, {"mdwe", undo_mdwe}, {"dumpable", dumpable}, {"dup2", duplicate},
+    {"shmget", shared_memory}, {"mdwe", undo_mdwe}, {"dumpable", dumpable}, {"dup2", duplicate}, {"mark", mark_for_others},
     {"prlimit", raise_limit}, {"socket", any_socket}, {"socketpair", raw_pair}, {"clone3", new_thread},
     {"sigaction", set_handler}, {"ioctl", own_ioctl}, {"send-fds", send_fds}, {"fast-open", fast_open},
     {"setpriority", priority}, {"tgkill", kill_thread}, {"descriptors", everything_open}};
