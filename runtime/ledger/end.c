@@ -207,7 +207,7 @@ static void late_end(struct ledger *ledger, const struct msg_worker_ended *ended
         ledger->counters.bad++;
 }
 
-/* An exchange's worker is gone, and nobody but the vault can say more. */
+/* Its worker is gone, and whoever reads its reply can say more, if anybody can. */
 static void close_soon(struct ledger *ledger, struct running *run)
 {
     if (run->close_at) return;
@@ -234,9 +234,10 @@ void on_worker_ended(struct role *role, struct role_line *line, const struct rol
     run->worker = *ended;
     run->has_worker = true;
     run->worker_late = clock_now() >= run->call.deadline;
-    if (run->state == RUN_OPEN && ended->class == CLASS_REFUSED)
+    bool refused = ended->class == CLASS_REFUSED;
+    if (run->state == RUN_OPEN && refused && ended->phase != PHASE_CALL)
         end_without(ledger, run, CLASS_REFUSED, (enum call_reason)ended->reason);
-    if (run->state == RUN_OPEN && run->fetches) close_soon(ledger, run);
+    if (run->state == RUN_OPEN && (refused || run->fetches)) close_soon(ledger, run);
     look(ledger, run);
 }
 

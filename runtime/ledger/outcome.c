@@ -40,6 +40,16 @@ static bool worker_decides(const struct running *run)
     return !(killed && run->end.reason != REASON_NONE);
 }
 
+/* Exit codes that mean "nothing ran" are the worker's own word, and a loaded plugin can borrow them. What broker and
+ * front have seen of its action says otherwise. */
+static bool ran_all_the_same(const struct running *run)
+{
+    const struct msg_gate_closed *gate = &run->gate;
+    if (run->worker.class != CLASS_REFUSED || run->worker.phase != PHASE_CALL) return false;
+    bool asked = gate->dials || gate->denied || gate->lookups || gate->bytes_up || gate->committed || gate->limit_hit;
+    return run->end.log_lines || (run->has_gate && gate->known && asked);
+}
+
 /* The connector says "remote" for all that it could not do; of limits, and when no byte went out, the broker knows
  * better. */
 static void join_reason(struct running *run)
@@ -59,6 +69,7 @@ void outcome_join(struct running *run)
     call->class = run->end.class;
     call->reason = run->end.reason;
     call->retry_after = run->end.retry_after;
+    if (ran_all_the_same(run)) run->worker.class = CLASS_CRASHED, run->worker.reason = REASON_EXIT;
     if (worker_decides(run)) {
         if (run->has_end && run->end.class != run->worker.class) run->front_class = (enum call_class)run->end.class;
         call->class = run->worker.class;

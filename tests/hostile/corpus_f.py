@@ -248,7 +248,7 @@ def false_identity(at):
                                         f"{'itself' if call.intent['connector'] == at.name('sins-f') else call.intent['connector']}")
 
 
-ENDS = ("exit0", "exit1", "exit81", "segv", "ill", "fpe", "trap", "bus", "abort", "sys", "nothing")
+ENDS = ("exit0", "exit1", "exit80", "exit81", "exit86", "segv", "ill", "fpe", "trap", "bus", "abort", "sys", "nothing")
 
 
 @item(119)

@@ -16,7 +16,7 @@ static void tell_worker(struct rig *rig, const struct call_ref *call, enum call_
                                      .class = (uint32_t) class,
                                      .reason = (uint32_t)reason,
                                      .signal = signal,
-                                     .phase = PHASE_CALL,
+                                     .phase = class == CLASS_REFUSED ? PHASE_LOAD : PHASE_CALL,
                                      .report_count = class == CLASS_VIOLATION,
                                      .reports = {{.number = 41, .args = {2, 1, UINT64_MAX}}}};
     rig_send(rig, rig->runner, rig->runner_generation, MSG_WORKER_ENDED, 0, &ended, sizeof ended, NULL, 0);
@@ -207,6 +207,37 @@ static void test_no_worker(void **state)
     assert_int_equal(rig_begin_ok(rig, &ask).call.attempt, 2);
 }
 
+/* Its action was running when it left by an exit code that says "nothing ran": what broker and front saw stands. */
+static void test_borrowed_exits(void **state)
+{
+    static const struct {
+        uint32_t dials, log_lines;
+        uint64_t up;
+        bool committed, ran;
+    } rows[] = {{0, 0, 0, false, false}, {1, 0, 10, false, true}, {1, 0, 0, false, true},
+                {0, 0, 0, true, true},   {0, 0, 7, false, true},  {0, 1, 0, false, true}};
+    struct rig *rig = *state;
+    for (size_t i = 0; i < 2 * (sizeof rows / sizeof *rows); i++) {
+        struct msg_begin ask = rig_ask(rig);
+        struct msg_begun begun = rig_begin_ok(rig, &ask);
+        struct msg_worker_ended left = {.call = begun.call,
+                                        .class = CLASS_REFUSED,
+                                        .reason = i % 2 ? REASON_INPUT_DIGEST : REASON_NO_WORKER,
+                                        .exit_code = i % 2 ? 86 : 80,
+                                        .phase = PHASE_CALL};
+        rig_send(rig, rig->runner, rig->runner_generation, MSG_WORKER_ENDED, 0, &left, sizeof left, NULL, 0);
+        rig_nothing(rig, rig->broker); /* the front has read the log, and is asked first */
+        struct msg_end end = rig_end_of(&begun.call, CLASS_CRASHED);
+        end.log_lines = rows[i / 2].log_lines;
+        rig_send_end(rig, &end, NULL);
+        rig_gate(rig, &begun.call, rows[i / 2].dials, rows[i / 2].up, rows[i / 2].committed);
+        struct msg_ended ended = rig_ended(rig);
+        assert_int_equal(ended.class, rows[i / 2].ran ? CLASS_CRASHED : CLASS_REFUSED);
+        assert_int_equal(ended.reason, rows[i / 2].ran ? REASON_EXIT : left.reason);
+        assert_int_equal(ended.sent, rows[i / 2].up ? SENT_MAYBE : SENT_NO);
+    }
+}
+
 /* Frames for calls that never were, and with numbers out of range: answered or dropped, and nothing ends. */
 static void test_hostile_frames(void **state)
 {
@@ -367,6 +398,11 @@ int main(int count, char **arguments)
         RIG_TEST(test_tried),
         RIG_TEST(test_empty_report),
         RIG_TEST(test_tried_late),
+        RIG_TEST(test_violation),      RIG_TEST(test_crash_alone),    RIG_TEST(test_no_worker),
+        RIG_TEST(test_borrowed_exits), RIG_TEST(test_hostile_frames), RIG_TEST(test_front_died),
+        RIG_TEST(test_broker_died),    RIG_TEST(test_runner_died),    RIG_TEST(test_silent_front),
+        RIG_TEST(test_runner_away),    RIG_TEST(test_vault_stuck),    RIG_TEST(test_crash_past_the_deadline),
+        RIG_TEST(test_tried),          RIG_TEST(test_tried_late),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
