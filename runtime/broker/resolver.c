@@ -32,13 +32,6 @@ static void socket_state(void *context, ares_socket_t fd, int readable, int writ
 
 /* ── life ──────────────────────────────────────────────────────────────────────────────────────────── */
 
-static void use_servers(struct resolver *resolver)
-{
-    if (resolver->running || strcmp(resolver->servers, resolver->wanted) == 0) return;
-    if (ares_set_servers_ports_csv(resolver->channel, resolver->wanted) == ARES_SUCCESS)
-        memcpy(resolver->servers, resolver->wanted, sizeof resolver->servers);
-}
-
 bool resolver_open(struct resolver *resolver, struct role *role, const struct config *config, struct err *err)
 {
     struct ares_options options = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
@@ -69,14 +62,6 @@ void resolver_close(struct resolver *resolver)
     ares_library_cleanup();
 }
 
-void resolver_servers(struct resolver *resolver, const char *servers)
-{
-    size_t length = strnlen(servers, SERVERS_TEXT - 1);
-    memcpy(resolver->wanted, servers, length);
-    resolver->wanted[length] = 0;
-    use_servers(resolver);
-}
-
 /* ── questions ─────────────────────────────────────────────────────────────────────────────────────── */
 
 static void finish(struct resolver *resolver, struct lookup *lookup, enum lookup_state state, const char *problem)
@@ -91,6 +76,8 @@ static void finish(struct resolver *resolver, struct lookup *lookup, enum lookup
 struct question {
     struct resolver *resolver;
     struct lookup *lookup;
+    struct question *next; /* of those that are to be asked again */
+    char name[FRAME_HOST];
 };
 
 static const char *problem_of(int status)
@@ -110,8 +97,13 @@ static void answered(void *context, int status, int timeouts, struct ares_addrin
     struct question *question = context;
     struct lookup *lookup = question->lookup;
     struct resolver *resolver = question->resolver;
-    free(question);
     resolver->running--;
+    if (status == ARES_ECANCELLED) { /* by resolver_servers() only */
+        question->next = resolver->again;
+        resolver->again = question;
+        return;
+    }
+    free(question);
     for (struct ares_addrinfo_node *node = found ? found->nodes : NULL; node; node = node->ai_next)
         if (lookup->count < LOOKUP_ADDRESSES && address_from(node->ai_addr, &lookup->addresses[lookup->count]))
             lookup->count++;
@@ -128,19 +120,47 @@ static bool ask_hosts(const struct config *config, const struct name *name, stru
     return lookup->count > 0;
 }
 
-static void ask_dns(struct resolver *resolver, const struct name *name, struct lookup *lookup)
+/* Takes the question. */
+static void ask_servers(struct resolver *resolver, struct question *question)
 {
     struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
-    use_servers(resolver);
-    struct question *question = resolver->servers[0] ? malloc(sizeof *question) : NULL;
-    if (!question) {
-        finish(resolver, lookup, LOOKUP_FAILED, "no nameserver is known: set [Resolver] Nameservers=");
+    if (!resolver->servers[0]) {
+        finish(resolver, question->lookup, LOOKUP_FAILED, "no nameserver is known: set [Resolver] Nameservers=");
+        free(question);
         return;
     }
-    *question = (struct question){resolver, lookup};
     resolver->running++;
-    ares_getaddrinfo(resolver->channel, name->text, NULL, &hints, answered, question);
+    ares_getaddrinfo(resolver->channel, question->name, NULL, &hints, answered, question);
     role_wake_at(resolver->role, resolver_tick(resolver));
+}
+
+static void ask_dns(struct resolver *resolver, const struct name *name, struct lookup *lookup)
+{
+    struct question *question = malloc(sizeof *question);
+    if (!question) {
+        finish(resolver, lookup, LOOKUP_FAILED, "there is no memory for the question");
+        return;
+    }
+    *question = (struct question){.resolver = resolver, .lookup = lookup};
+    memcpy(question->name, name->text, sizeof question->name);
+    ask_servers(resolver, question);
+}
+
+/* Questions that run are asked again: the old servers may be dead, and as long as somebody asks, there is no moment
+ * without one. */
+void resolver_servers(struct resolver *resolver, const char *servers)
+{
+    char wanted[SERVERS_TEXT] = "";
+    memcpy(wanted, servers, strnlen(servers, sizeof wanted - 1));
+    if (strcmp(resolver->servers, wanted) == 0) return;
+    ares_cancel(resolver->channel);
+    if (ares_set_servers_ports_csv(resolver->channel, wanted) == ARES_SUCCESS)
+        memcpy(resolver->servers, wanted, sizeof resolver->servers);
+    while (resolver->again) {
+        struct question *question = resolver->again;
+        resolver->again = question->next;
+        ask_servers(resolver, question);
+    }
 }
 
 struct lookup *resolver_ask(struct resolver *resolver, const struct name *name, void (*done)(void *), void *context)

@@ -30,15 +30,16 @@ struct resolver {
     struct role *role;
     const struct config *config;
     void *channel; /* ares_channel */
-    char servers[SERVERS_TEXT], wanted[SERVERS_TEXT];
+    char servers[SERVERS_TEXT];
     unsigned running;
+    struct question *again;  /* taken back from servers that are not asked any more */
     struct lookup *finished; /* answers to hand out by resolver_turn() */
 };
 
 /* Before confinement: c-ares takes its random seed from a file. */
 bool resolver_open(struct resolver *resolver, struct role *role, const struct config *config, struct err *err);
 void resolver_close(struct resolver *resolver);
-/* The nameservers to ask, "ADDR:PORT,…"; in force as soon as no question runs. */
+/* The nameservers to ask, "ADDR:PORT,…"; questions that run are asked again. */
 void resolver_servers(struct resolver *resolver, const char *servers);
 /* Asks. done() never runs inside this call. NULL: no memory. */
 struct lookup *resolver_ask(struct resolver *resolver, const struct name *name, void (*done)(void *), void *context);

@@ -161,6 +161,11 @@ void harness_stop(struct harness *h)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+void harness_configure(struct harness *h, const char *config)
+{
+    give(h, GIVE_CONFIG, text_memory(config));
+}
+
 void harness_registry(struct harness *h, uint32_t number, const struct test_entry *entries)
 {
     struct ctl_registry body = {.number = number};

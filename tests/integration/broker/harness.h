@@ -30,6 +30,7 @@ struct test_entry {
 
 void harness_start(struct harness *h, const char *config, uint32_t registry, const struct test_entry *entries);
 void harness_stop(struct harness *h);
+void harness_configure(struct harness *h, const char *config);
 /* Another registry, waited for. */
 void harness_registry(struct harness *h, uint32_t number, const struct test_entry *entries);
 void harness_freeze_now(struct harness *h);
