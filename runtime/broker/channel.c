@@ -14,7 +14,10 @@
 #include "base/log.h"
 #include "broker.h"
 
-enum { ASKS_A_TURN = 8, ASKS_AT_END = 2048 };
+/* UNREAD: room for about seven answers. The kernel counts descriptors that nobody has taken yet against all that the
+ * broker sends, and refuses any more beyond RLIMIT_NOFILE: 1024 workers must not get there. An honest worker waits for
+ * one answer at a time. */
+enum { ASKS_A_TURN = 8, ASKS_AT_END = 2048, UNREAD = 4096 };
 
 static void ready(struct role *role, int fd, uint32_t events, void *context);
 
@@ -44,6 +47,7 @@ static struct channel *new_channel(struct broker *broker, const struct msg_half 
                   log_number("channels", broker->channel_count));
         return NULL;
     }
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){UNREAD}, sizeof(int));
     channel->number = half->channel;
     channel->fd = fd;
     channel->next = broker->channels;
@@ -133,8 +137,11 @@ bool channel_answer(struct broker *broker, struct channel *channel, uint32_t id,
     struct iovec piece = {&answer, sizeof answer};
     if (channel->fd < 0) return false;
     snprintf(answer.text, sizeof answer.text, "%s", text);
-    if (wire_send(channel->fd, &piece, 1, &fd, fd >= 0) == 0) return true;
-    /* Whoever asks hundreds of times and never reads has ended its egress; whether it committed cannot be known. */
+    int failed = wire_send(channel->fd, &piece, 1, &fd, fd >= 0);
+    if (failed == 0) return true;
+    if (failed == ETOOMANYREFS) /* others do not take theirs */
+        return channel_answer(broker, channel, id, EGRESS_LIMIT, "too many connections wait to be taken", -1);
+    /* Whoever asks again and again and never reads has ended its egress; whether it committed cannot be known. */
     if (channel->gate) channel->gate->counts.limit_hit = channel->gate->counts.committed = 1;
     shutdown(channel->fd, SHUT_RDWR);
     return false;

@@ -4,9 +4,12 @@
 #include "harness.h"
 #include "peers.h"
 
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -620,6 +623,40 @@ static void test_flood_unread(void **state)
     assert_true(closed.limit_hit && closed.committed);
 }
 
+/* A few dozen are too many already: each can hold a descriptor that the kernel counts against the broker. */
+static void test_some_unread(void **state)
+{
+    struct worker worker = start_call(h, OPEN, "");
+    for (unsigned i = 0; i < 48; i++) ask_dial(&worker, "evil..test", 80);
+    struct msg_gate_closed closed = finish(&worker);
+    assert_true(closed.limit_hit && closed.committed);
+}
+
+/* The kernel lets the broker send no descriptor, because others have not taken theirs: nobody's egress ends for it. */
+static void test_too_many_in_flight(void **state)
+{
+    struct worker worker = start_call(h, OPEN, "");
+    struct rlimit files, few = {harness_descriptors(h) + 20, 0};
+    int ends[2], many[WIRE_FDS], fd;
+    struct iovec piece = {"x", 1};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    for (unsigned i = 0; i < WIRE_FDS; i++) many[i] = ends[0];
+    for (unsigned i = 0; i < few.rlim_cur; i++) assert_int_equal(wire_send(ends[0], &piece, 1, many, WIRE_FDS), 0);
+    assert_int_equal(prlimit(h->pid, RLIMIT_NOFILE, NULL, &files), 0);
+    few.rlim_max = files.rlim_max;
+    assert_int_equal(prlimit(h->pid, RLIMIT_NOFILE, &few, NULL), 0);
+    assert_int_equal(dial(&worker, "good.test", echo.port, &fd), EGRESS_LIMIT);
+    assert_int_equal(fd, -1);
+    close(ends[0]);
+    close(ends[1]);
+    for (unsigned status = EGRESS_LIMIT; status != EGRESS_OK;) status = dial(&worker, "good.test", echo.port, &fd);
+    exchange(fd, "!");
+    close(fd);
+    assert_int_equal(prlimit(h->pid, RLIMIT_NOFILE, &files, NULL), 0);
+    struct msg_gate_closed closed = finish(&worker);
+    assert_true(!closed.limit_hit && !closed.committed);
+}
+
 /* ── hostile channels ──────────────────────────────────────────────────────────────────────────────── */
 
 static void test_bad_requests(void **state)
@@ -705,10 +742,15 @@ int main(int argc, char **argv)
                                        cmocka_unit_test(test_byte_caps),
                                        cmocka_unit_test(test_flood),
                                        cmocka_unit_test(test_flood_unread),
+                                       cmocka_unit_test(test_some_unread),
+                                       cmocka_unit_test(test_too_many_in_flight),
                                        cmocka_unit_test(test_bad_requests),
                                        cmocka_unit_test(test_stuffed_descriptors),
                                        cmocka_unit_test(test_wrong_entry)};
     if (argc != 2) return fprintf(stderr, "usage: %s CAISSON-BROKER\n", argv[0]), 2;
     broker_path = argv[1];
+    /* As the daemon starts it: with these two, no number of descriptors is too many. An ordinary user has neither. */
+    prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0);
+    prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0);
     return cmocka_run_group_tests(tests, setup, teardown);
 }
