@@ -14,6 +14,8 @@
 #include "runner.h"
 #include "sandbox/spawn.h"
 
+enum { REPORTS_A_TURN = 64 };
+
 /* ── what it is told at its start ────────────────────────────────────────────────────────────────────── */
 
 _Static_assert((int)CELL_FIELDS == (int)FRAME_FIELDS, "as many fields as a frame carries");
@@ -161,12 +163,13 @@ static void heard_report(struct runner *runner, struct home *home, const struct 
         worker_ready(runner, worker, frame->fds[0]);
 }
 
+/* A few at a time: what they make the ledger hear has to go out in between. */
 void cell_heard(struct role *role, int fd, uint32_t events, void *context)
 {
     static struct wire_frame frame;
     struct runner *runner = role->state;
     struct home *home = context;
-    while (home->channel == fd) {
+    for (int i = 0; i < REPORTS_A_TURN && home->channel == fd; i++) {
         struct cell_report report;
         enum wire_got got = wire_take(fd, &frame);
         if (got == WIRE_AGAIN) return;

@@ -220,6 +220,7 @@ static void close_runner(struct role *role)
     struct runner *runner = role->state;
     for (int i = 0; i < HOMES; i++)
         if (runner->homes[i].cell > 0) home_close(runner, &runner->homes[i], REASON_RESTART);
+    tell_nothing_more(runner);
 }
 
 static const struct role_handler handlers[] = {
@@ -234,5 +235,6 @@ const struct role_part runner_part = {.self = ROLE_RUNNER,
                                       .given = given,
                                       .registry = take_registry,
                                       .freeze = freeze,
+                                      .batch = tell_unsent,
                                       .tick = tick,
                                       .close = close_runner};

@@ -63,6 +63,7 @@ struct worker {
     struct call_ref last;
     bool answered;                  /* the last call's reply was whole */
     uint32_t tries;                 /* refused system calls in this call, or before the first */
+    bool unnoted;                   /* the last of them waits for its report to be taken */
     uint32_t untold;                /* refused system calls that it made before it had a call, not reported yet */
     uint32_t end_class, end_reason; /* CLASS_NONE: the cell's report decides */
 };
@@ -98,6 +99,8 @@ struct runner {
     struct worker workers[WORKERS];
     struct call calls[CALLS];
     unsigned call_top; /* slots in use are below it */
+    struct unsent *unsent, *unsent_last; /* what the ledger's line had no room for (tell.c) */
+    unsigned unsent_count;
 };
 
 /* homes.c */
@@ -126,6 +129,14 @@ bool check_worker(const struct runner *runner, const struct home *home, int pidf
 /* Filters on this process, from proc. 0: unknown. */
 unsigned check_filters(void);
 
+/* deaths.c */
+void worker_ended(struct runner *runner, struct worker *worker, const struct cell_report *report);
+/* It made a system call that is refused; or its plugin is loaded, and it made some meanwhile. */
+void worker_tried(struct runner *runner, struct worker *worker, const struct cell_report *report);
+void worker_loaded(struct runner *runner, struct worker *worker, const struct cell_report *report);
+/* The ledger has taken every report: those who stand still get their answers. */
+void workers_note(struct runner *runner);
+
 /* workers.c */
 struct worker *worker_make(struct runner *runner, struct home *home, struct call *call, struct err *err);
 struct worker *worker_by_number(struct runner *runner, uint32_t number);
@@ -134,13 +145,13 @@ bool worker_expected(struct runner *runner, const struct call *call);
 /* Gives the call to a spare, a lease or a new worker. */
 bool worker_assign(struct runner *runner, struct call *call, struct err *err);
 void worker_ready(struct runner *runner, struct worker *worker, int pidfd);
-void worker_ended(struct runner *runner, struct worker *worker, const struct cell_report *report);
-/* It made a system call that is refused; or its plugin is loaded, and it made some meanwhile. */
-void worker_tried(struct runner *runner, struct worker *worker, const struct cell_report *report);
-void worker_loaded(struct runner *runner, struct worker *worker, const struct cell_report *report);
 /* Ends it; class and reason: for its call, CLASS_NONE: what the cell reports. */
 void worker_end(struct runner *runner, struct worker *worker, uint32_t class, uint32_t reason);
 void worker_answered(struct runner *runner, struct worker *worker);
+/* Vault and broker let go of what they hold of it. */
+void worker_gone(struct runner *runner, struct worker *worker);
+/* It has no call any more. */
+void worker_let_go(struct runner *runner, struct worker *worker);
 void worker_free(struct worker *worker);
 /* Sends the front its ends when it has asked and the worker is ready. */
 void worker_hand_out(struct runner *runner, struct call *call);
@@ -172,12 +183,16 @@ void calls_resume(struct runner *runner, struct home *home);
 void calls_refuse_waiting(struct runner *runner, struct home *home);
 uint64_t calls_tick(struct runner *runner, uint64_t now);
 
-/* tell.c: what the ledger hears */
+/* tell.c: what the ledger hears. What its line has no room for is kept and sent later, in order. */
 void tell_refused(struct runner *runner, const struct call_ref *call, uint32_t class, uint32_t reason);
-void tell_tried(struct runner *runner, const struct worker *worker, const struct cell_report *report);
+/* false: it is kept, and not on its way yet. */
+bool tell_tried(struct runner *runner, const struct worker *worker, const struct cell_report *report);
 void tell_ended(struct runner *runner, const struct worker *worker, const struct cell_report *report);
 void tell_incident(struct runner *runner, enum incident_kind kind, const struct home *home, const struct call_ref *call,
                    const struct cell_report *report);
+/* After every round of the event loop: sends what was kept. */
+void tell_unsent(struct role *role);
+void tell_nothing_more(struct runner *runner);
 /* Class and reason of a death that nobody ordered for a reason of its own. */
 void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason);
 

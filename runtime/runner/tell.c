@@ -1,17 +1,75 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the ledger hears: how workers ended, and what belongs to no call. */
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "runner.h"
 
 _Static_assert(sizeof(struct violation) == sizeof(struct cell_attempt), "one shape for what a worker tried");
 _Static_assert((int)REPORTS == (int)POLICY_REPORTS, "as many as a message carries");
 
-static void send_ledger(struct runner *runner, unsigned type, const void *body, size_t length)
+/* A ledger that does not read starts no calls either: it is some for each worker, and no more. */
+enum { UNSENT_MAX = 4 * WORKERS };
+
+struct unsent {
+    struct unsent *next;
+    unsigned type;
+    size_t length;
+    unsigned char body[];
+};
+
+static bool send_now(struct runner *runner, unsigned type, const void *body, size_t length)
 {
     struct role_line *line = role_line_to(runner->role, ROLE_LEDGER);
-    if (line) role_send(runner->role, line, type, 0, body, length, NULL, 0);
+    return line && role_send(runner->role, line, type, 0, body, length, NULL, 0);
+}
+
+static void keep(struct runner *runner, unsigned type, const void *body, size_t length)
+{
+    struct unsent *one = runner->unsent_count < UNSENT_MAX ? malloc(sizeof *one + length) : NULL;
+    if (!one) {
+        log_event(LOG_LEVEL_ERROR, "no-room", log_text("for", "a report"), log_number("reports", runner->unsent_count));
+        return;
+    }
+    *one = (struct unsent){.type = type, .length = length};
+    memcpy(one->body, body, length);
+    if (runner->unsent)
+        runner->unsent_last->next = one;
+    else
+        runner->unsent = one;
+    runner->unsent_last = one;
+    runner->unsent_count++;
+}
+
+static void drop_first(struct runner *runner)
+{
+    struct unsent *one = runner->unsent;
+    runner->unsent = one->next;
+    runner->unsent_count--;
+    free(one);
+}
+
+static bool send_ledger(struct runner *runner, unsigned type, const void *body, size_t length)
+{
+    if (!runner->unsent && send_now(runner, type, body, length)) return true;
+    keep(runner, type, body, length);
+    return false;
+}
+
+void tell_unsent(struct role *role)
+{
+    struct runner *runner = role->state;
+    if (!runner->unsent) return;
+    while (runner->unsent && send_now(runner, runner->unsent->type, runner->unsent->body, runner->unsent->length))
+        drop_first(runner);
+    if (!runner->unsent) workers_note(runner);
+}
+
+void tell_nothing_more(struct runner *runner)
+{
+    while (runner->unsent) drop_first(runner);
 }
 
 void tell_refused(struct runner *runner, const struct call_ref *call, uint32_t class, uint32_t reason)
@@ -66,11 +124,11 @@ void judge(const struct cell_report *report, uint32_t *class, uint32_t *reason)
         judge_exit(report->exit_code, report->loading, class, reason);
 }
 
-void tell_tried(struct runner *runner, const struct worker *worker, const struct cell_report *report)
+bool tell_tried(struct runner *runner, const struct worker *worker, const struct cell_report *report)
 {
     struct msg_worker_tried tried = {.call = worker->last, .phase = report->loading ? PHASE_LOAD : PHASE_CALL};
     memcpy(&tried.what, &report->attempts[0], sizeof tried.what);
-    send_ledger(runner, MSG_WORKER_TRIED, &tried, sizeof tried);
+    return send_ledger(runner, MSG_WORKER_TRIED, &tried, sizeof tried);
 }
 
 void tell_ended(struct runner *runner, const struct worker *worker, const struct cell_report *report)

@@ -78,6 +78,7 @@ static void pump(struct drive *drive, int ms)
     static struct wire_frame frame;
     struct pollfd lines[DRIVE_PEERS];
     for (int i = 0; i < DRIVE_PEERS; i++) lines[i] = (struct pollfd){.fd = drive->lines[i], .events = POLLIN};
+    if (drive->deaf) lines[DRIVE_LEDGER].fd = -1;
     if (poll(lines, DRIVE_PEERS, ms) <= 0) return;
     for (int i = 0; i < DRIVE_PEERS; i++) {
         if (!lines[i].revents) continue;
@@ -244,6 +245,7 @@ void drive_replace(struct drive *drive, enum drive_peer peer)
     int ends[2];
     struct err err;
     if (!wire_pair(ends, &err)) die("pair");
+    if (drive->room) setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &drive->room, sizeof drive->room);
     if (drive->lines[peer] >= 0) close(drive->lines[peer]);
     drive->lines[peer] = ends[0];
     struct ctl_line body = {.peer = roles[peer], .index = 0, .generation = ++drive->generations[peer]};

@@ -38,6 +38,8 @@ struct drive_frame {
 struct drive {
     pid_t pid;
     int lines[DRIVE_PEERS];
+    bool deaf; /* the ledger reads nothing */
+    int room;  /* SO_SNDBUF of the runner's ends of lines that drive_replace() makes; 0: as they are */
     uint32_t generations[DRIVE_PEERS], registry;
     struct drive_entry entries[DRIVE_ENTRIES];
     unsigned entry_count;

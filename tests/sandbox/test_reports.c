@@ -104,6 +104,62 @@ static void told_whatever_comes_next(void **state)
     drive_stop(&drive);
 }
 
+static bool has_replied(const struct drive_call *call, int ms)
+{
+    return poll(&(struct pollfd){.fd = call->replies_fd, .events = POLLIN}, 1, ms) > 0;
+}
+
+/* The ledger does not read: workers stand still, and when it reads again, it hears of every attempt and every end. */
+static void nothing_is_lost(void **state)
+{
+    enum { CALLS_MADE = 48 };
+    static struct drive_call calls[CALLS_MADE];
+    struct drive drive;
+    unsigned made = 0, attempts = 0;
+    start(&drive, &tries);
+    drive.room = 4096;
+    drive_replace(&drive, DRIVE_LEDGER);
+    drive.deaf = true;
+    for (bool stands = false; !stands; made++) {
+        struct drive_call *call = &calls[made];
+        if (made == CALLS_MADE) fail_msg("no worker waits for the ledger");
+        *call = (struct drive_call){.action = MANY, .deadline_ms = 60000};
+        drive_begin(&drive, call);
+        assert_true(drive_feed(&drive, call));
+        stands = !has_replied(call, 1000);
+        if (stands) continue;
+        drive_replies(&drive, call);
+        drive_done(&drive, call, true);
+    }
+    struct drive_call *last = &calls[made - 1], killed = {.action = KILLED}, quiet = {.action = RUN};
+    drive_begin(&drive, &killed);
+    assert_true(drive_feed(&drive, &killed));
+    assert_true(has_replied(&killed, 10000)); /* the runner hears of this end before the next worker is ready */
+    drive_call(&drive, &quiet);
+    assert_true(quiet.replied);
+    drive_call_clear(&quiet);
+    drive.deaf = false;
+    for (int i = 0; i < 200 && !has_replied(last, 0); i++)
+        assert_null(drive_expect(&drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &last->ref, 50));
+    drive_replies(&drive, last);
+    drive_done(&drive, last, true);
+    for (unsigned i = 0; i < made; i++) {
+        struct drive_frame *ended = drive_expect(&drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &calls[i].ref, 10000);
+        if (!ended) fail_msg("nobody heard of the end of call %u", i);
+        attempts += ((struct msg_worker_ended *)ended->body)->report_count;
+        drive_drop(ended);
+        assert_true(calls[i].replied);
+        drive_call_clear(&calls[i]);
+    }
+    struct drive_frame *end = drive_expect(&drive, DRIVE_LEDGER, MSG_WORKER_ENDED, &killed.ref, 10000);
+    assert_non_null(end);
+    drive_drop(end);
+    drive_call_clear(&killed);
+    assert_int_equal(attempts, 17 * made);
+    assert_int_equal(drive.tried_count, attempts);
+    drive_stop(&drive);
+}
+
 static void equal_ones_are_counted(void **state)
 {
     struct drive drive;
@@ -238,10 +294,15 @@ int main(int argc, char **argv)
     how.as_nobody = argc > 1 && strcmp(argv[1], "nobody") == 0;
     if (how.as_nobody && getuid() != 0) return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_reply_before_its_reports), cmocka_unit_test(nothing_tried_nothing_told),
-        cmocka_unit_test(told_whatever_comes_next),    cmocka_unit_test(equal_ones_are_counted),
-        cmocka_unit_test(leases_are_counted_by_call),  cmocka_unit_test(loading_is_an_incident),
-        cmocka_unit_test(a_false_mark_hides_nothing),  cmocka_unit_test(a_borrowed_exit_code_hides_nothing),
+        cmocka_unit_test(no_reply_before_its_reports),
+        cmocka_unit_test(nothing_tried_nothing_told),
+        cmocka_unit_test(told_whatever_comes_next),
+        cmocka_unit_test(equal_ones_are_counted),
+        cmocka_unit_test(nothing_is_lost),
+        cmocka_unit_test(leases_are_counted_by_call),
+        cmocka_unit_test(loading_is_an_incident),
+        cmocka_unit_test(a_false_mark_hides_nothing),
+        cmocka_unit_test(a_borrowed_exit_code_hides_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
