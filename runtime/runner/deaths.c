@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a cell reports of its workers: refused system calls, and how they ended. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "runner.h"
 
@@ -105,5 +106,7 @@ void worker_ended(struct runner *runner, struct worker *worker, const struct cel
     }
     worker_free(worker);
     calls_resume(runner, home);
+    if (runner->crowded) role_wake_at(runner->role, clock_now()); /* what waits in other homes begins there */
+    runner->crowded = false;
     if (home->ending && !home->busy && home->cell > 0) home_close(runner, home, REASON_POLICY);
 }

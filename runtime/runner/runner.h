@@ -98,7 +98,8 @@ struct runner {
     struct home homes[HOMES];
     struct worker workers[WORKERS];
     struct call calls[CALLS];
-    unsigned call_top; /* slots in use are below it */
+    unsigned call_top;                   /* slots in use are below it */
+    bool crowded;                        /* a call waits for a worker of any home to end */
     struct unsent *unsent, *unsent_last; /* what the ledger's line had no room for (tell.c) */
     unsigned unsent_count;
 };
@@ -140,7 +141,7 @@ void workers_note(struct runner *runner);
 /* workers.c */
 struct worker *worker_make(struct runner *runner, struct home *home, struct call *call, struct err *err);
 struct worker *worker_by_number(struct runner *runner, uint32_t number);
-/* Is there a worker for the call, or room in its cell for one more? */
+/* Is there a worker for the call, or room in its cell and in our table for one more? If not, room is made. */
 bool worker_expected(struct runner *runner, const struct call *call);
 /* Gives the call to a spare, a lease or a new worker. */
 bool worker_assign(struct runner *runner, struct call *call, struct err *err);
@@ -162,7 +163,8 @@ void spares_refill(struct runner *runner, struct home *home);
 void spares_end(struct runner *runner, struct home *home);
 /* May it wait for another call? */
 bool lease_goes_on(const struct runner *runner, const struct worker *worker);
-/* The lease that has waited longest in a full cell ends, where nobody is leaving it already. */
+/* The lease that has waited longest in a full cell ends, where nobody is leaving it already; NULL: the lease or spare
+ * that has waited longest of all. */
 void leases_make_room(struct runner *runner, const struct home *home);
 uint64_t workers_tick(struct runner *runner, uint64_t now);
 

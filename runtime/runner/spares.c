@@ -52,9 +52,10 @@ void leases_make_room(struct runner *runner, const struct home *home)
     struct worker *idle = NULL;
     for (int i = 0; i < WORKERS; i++) {
         struct worker *worker = &runner->workers[i];
-        if (worker->home != home) continue;
+        bool idles = worker->state == HELD_LEASE || (!home && worker->state == HELD_SPARE);
+        if (home && worker->home != home) continue;
         if (worker->state == HELD_ENDING) return;
-        if (worker->state == HELD_LEASE && (!idle || worker->idle_since < idle->idle_since)) idle = worker;
+        if (idles && (!idle || worker->idle_since < idle->idle_since)) idle = worker;
     }
     if (idle) worker_end(runner, idle, CLASS_NONE, REASON_NONE);
 }

@@ -173,10 +173,20 @@ static struct worker *find_ready(struct runner *runner, const struct home *home,
     return spare;
 }
 
+static bool has_slot(const struct runner *runner)
+{
+    for (int i = 0; i < WORKERS; i++)
+        if (runner->workers[i].state == HELD_NONE) return true;
+    return false;
+}
+
+/* Leases that wait in other homes must not keep this one's calls out. */
 bool worker_expected(struct runner *runner, const struct call *call)
 {
-    if (call->home->held < POLICY_WORKERS || find_ready(runner, call->home, &call->start)) return true;
-    leases_make_room(runner, call->home);
+    bool full = call->home->held >= POLICY_WORKERS;
+    if ((!full && has_slot(runner)) || find_ready(runner, call->home, &call->start)) return true;
+    if (!full) runner->crowded = true;
+    leases_make_room(runner, full ? call->home : NULL);
     return false;
 }
 

@@ -14,7 +14,7 @@
 #include "runtime/registry.h"
 
 enum drive_peer { DRIVE_CONTROL, DRIVE_LEDGER, DRIVE_FRONT, DRIVE_VAULT, DRIVE_BROKER, DRIVE_PEERS };
-enum { DRIVE_ENTRIES = 8, DRIVE_INBOX = 128, DRIVE_CHANNELS = 320, DRIVE_TRIED = 128 };
+enum { DRIVE_ENTRIES = 8, DRIVE_INBOX = 128, DRIVE_CHANNELS = 1100, DRIVE_TRIED = 128 };
 
 struct drive_entry {
     const char *plugin; /* path of the shared object */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -75,6 +76,38 @@ static void lease_makes_room(void **state)
     assert_int_equal(calls_seen(&drive, 3, 1), 1);
     assert_int_equal(calls_seen(&drive, 2, HALF_FULL), 2); /* a younger one is there still */
     assert_int_equal(calls_seen(&drive, 1, 1), 1);         /* the oldest was the one */
+    drive_stop(&drive);
+}
+
+/* Four connectors' leases fill the runner's own table: a fifth connector's call gets a worker all the same. */
+static void leases_of_others_make_room(void **state)
+{
+    static struct drive drive;
+    enum { FULL = 4, EACH = POLICY_WORKERS, HALF_FULL = EACH / 2 };
+    struct rlimit files;
+    struct drive_entry entries[FULL + 1];
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &files), errno);
+    files.rlim_cur = files.rlim_max;
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &files), errno);
+    for (int i = 0; i <= FULL; i++) {
+        static const char *const names[] = {"one", "two", "three", "four", "five"};
+        entries[i] = leased;
+        entries[i].name = names[i];
+        entries[i].idle_s = 600;
+    }
+    start(&drive, entries, FULL + 1);
+    for (uint32_t entry = 0; entry < FULL; entry++)
+        for (int i = 0; i < EACH; i++) {
+            struct drive_call call = {
+                .entry = entry, .workspace = (uint8_t)(1 + i / HALF_FULL), .credential = (uint8_t)(1 + i % HALF_FULL)};
+            drive_call(&drive, &call);
+            assert_true(call.replied);
+            drive_call_clear(&call);
+        }
+    struct drive_call other = {.entry = FULL, .workspace = 1};
+    drive_call(&drive, &other);
+    assert_true(other.replied);
+    drive_call_clear(&other);
     drive_stop(&drive);
 }
 
@@ -433,6 +466,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lease_is_bound),
         cmocka_unit_test(lease_makes_room),
+        cmocka_unit_test(leases_of_others_make_room),
         cmocka_unit_test(lease_outlives_a_deadline),
         cmocka_unit_test(secrets_of_a_lease),
         cmocka_unit_test(halves_of_a_lease),
