@@ -387,6 +387,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_violation),
         RIG_TEST(test_crash_alone),
         RIG_TEST(test_no_worker),
+        RIG_TEST(test_borrowed_exits),
         RIG_TEST(test_hostile_frames),
         RIG_TEST(test_front_died),
         RIG_TEST(test_broker_died),
@@ -398,11 +399,6 @@ int main(int count, char **arguments)
         RIG_TEST(test_tried),
         RIG_TEST(test_empty_report),
         RIG_TEST(test_tried_late),
-        RIG_TEST(test_violation),      RIG_TEST(test_crash_alone),    RIG_TEST(test_no_worker),
-        RIG_TEST(test_borrowed_exits), RIG_TEST(test_hostile_frames), RIG_TEST(test_front_died),
-        RIG_TEST(test_broker_died),    RIG_TEST(test_runner_died),    RIG_TEST(test_silent_front),
-        RIG_TEST(test_runner_away),    RIG_TEST(test_vault_stuck),    RIG_TEST(test_crash_past_the_deadline),
-        RIG_TEST(test_tried),          RIG_TEST(test_tried_late),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
