@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/ids.h"
+#include "base/log.h"
 #include "sandbox/frames.h"
 
 enum role_id {
@@ -115,6 +116,7 @@ struct ctl_start {
     uint8_t instance[ID_BYTES];
     uint32_t minimum_isolation; /* 1: the administrator lowered the plugin walls */
     uint32_t frozen;
+    uint32_t log_level, reserved; /* enum log_level */
 };
 struct ctl_failed {
     struct msg_status status;

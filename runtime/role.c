@@ -348,6 +348,7 @@ static bool handshake(struct role *role, struct err *err)
         if (message.head.type == CTL_START) {
             memcpy(&role->start, message.body, sizeof role->start);
             role->frozen = role->start.frozen;
+            log_level((enum log_level)role->start.log_level);
             return true;
         }
         wire_drop(&frame);

@@ -272,7 +272,7 @@ struct gifts {
 
 static bool give_all(struct helper *helper, const char *operation, const struct gifts *gifts, int out, struct err *err)
 {
-    struct ctl_start body = {.start = clock_now()};
+    struct ctl_start body = {.start = clock_now(), .log_level = LOG_LEVEL_INFO};
     FD_AUTO ca = ca_fd(helper);
     if (!give_config(helper, operation, err) || !give_folders(helper, err) ||
         !give(helper, GIVE_SHARE, 0, gifts->share, err) || !give(helper, GIVE_SECRET, 0, gifts->secret, err) ||

@@ -65,6 +65,7 @@ static bool hand_over(struct parent *parent, struct child *child, struct err *er
 {
     parent->start.minimum_isolation = parent->config.lowered;
     parent->start.frozen = parent->frozen;
+    parent->start.log_level = parent->config.log_level;
     return watch_child(parent, child, err) && wiring_give(parent, child, err) && wiring_lines(parent, child, err) &&
            (control_send(parent, child, CTL_START, 0, &parent->start, sizeof parent->start, -1) ||
             err_set(err, ERR_UNAVAILABLE, "the %s does not start", role_name(child->role)));

@@ -158,6 +158,19 @@ def test_keys_want_a_restart():
     assert told() == 2 and greets() == 200
 
 
+def test_the_level_of_the_log_holds_in_every_role_from_the_next_start():
+    def lines(path):
+        with open(path, encoding="utf-8") as log:
+            return [json.loads(line) for line in log if line.startswith("{")]
+    reconfigure("[Daemon]\nLogLevel=error")
+    assert [line for line in lines(daemon.log) if line["event"] == "restart-needed" and "[Daemon]" in line["for"]]
+    reconfigure("")
+    assert [line for line in lines(daemon.log) if line["event"] == "vault-open"]
+    with Daemon("[Daemon]\nLogLevel=error") as quiet:
+        quiet.start()
+        assert not [line for line in lines(quiet.log) if line["level"] != "error"]
+
+
 def test_a_mistake_changes_nothing():
     good = f"[Access]\nInvoker=default uid:{OTHER}\n[Listen]\nCorsOrigin=https://console.example"
     reconfigure(good)

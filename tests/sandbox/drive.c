@@ -304,7 +304,7 @@ bool drive_start(struct drive *drive, const struct drive_entry *entries, unsigne
     for (int i = DRIVE_LEDGER; i < DRIVE_PEERS; i++) drive_replace(drive, (enum drive_peer)i);
     give_all(drive, how);
     give(drive, GIVE_REGISTRY, 0, load(drive, entries, count));
-    struct ctl_start start = {.start = clock_now(), .minimum_isolation = how->lowered};
+    struct ctl_start start = {.start = clock_now(), .minimum_isolation = how->lowered, .log_level = LOG_LEVEL_INFO};
     drive_send(drive, DRIVE_CONTROL, CTL_START, &start, sizeof start, -1);
     for (uint64_t until = clock_now() + 20 * CLOCK_S; clock_now() < until && drive->lines[DRIVE_CONTROL] >= 0;) {
         struct drive_frame *ready = drive_expect(drive, DRIVE_CONTROL, CTL_READY, NULL, 0);

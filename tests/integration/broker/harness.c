@@ -137,7 +137,7 @@ static void spawn(struct harness *h)
 
 void harness_start(struct harness *h, const char *config, uint32_t registry, const struct test_entry *entries)
 {
-    struct ctl_start start = {.start = clock_now()};
+    struct ctl_start start = {.start = clock_now(), .log_level = LOG_LEVEL_INFO};
     memset(h, 0, sizeof *h);
     h->generation = 1;
     spawn(h);

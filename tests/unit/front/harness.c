@@ -159,7 +159,7 @@ void play_begin(struct play *play, const struct play_start *start)
         play->runner[i] = play->self == ROLE_FRONT ? line_to(play, ROLE_RUNNER, i) : -1;
     }
     assert_int_equal(pipe2(play->wake, O_CLOEXEC), 0);
-    struct ctl_start go = {.start = clock_now()};
+    struct ctl_start go = {.start = clock_now(), .log_level = LOG_LEVEL_INFO};
     control(play, CTL_START, &go, sizeof go, -1);
     expect_answer(play, start->expect_failure ? CTL_FAILED : CTL_READY);
     pthread_create(&play->ledger_thread, NULL, play_ledger, play);

@@ -105,7 +105,7 @@ static int witness_memory(const struct ctl_witness *witness)
 
 void harness_start(struct harness *h, const struct harness_start *how)
 {
-    struct ctl_start start = {.start = clock_now(), .minimum_isolation = 0};
+    struct ctl_start start = {.start = clock_now(), .log_level = LOG_LEVEL_INFO};
     spawn(h, how->no_secret_memory);
     if (!how->no_key) give(h, GIVE_KEY, how->key ? how->key : harness_key(h));
     if (how->witness) give(h, GIVE_WITNESS, witness_memory(how->witness));
