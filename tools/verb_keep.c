@@ -130,7 +130,7 @@ static bool send_archive(struct cli *cli, json_t *body, const struct archive *ar
     json_object_set_new(body, "archive", json_string(digest));
     json_object_set_new(body, "root", json_string(root));
     if (api_post(&cli->home, "/v1/audit/prune", body, answer, err)) return true;
-    bool refused = err->kind == ERR_CONFLICT || err->kind == ERR_STATE || err->kind == ERR_BUSY;
+    bool refused = err->kind == ERR_STATE || err->kind == ERR_BUSY;
     return err_in(err,
                   refused ? "nothing was pruned, remove the archive" : "it is not known whether this was recorded");
 }

@@ -108,7 +108,7 @@ static bool not_held(struct query *query, const struct store_subject *person, st
     bool held;
     if (!store_held_subject(query->ledger->store, query->workspace.id, person->id, &held, err)) return false;
     return !held ||
-           err_set(err, ERR_CONFLICT,
+           err_set(err, ERR_STATE,
                    "a legal hold covers calls about this person: nothing was erased. `caisson audit hold list` "
                    "shows it; remove it first, if that is lawful");
 }

@@ -153,10 +153,10 @@ static bool read_archive(struct query *query, const struct plan *plan, struct st
         !in_number(query, "from", 0, INT64_MAX, &from, err) || !in_number(query, "to", 0, INT64_MAX, &to, err))
         return false;
     if (from != plan->from || to <= from || to > plan->to || to % TILE_WIDTH)
-        return err_set(err, ERR_CONFLICT, "what may be pruned has changed since the archive was begun: ask again");
+        return err_set(err, ERR_STATE, "what may be pruned has changed since the archive was begun: ask again");
     if (!range_root(query->ledger, from, to, root, err)) return false;
     if (memcmp(root, prune->root, HASH_BYTES) != 0)
-        return err_set(err, ERR_CONFLICT, "the archive is not of these entries: nothing was pruned");
+        return err_set(err, ERR_STATE, "the archive is not of these entries: nothing was pruned");
     prune->hashes = plan->hashes;
     prune->from = prune->done = from;
     prune->to = to - 1;

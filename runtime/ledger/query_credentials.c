@@ -217,7 +217,7 @@ static bool keep(struct setting *setting, const struct msg_seal_answer *sealed, 
     if (!store_credential_named(ledger->store, credential->workspace, credential->name, &now, &found, err))
         return false;
     if (found == setting->fresh || (found && now.version >= credential->version))
-        return err_set(err, ERR_CONFLICT, "the credential was changed by somebody else just now: try again");
+        return err_set(err, ERR_BUSY, "the credential was changed by somebody else just now: try again");
     if (setting->ask.kind == CREDENTIAL_OAUTH2 && !grant_sound(sealed, err)) return false;
     credential->changed = clock_wall();
     credential->kind = setting->ask.kind;

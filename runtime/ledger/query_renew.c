@@ -42,9 +42,9 @@ static bool keep(struct renewing *renewing, const struct msg_seal_answer *sealed
         return err_set(err, ERR_INTERNAL, "the vault's answer is not well formed");
     if (!store_credential_named(store, credential->workspace, credential->name, &now, &found, err)) return false;
     if (!found || now.version != credential->version || memcmp(now.id, credential->id, ID_BYTES) != 0)
-        return err_set(err, ERR_CONFLICT, "the credential was changed by somebody else just now: try again");
+        return err_set(err, ERR_BUSY, "the credential was changed by somebody else just now: try again");
     if (exchange_of(renewing->query.ledger, credential)) /* it began since find() */
-        return err_set(err, ERR_CONFLICT, "a token for credential %s is being fetched: try again in a few seconds",
+        return err_set(err, ERR_BUSY, "a token for credential %s is being fetched: try again in a few seconds",
                        credential->name);
     credential->version = renewing->ask.new_version;
     credential->changed = clock_wall();
@@ -111,7 +111,7 @@ static bool find(struct renewing *renewing, struct err *err)
     if (!found || !caller_covers(&query->caller, renewing->credential.connector, NULL))
         return err_set(err, ERR_NOT_FOUND, "there is no credential %s in workspace %s", name, query->workspace.name);
     return !exchange_of(query->ledger, &renewing->credential) ||
-           err_set(err, ERR_CONFLICT, "a token for credential %s is being fetched: try again in a few seconds", name);
+           err_set(err, ERR_BUSY, "a token for credential %s is being fetched: try again in a few seconds", name);
 }
 
 bool query_renew(struct query *query, json_t **out, struct err *err)

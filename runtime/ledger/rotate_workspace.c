@@ -44,10 +44,10 @@ static bool keep(struct ledger *ledger, struct beginning *beginning, const struc
     rotate_job_name(beginning->workspace.id, rotation.job);
     if (!store_rotation_get(ledger->store, rotation.job, &other, &begun, err)) return false;
     if (begun) /* asked for twice at once: a row in its place would leave what is under the oldest version behind */
-        return err_set(err, ERR_CONFLICT, "the workspace's key is being rotated already");
+        return err_set(err, ERR_STATE, "the workspace's key is being rotated already");
     if (!store_keys_get(ledger->store, beginning->workspace.id, &newest, &found, err)) return false;
     if (!found || newest.version != beginning->old.version || !rotate_fresh(ledger, &beginning->fresh.workspace_key))
-        return err_set(err, ERR_CONFLICT, "the workspace's key changed just now: try again");
+        return err_set(err, ERR_BUSY, "the workspace's key changed just now: try again");
     beginning->fresh.version = rotation.to;
     beginning->fresh.answer_secret = got->keys[0];
     memcpy(beginning->fresh.answer_public, beginning->old.answer_public, sizeof beginning->fresh.answer_public);

@@ -90,7 +90,7 @@ static bool ours(struct ledger *ledger, const struct store_credential *credentia
         same |= strcmp(field->name, token[0]) == 0 && field->length == there->fields[0].length &&
                 memcmp(sealed->bytes + field->offset, there->bytes + there->fields[0].offset, field->length) == 0;
     }
-    return same || err_set(err, ERR_CONFLICT, "the credential was being changed: try again");
+    return same || err_set(err, ERR_BUSY, "the credential was being changed: try again");
 }
 
 /* An earlier ledger may have got as far as this, and died. */

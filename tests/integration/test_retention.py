@@ -134,7 +134,10 @@ def test_a_hold_keeps_a_person():
     hold = json.loads(add.stdout)["id"]
     pieces = person("held@demo.example")
     refused = erase("held@demo.example", check=False)
-    assert refused.returncode and "legal hold" in refused.stderr, refused
+    assert refused.returncode == 7 and "legal hold" in refused.stderr, refused
+    asked = daemon.http("POST", "/v1/audit/erase", {"subject": "held@demo.example", "authority": "art. 17"}, door="desk")
+    assert asked.status == 409 and asked.json["type"].endswith("wrong-state"), asked
+    assert "retry-after" not in asked.headers, "a hold does not end by itself"
     assert all(files_with(piece) for piece in pieces)
     assert "case 4" in daemon.cli("audit", "hold", "list").stdout
     daemon.cli("audit", "hold", "remove", hold, "--reason", "closed")
@@ -373,6 +376,7 @@ def test_a_false_archive_is_refused():
     lie = {**sent, "from": 0, "to": 256, "archive": "00" * 32, "root": "11" * 32}
     refused = daemon.http("POST", "/v1/audit/prune", lie, door="desk")
     assert refused.status == 409 and "not of these entries" in refused.json["detail"], refused
+    assert refused.json["type"].endswith("wrong-state"), refused
     assert daemon.http("POST", "/v1/audit/prune", {**lie, "to": 255}, door="desk").status == 409
     assert daemon.http("POST", "/v1/audit/prune", lie).status == 404, "callers have no such path"
     assert not recorded("prune")

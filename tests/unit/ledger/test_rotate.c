@@ -308,7 +308,7 @@ static void asked_for_twice_at_once(void **state)
     for (int i = 0; i < 2; i++) {
         uint32_t seq;
         const struct msg_json_answer *answer = rig_take(rig, rig->desk, MSG_JSON_ANSWER, &seq);
-        assert_int_equal(answer->status.kind, seq == 101 ? ERR_NONE : ERR_CONFLICT);
+        assert_int_equal(answer->status.kind, seq == 101 ? ERR_NONE : ERR_STATE);
     }
     until(rig, "workspaces/0/rotation", 0);
     assert_int_equal(vault(rig, "SELECT count(*) FROM credential_version v JOIN workspace_key k"
