@@ -81,6 +81,15 @@ static void add_outcome(const json_t *problem, struct err *err)
         err_in(err, "call %.60s", call);
 }
 
+/* The table's kinds, and the one that the front adds to them which a script must tell from a fault: its title says
+ * more than the detail, which is about the call as if all were well. */
+static enum err_kind kind_of(const char *slug, const char *title, const char **detail)
+{
+    if (strcmp(slug, "executed-unrecorded") != 0) return err_kind_of(slug);
+    *detail = title;
+    return ERR_UNCERTAIN;
+}
+
 static bool refuse(long status, json_t *problem, struct err *err)
 {
     const char *type = json_string_value(json_object_get(problem, "type"));
@@ -88,7 +97,7 @@ static bool refuse(long status, json_t *problem, struct err *err)
     const char *title = json_string_value(json_object_get(problem, "title"));
     enum err_kind kind = ERR_INTERNAL;
     if (type && strncmp(type, problem_type, sizeof problem_type - 1) == 0)
-        kind = err_kind_of(type + sizeof problem_type - 1);
+        kind = kind_of(type + sizeof problem_type - 1, title, &detail);
     if (detail || title)
         err_set(err, kind, "%.300s", detail ? detail : title);
     else

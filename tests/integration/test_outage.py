@@ -54,14 +54,19 @@ def test_calls_stop_and_go_on():
 def test_executed_but_not_recorded():
     """The call ran, and its caller is told so with its id; the record follows, and only once."""
     with Limited() as daemon:
-        vkey, ended = daemon.vkey(), []
-        call = threading.Thread(target=lambda: ended.append(daemon.call("bad", "sleep", {}, timeout_ms=1000)))
-        call.start()
-        eventually("the call runs", lambda: daemon.http("GET", "/v1/calls?class=running").json["calls"])
+        vkey, ended = daemon.vkey(), {}
+        callers = {"api": lambda: daemon.call("bad", "sleep", {}, timeout_ms=1000),
+                   "command": lambda: daemon.cli("call", "bad", "sleep", "--timeout", "1000", check=False)}
+        calls = [threading.Thread(target=lambda name=name: ended.update({name: callers[name]()})) for name in callers]
+        for call in calls:
+            call.start()
+        eventually("the calls run", lambda: len(daemon.http("GET", "/v1/calls?class=running").json["calls"]) == len(calls))
         daemon.limit(8192)
-        call.join()
-        answer = ended[0]
+        for call in calls:
+            call.join()
+        answer, command = ended["api"], ended["command"]
         assert answer.status == 500 and answer.json["type"].endswith("executed-unrecorded"), answer
+        assert command.returncode == 8 and "could not be recorded" in command.stderr, command
         daemon.limit("unlimited")
         eventually("calls run again", lambda: daemon.greet().status == 200)
         daemon.cli("audit", "verify", "--full")
@@ -70,7 +75,7 @@ def test_executed_but_not_recorded():
         outcome = found.calls[answer.json["call_id"], 1]["outcome"]
         assert outcome["class"] == "timeout" and outcome["spilled"] == 1 and outcome["duration_us"] < 10_000_000, outcome
         recovers = [body for body in found.all_bodies() if body["kind"] == "recover"]
-        assert [body["spilled"] for body in recovers] == [1] and recovers[0]["sealed_until"] > recovers[0]["sealed_from"], recovers
+        assert sum(body["spilled"] for body in recovers) == len(calls) and recovers[0]["sealed_until"] > recovers[0]["sealed_from"], recovers
 
 
 if __name__ == "__main__":
