@@ -7,6 +7,7 @@
 #include "api.h"
 #include "audit_verify.h"
 #include "base/auto_json.h"
+#include "pages.h"
 #include "print.h"
 #include "verbs.h"
 
@@ -18,14 +19,9 @@ bool verb_audit_tail(struct cli *cli, struct err *err)
         {"ACTION", "action|act"},   {"CLASS", "class"}, {"SENT", "sent"},
         {"WORKSPACE", "workspace"}, {NULL, NULL}};
     const char *limit = cli_value(cli, "limit");
-    JSON_AUTO *answer = NULL;
-    char path[API_PATH];
-    api_path(path, "/v1/audit/entries", NULL);
-    api_query(path, "from", cli_value(cli, "from"));
-    api_query(path, "limit", limit ? limit : "20");
-    if (!api_get(&cli->home, API_DESK, path, &answer, err)) return false;
-    verb_show_rows(cli, answer, fields, "The log is empty.");
-    return true;
+    struct pages pages = {
+        .path = "/v1/audit/entries", .cursor = "from", .from = cli_value(cli, "from"), .limit = limit ? limit : "20"};
+    return pages_show(cli, &pages, fields, "The log is empty.", err);
 }
 
 /* A running daemon signs what it has written so far, so that the newest entries are covered too. Whether it does is

@@ -249,6 +249,19 @@ def test_the_log_can_be_read_and_verified():
     assert daemon.cli("audit", "vkey").stdout.count("+") >= 2
 
 
+def test_the_newest_entries_are_shown():
+    """One answer does not hold them all."""
+    names = [f"{chr(97 + i % 26)}{i:02}" + "x" * 50 for i in range(32)]
+    for i in range(240):
+        assert daemon.http("POST", "/v1/tokens", {"name": f"many{i}", "connectors": names}, door="desk").status == 200
+    page = daemon.http("GET", "/v1/audit/entries?limit=240", door="desk").json
+    assert page["next"] < page["size"], "one answer holds them all"
+    tail = json.loads(daemon.cli("--json", "audit", "tail", "--limit", "240").stdout)
+    assert [one["index"] for one in tail["entries"]] == list(range(tail["size"] - 240, tail["size"]))
+    first = daemon.cli("audit", "tail", "--from", "0", "--limit", "2")
+    assert "--from 2" in first.stderr and len(first.stdout.splitlines()) == 3, first
+
+
 def test_without_a_daemon():
     daemon.stop()
     refused(12, "no daemon answers", "status")
