@@ -5,6 +5,7 @@
 
 #include "api.h"
 #include "base/auto_json.h"
+#include "pages.h"
 #include "print.h"
 #include "verbs.h"
 
@@ -71,13 +72,10 @@ bool verb_token_list(struct cli *cli, struct err *err)
                                                 {"EXPIRES", "expires"},
                                                 {"REVOKED", "revoked"},
                                                 {NULL, NULL}};
-    JSON_AUTO *answer = NULL;
     char path[API_PATH];
     api_path(path, "/v1/tokens", NULL);
     api_query(path, "workspace", cli_value(cli, "workspace"));
-    if (!api_get(&cli->home, API_DESK, path, &answer, err)) return false;
-    verb_show_rows(cli, answer, fields, "No tokens.");
-    return true;
+    return pages_show(cli, &(struct pages){.path = path, .cursor = "before"}, fields, "No tokens.", err);
 }
 
 bool verb_token_revoke(struct cli *cli, struct err *err)
@@ -108,8 +106,6 @@ bool verb_workspace_create(struct cli *cli, struct err *err)
 bool verb_workspace_list(struct cli *cli, struct err *err)
 {
     static const struct print_field fields[] = {{"NAME", "name"}, {"ID", "id"}, {"CREATED", "created"}, {NULL, NULL}};
-    JSON_AUTO *answer = NULL;
-    if (!api_get(&cli->home, API_DESK, "/v1/workspaces", &answer, err)) return false;
-    verb_show_rows(cli, answer, fields, "No workspaces.");
-    return true;
+    struct pages pages = {.path = "/v1/workspaces", .cursor = "after"};
+    return pages_show(cli, &pages, fields, "No workspaces.", err);
 }

@@ -9,6 +9,7 @@
 #include "api.h"
 #include "base/auto.h"
 #include "base/json.h"
+#include "pages.h"
 #include "print.h"
 #include "source.h"
 #include "verbs.h"
@@ -89,18 +90,18 @@ bool verb_call(struct cli *cli, struct err *err)
 
 bool verb_calls_list(struct cli *cli, struct err *err)
 {
-    static const char *const filters[] = {"workspace", "connector", "class", "limit", "before"};
+    static const char *const filters[] = {"workspace", "connector", "class"};
     static const struct print_field fields[] = {{"CALL", "call_id"},  {"BEGUN", "begun"},   {"CONNECTOR", "connector"},
                                                 {"ACTION", "action"}, {"TRY", "attempt"},   {"CLASS", "class"},
                                                 {"SENT", "sent"},     {"REASON", "reason"}, {NULL, NULL}};
-    JSON_AUTO *answer = NULL;
+    const char *limit = cli_value(cli, "limit");
     char path[API_PATH];
     api_path(path, "/v1/calls", NULL);
     for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
         api_query(path, filters[i], cli_value(cli, filters[i]));
-    if (!api_get(&cli->home, API_DESK, path, &answer, err)) return false;
-    verb_show_rows(cli, answer, fields, "No calls.");
-    return true;
+    struct pages pages = {
+        .path = path, .cursor = "before", .from = cli_value(cli, "before"), .limit = limit ? limit : "50"};
+    return pages_show(cli, &pages, fields, "No calls.", err);
 }
 
 bool verb_calls_show(struct cli *cli, struct err *err)

@@ -13,6 +13,7 @@
 #include "filling.h"
 #include "grant.h"
 #include "keys.h"
+#include "pages.h"
 #include "print.h"
 #include "source.h"
 #include "verbs.h"
@@ -190,14 +191,11 @@ bool verb_credential_list(struct cli *cli, struct err *err)
     static const struct print_field fields[] = {
         {"NAME", "name"},     {"CONNECTOR", "connector"}, {"WORKSPACE", "workspace"}, {"VERSION", "version"},
         {"FIELDS", "fields"}, {"AUDIENCE", "audience"},   {"CHANGED", "changed"},     {NULL, NULL}};
-    JSON_AUTO *answer = NULL;
     char path[API_PATH];
     api_path(path, "/v1/credentials", NULL);
     api_query(path, "workspace", cli_value(cli, "workspace"));
     api_query(path, "connector", cli_value(cli, "connector"));
-    if (!api_get(&cli->home, API_DESK, path, &answer, err)) return false;
-    verb_show_rows(cli, answer, fields, "No credentials.");
-    return true;
+    return pages_show(cli, &(struct pages){.path = path, .cursor = "after"}, fields, "No credentials.", err);
 }
 
 bool verb_credential_show(struct cli *cli, struct err *err)

@@ -10,6 +10,7 @@
 #include "base/auto_json.h"
 #include "base/clock.h"
 #include "keys.h"
+#include "pages.h"
 #include "print.h"
 #include "provider.h"
 #include "verbs.h"
@@ -21,24 +22,7 @@ enum { POLL_MS = 50, NOTICE_S = 15 };
 /* All workspaces, whatever the pages. */
 static bool get_status(struct cli *cli, json_t **out, struct err *err)
 {
-    JSON_AUTO *whole = NULL;
-    char after[128] = "";
-    do {
-        JSON_AUTO *page = NULL;
-        char path[API_PATH];
-        api_path(path, "/v1/keys", NULL);
-        api_query(path, "after", after);
-        if (!api_get(&cli->home, API_DESK, path, &page, err)) return false;
-        const char *next = json_string_value(json_object_get(page, "next"));
-        snprintf(after, sizeof after, "%s", next ? next : "");
-        json_object_del(page, "next");
-        if (whole)
-            json_array_extend(json_object_get(whole, "workspaces"), json_object_get(page, "workspaces"));
-        else
-            whole = json_incref(page);
-    } while (after[0]);
-    *out = json_incref(whole);
-    return true;
+    return pages_get(cli, &(struct pages){.path = "/v1/keys", .cursor = "after"}, out, err);
 }
 
 static long long number(const json_t *object, const char *key)

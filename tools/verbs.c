@@ -136,7 +136,7 @@ static const struct cli_option calls_list[] = {
     {"workspace", "NAME", "The workspace; default when absent", false},
     {"connector", "NAME", "Only of this connector", false},
     {"class", "CLASS", "Only with this outcome: ok, rejected, retryable, crashed and so on", false},
-    {"limit", "COUNT", "At most so many, the newest first", false},
+    {"limit", "COUNT", "At most so many, the newest first; 50 when absent", false},
     {"before", "ID", "Only calls older than this one", false},
     END};
 

@@ -33,10 +33,10 @@ const struct route api_routes[] = {
 
     {"POST", "/v1/calls/{id}/retry", DESK, BODY, MSG_CALLS_RETRY, NO_QUERY, false, api_forward},
     {"POST", "/v1/calls/{id}/cancel", DESK, BODY, MSG_CALLS_CANCEL, NO_QUERY, false, api_forward},
-    {"GET", "/v1/tokens", DESK, 0, MSG_TOKEN_LIST, {"workspace"}, false, api_forward},
+    {"GET", "/v1/tokens", DESK, 0, MSG_TOKEN_LIST, {"workspace", "before"}, false, api_forward},
     {"POST", "/v1/tokens", DESK, BODY, MSG_TOKEN_CREATE, NO_QUERY, false, api_forward},
     {"DELETE", "/v1/tokens/{id}", DESK, BODY, MSG_TOKEN_REVOKE, NO_QUERY, false, api_forward},
-    {"GET", "/v1/credentials", DESK, 0, MSG_CREDENTIAL_LIST, {"workspace", "connector"}, false, api_forward},
+    {"GET", "/v1/credentials", DESK, 0, MSG_CREDENTIAL_LIST, {"workspace", "connector", "after"}, false, api_forward},
     {"POST", "/v1/credentials", DESK, BODY, MSG_CREDENTIAL_SET, NO_QUERY, false, api_forward},
     {"GET", "/v1/credentials/{name}", DESK, 0, MSG_CREDENTIAL_SHOW, {"workspace"}, false, api_forward},
     {"DELETE", "/v1/credentials/{name}", DESK, BODY, MSG_CREDENTIAL_REMOVE, {"workspace"}, false, api_forward},

@@ -106,6 +106,13 @@ bool in_id(const struct query *query, const char *key, uint8_t id[ID_BYTES], str
            err_set(err, ERR_BAD_INPUT, "\"%s\" must be an id like 0190a1b2-…", key);
 }
 
+bool in_before(const struct query *query, uint8_t before[ID_BYTES], struct err *err)
+{
+    const json_t *value = json_object_get(query->in, "before");
+    memset(before, 0xff, ID_BYTES);
+    return !value || json_is_null(value) || in_id(query, "before", before, err);
+}
+
 json_t *time_json(uint64_t ns)
 {
     char text[40];
@@ -133,6 +140,26 @@ bool list_add(json_t *list, json_t *value, size_t *room)
     }
     *room -= need;
     return json_array_append_new(list, value) == 0;
+}
+
+bool page_add(struct list_page *page, json_t *row, const char *key)
+{
+    page->more = row && !list_add(page->list, row, &page->room);
+    return !page->more && TEXT_COPY(page->last, key);
+}
+
+bool page_add_id(struct list_page *page, json_t *row, const uint8_t id[ID_BYTES])
+{
+    char text[ID_TEXT];
+    id_text(id, text);
+    return page_add(page, row, text);
+}
+
+json_t *page_json(const struct list_page *page, const char *name)
+{
+    json_t *out = json_pack("{s:O}", name, page->list);
+    if (out && page->more && page->last[0]) json_object_set_new(out, "next", json_string(page->last));
+    return out;
 }
 
 /* ── answering ─────────────────────────────────────────────────────────────────────────────────────── */

@@ -53,6 +53,8 @@ bool in_name(const struct query *query, const char *key, char name[NAME_BYTES], 
 bool in_number(const struct query *query, const char *key, uint64_t usual, uint64_t most, uint64_t *out,
                struct err *err);
 bool in_id(const struct query *query, const char *key, uint8_t id[ID_BYTES], struct err *err);
+/* "before", where a page of a list goes on; one above every id when it is not there. */
+bool in_before(const struct query *query, uint8_t before[ID_BYTES], struct err *err);
 
 /* "2026-01-02T03:04:05.678Z", JSON null for 0. */
 json_t *time_json(uint64_t ns);
@@ -64,6 +66,20 @@ json_t *call_json(const struct store_call *call, const char *workspace);
 /* Room that is left in an answer for a list: what json_dumps would add for value is taken off; false: it is full. */
 bool list_add(json_t *list, json_t *value, size_t *room);
 enum { LIST_ROOM = 56 * 1024, LIST_MOST = 500 };
+
+/* A page of a list that may be longer: begins as {.list = …, .room = LIST_ROOM}. */
+struct list_page {
+    json_t *list;
+    size_t room;
+    char last[NAME_BYTES]; /* the key that the page after it goes on behind; holds an id too */
+    bool more;
+};
+/* Takes the row of that key, or passes the key over where row is NULL; false: it is full, and the key is for the page
+ * after it. */
+bool page_add(struct list_page *page, json_t *row, const char *key);
+bool page_add_id(struct list_page *page, json_t *row, const uint8_t id[ID_BYTES]);
+/* {name: the list, "next": the key, where there is more}. */
+json_t *page_json(const struct list_page *page, const char *name);
 
 /* query_grant.c */
 /* "fields" when nothing is said. An OAuth2 client names the host that its tokens come from: all that an exchange may

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queries about calls: listing, showing, releasing one for another attempt, cancelling. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/auto_json.h"
@@ -39,10 +40,9 @@ struct listing {
     char connector[NAME_BYTES], class[32];
     uint64_t limit;
     unsigned scanned;
-    size_t room;
-    json_t *list;
-    uint8_t last[ID_BYTES];
-    bool more;
+    struct list_page page, whole; /* whole: without the call that is at `id`, which may have more attempts */
+    size_t whole_rows;
+    uint8_t id[ID_BYTES];
 };
 
 static bool wanted(const struct listing *listing, const struct store_call *call)
@@ -53,38 +53,57 @@ static bool wanted(const struct listing *listing, const struct store_call *call)
     return caller_covers(&listing->query->caller, call->connector, call->action);
 }
 
+/* The page after this one begins at a call, never between two of its attempts. */
+static void leave_to_next(struct listing *listing)
+{
+    if (listing->whole_rows == 0) return; /* one call fills the page */
+    while (json_array_size(listing->page.list) > listing->whole_rows)
+        json_array_remove(listing->page.list, json_array_size(listing->page.list) - 1);
+    listing->page = listing->whole;
+    listing->page.more = true;
+}
+
 static bool list_one(void *context, const struct store_call *call)
 {
     struct listing *listing = context;
-    bool other = memcmp(listing->last, call->ref.id, ID_BYTES) != 0;
-    if (other && (json_array_size(listing->list) >= listing->limit || ++listing->scanned > SCAN_MOST)) {
-        listing->more = true;
-        return false;
+    struct list_page *page = &listing->page;
+    if (memcmp(listing->id, call->ref.id, ID_BYTES) != 0) {
+        page->more = json_array_size(page->list) >= listing->limit || ++listing->scanned > SCAN_MOST;
+        if (page->more) return false;
+        listing->whole = *page;
+        listing->whole_rows = json_array_size(page->list);
+        memcpy(listing->id, call->ref.id, ID_BYTES);
     }
-    if (wanted(listing, call) &&
-        !list_add(listing->list, call_json(call, listing->query->workspace.name), &listing->room)) {
-        listing->more = true;
-        return false;
+    json_t *row = wanted(listing, call) ? call_json(call, listing->query->workspace.name) : NULL;
+    if (page_add_id(page, row, call->ref.id)) return true;
+    leave_to_next(listing);
+    return false;
+}
+
+/* A word that no call can have would find nothing, and say so as if there were no such calls. */
+static bool class_known(const char *word, struct err *err)
+{
+    char known[160] = "running";
+    if (!word[0] || strcmp(word, "running") == 0) return true;
+    for (unsigned class = CLASS_OK; class < CLASS_COUNT; class ++) {
+        if (strcmp(word, class_name(class)) == 0) return true;
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, ", %s", class_name(class));
     }
-    memcpy(listing->last, call->ref.id, ID_BYTES);
-    return true;
+    return err_set(err, ERR_BAD_INPUT, "\"class\" must be one of %s", known);
 }
 
 bool query_calls_list(struct query *query, json_t **out, struct err *err)
 {
-    struct listing listing = {.query = query, .room = LIST_ROOM};
+    struct listing listing = {.query = query, .page = {.room = LIST_ROOM}};
     uint8_t before[ID_BYTES];
-    bool paged = json_is_string(json_object_get(query->in, "before"));
     if (!in_name(query, "connector", listing.connector, false, err) ||
-        !in_text(query, "class", listing.class, sizeof listing.class, err) ||
-        !in_number(query, "limit", PAGE, LIST_MOST, &listing.limit, err) ||
-        (paged && !in_id(query, "before", before, err)))
+        !in_text(query, "class", listing.class, sizeof listing.class, err) || !class_known(listing.class, err) ||
+        !in_number(query, "limit", PAGE, LIST_MOST, &listing.limit, err) || !in_before(query, before, err))
         return false;
-    JSON_AUTO *list = listing.list = json_array();
-    if (!store_calls(query->ledger->store, query->workspace.id, paged ? before : NULL, list_one, &listing, err))
-        return false;
-    *out = json_pack("{s:O}", "calls", list);
-    if (listing.more) json_object_set_new(*out, "next", id_json(listing.last));
+    JSON_AUTO *list = listing.page.list = json_array();
+    if (!store_calls(query->ledger->store, query->workspace.id, before, list_one, &listing, err)) return false;
+    *out = page_json(&listing.page, "calls");
     return true;
 }
 

@@ -307,33 +307,28 @@ bool query_credential_set(struct query *query, json_t **out, struct err *err)
 struct listing {
     const struct query *query;
     char connector[NAME_BYTES];
-    json_t *list;
-    size_t room;
-    char next[NAME_BYTES];
-    bool more;
+    struct list_page page;
 };
 
 static bool list_credential(void *context, const struct store_credential *credential)
 {
     struct listing *listing = context;
-    if (listing->connector[0] && strcmp(listing->connector, credential->connector) != 0) return true;
-    if (!caller_covers(&listing->query->caller, credential->connector, NULL)) return true;
-    listing->more = !list_add(listing->list, credential_json(credential, listing->query->workspace.name),
-                              &listing->room);
-    if (!listing->more) memcpy(listing->next, credential->name, NAME_BYTES);
-    return !listing->more;
+    bool wanted = !listing->connector[0] || strcmp(listing->connector, credential->connector) == 0;
+    json_t *row = wanted && caller_covers(&listing->query->caller, credential->connector, NULL)
+                      ? credential_json(credential, listing->query->workspace.name)
+                      : NULL;
+    return page_add(&listing->page, row, credential->name);
 }
 
 bool query_credential_list(struct query *query, json_t **out, struct err *err)
 {
     JSON_AUTO *list = json_array();
-    struct listing listing = {.query = query, .list = list, .room = LIST_ROOM};
+    struct listing listing = {.query = query, .page = {.list = list, .room = LIST_ROOM}};
     char after[NAME_BYTES];
     if (!in_name(query, "connector", listing.connector, false, err) || !in_name(query, "after", after, false, err) ||
         !store_credentials(query->ledger->store, query->workspace.id, after, list_credential, &listing, err))
         return false;
-    *out = json_pack("{s:O}", "credentials", list);
-    if (listing.more) json_object_set_new(*out, "next", json_string(listing.next));
+    *out = page_json(&listing.page, "credentials");
     return true;
 }
 

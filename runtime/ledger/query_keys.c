@@ -63,11 +63,9 @@ static bool master_status(struct ledger *ledger, json_t **out, struct err *err)
 
 struct listing {
     struct query *query;
-    json_t *list;
-    size_t room;
+    struct list_page page;
     struct err *err;
-    bool failed, more;
-    char next[NAME_BYTES];
+    bool failed;
 };
 
 static bool add_use(void *context, const struct store_key_use *use)
@@ -91,9 +89,7 @@ static bool list_workspace(void *context, const struct store_workspace *workspac
                                json_object_get(json_array_get(keys, 0), "version"));
     if (!row) row = json_pack("{s:s, s:O}", "name", workspace->name, "keys", keys); /* it has no key yet */
     if (listing->failed || !add_rotation(ledger, job, row, listing->err)) return listing->failed = true, false;
-    listing->more = !list_add(listing->list, json_incref(row), &listing->room);
-    if (!listing->more) memcpy(listing->next, workspace->name, NAME_BYTES);
-    return !listing->more;
+    return page_add(&listing->page, json_incref(row), workspace->name);
 }
 
 bool query_key_status(struct query *query, json_t **out, struct err *err)
@@ -101,13 +97,13 @@ bool query_key_status(struct query *query, json_t **out, struct err *err)
     struct ledger *ledger = query->ledger;
     char after[NAME_BYTES];
     JSON_AUTO *list = json_array(), *master = NULL;
-    struct listing listing = {.query = query, .list = list, .room = LIST_ROOM - 8192, .err = err};
+    struct listing listing = {.query = query, .page = {.list = list, .room = LIST_ROOM - 8192}, .err = err};
     if (!in_name(query, "after", after, false, err) || !master_status(ledger, &master, err) ||
         !store_workspaces(ledger->store, after, list_workspace, &listing, err) || listing.failed)
         return false;
-    *out = json_pack("{s:O, s:O, s:o}", "workspaces", list, "master", master, "checked",
-                     time_json(ledger->rotating.checked));
-    if (listing.more) json_object_set_new(*out, "next", json_string(listing.next));
+    *out = page_json(&listing.page, "workspaces");
+    json_object_set(*out, "master", master);
+    json_object_set_new(*out, "checked", time_json(ledger->rotating.checked));
     if (ledger->rotating.trouble[0]) json_object_set_new(*out, "trouble", json_string(ledger->rotating.trouble));
     return true;
 }

@@ -79,19 +79,17 @@ bool query_plugin_list(struct query *query, json_t **out, struct err *err)
 
 struct listing {
     struct query *query;
-    json_t *list;
-    size_t room;
+    struct list_page page;
 };
 
 static bool list_workspace(void *context, const struct store_workspace *workspace)
 {
     struct listing *listing = context;
     unsigned rights = caller_rights(&listing->query->ledger->access, &listing->query->caller, workspace, clock_wall());
-    if (!rights) return true;
-    return list_add(listing->list,
-                    json_pack("{s:s, s:o, s:o}", "name", workspace->name, "id", id_json(workspace->id), "created",
-                              time_json(workspace->created)),
-                    &listing->room);
+    json_t *row = rights ? json_pack("{s:s, s:o, s:o}", "name", workspace->name, "id", id_json(workspace->id),
+                                     "created", time_json(workspace->created))
+                         : NULL;
+    return page_add(&listing->page, row, workspace->name);
 }
 
 bool query_workspace_list(struct query *query, json_t **out, struct err *err)
@@ -99,9 +97,9 @@ bool query_workspace_list(struct query *query, json_t **out, struct err *err)
     char after[NAME_BYTES];
     if (!in_name(query, "after", after, false, err)) return false;
     JSON_AUTO *list = json_array();
-    struct listing listing = {query, list, LIST_ROOM};
+    struct listing listing = {query, {.list = list, .room = LIST_ROOM}};
     if (!store_workspaces(query->ledger->store, after, list_workspace, &listing, err)) return false;
-    *out = json_pack("{s:O}", "workspaces", list);
+    *out = page_json(&listing.page, "workspaces");
     return true;
 }
 

@@ -118,22 +118,24 @@ bool query_token_create(struct query *query, json_t **out, struct err *err)
 
 struct listing {
     const char *workspace;
-    json_t *list;
-    size_t room;
+    struct list_page page;
 };
 
 static bool list_token(void *context, const struct store_token *token)
 {
     struct listing *listing = context;
-    return list_add(listing->list, token_json(token, listing->workspace), &listing->room);
+    return page_add_id(&listing->page, token_json(token, listing->workspace), token->id);
 }
 
 bool query_token_list(struct query *query, json_t **out, struct err *err)
 {
+    uint8_t before[ID_BYTES];
     JSON_AUTO *list = json_array();
-    struct listing listing = {query->workspace.name, list, LIST_ROOM};
-    if (!store_tokens(query->ledger->store, query->workspace.id, list_token, &listing, err)) return false;
-    *out = json_pack("{s:O}", "tokens", list);
+    struct listing listing = {query->workspace.name, {.list = list, .room = LIST_ROOM}};
+    if (!in_before(query, before, err) ||
+        !store_tokens(query->ledger->store, query->workspace.id, before, list_token, &listing, err))
+        return false;
+    *out = page_json(&listing.page, "tokens");
     return true;
 }
 

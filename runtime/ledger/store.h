@@ -193,9 +193,9 @@ bool store_call_get(struct store *store, const uint8_t id[ID_BYTES], uint32_t at
                     bool *found, struct err *err);
 typedef bool store_call_visit(void *context, const struct store_call *call);
 bool store_calls_open(struct store *store, store_call_visit *visit, void *context, struct err *err);
-/* Newest first, below `before` when it is not NULL. */
-bool store_calls(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t *before, store_call_visit *visit,
-                 void *context, struct err *err);
+/* Newest first, below `before`. */
+bool store_calls(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t before[ID_BYTES],
+                 store_call_visit *visit, void *context, struct err *err);
 
 struct store_slot {
     uint8_t call[ID_BYTES], fingerprint[HASH_BYTES];
@@ -247,8 +247,9 @@ bool store_token_get(struct store *store, const uint8_t id[ID_BYTES], struct sto
                      struct err *err);
 bool store_token_revoke(struct store *store, const uint8_t id[ID_BYTES], uint64_t now, struct err *err);
 typedef bool store_token_visit(void *context, const struct store_token *token);
-bool store_tokens(struct store *store, const uint8_t workspace[ID_BYTES], store_token_visit *visit, void *context,
-                  struct err *err);
+/* Newest first, below `before`. */
+bool store_tokens(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t before[ID_BYTES],
+                  store_token_visit *visit, void *context, struct err *err);
 
 struct store_credential {
     uint8_t id[ID_BYTES], workspace[ID_BYTES];

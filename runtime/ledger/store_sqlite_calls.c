@@ -96,15 +96,14 @@ bool store_calls_open(struct store *store, store_call_visit *visit, void *contex
     return visit_calls(store, &query, store_query(store, &query, err, ""), visit, context, err);
 }
 
-bool store_calls(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t *before, store_call_visit *visit,
-                 void *context, struct err *err)
+bool store_calls(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t before[ID_BYTES],
+                 store_call_visit *visit, void *context, struct err *err)
 {
-    static const uint8_t end[ID_BYTES] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     static struct query query = {STORE_AUDIT,
                                  "SELECT " CALL_COLUMNS " FROM call WHERE workspace = ? AND id < ?"
                                  " ORDER BY id DESC, attempt DESC",
                                  0};
-    sqlite3_stmt *row = store_query(store, &query, err, "dd", workspace, before ? before : end);
+    sqlite3_stmt *row = store_query(store, &query, err, "dd", workspace, before);
     return visit_calls(store, &query, row, visit, context, err);
 }
 

@@ -262,6 +262,20 @@ def test_the_newest_entries_are_shown():
     assert "--from 2" in first.stderr and len(first.stdout.splitlines()) == 3, first
 
 
+def test_all_tokens_are_listed():
+    assert "next" in daemon.http("GET", "/v1/tokens", door="desk").json, "one answer holds the tokens of the test above"
+    listed = {one["name"] for one in json.loads(daemon.cli("--json", "token", "list").stdout)["tokens"]}
+    assert {f"many{i}" for i in range(240)} <= listed
+
+
+def test_calls_are_listed_as_far_as_asked():
+    daemon.cli("call", "sms", "send", "--credential", "phone", "--input", '{"to":"+15005550006","body":"x"}', check=False)
+    calls = json.loads(daemon.cli("--json", "calls", "list").stdout)["calls"]
+    first = daemon.cli("calls", "list", "--limit", "1")
+    assert calls[0]["call_id"] in first.stdout and f"--before {calls[0]['call_id']}" in first.stderr, first
+    refused(4, "ok, rejected, retryable", "calls", "list", "--class", "okay")
+
+
 def test_without_a_daemon():
     daemon.stop()
     refused(12, "no daemon answers", "status")

@@ -323,6 +323,51 @@ static void test_workspaces(void **state)
     assert_int_equal(rig_begin_ok(rig, &ask).call.attempt, 1);
 }
 
+/* Every key that the pages hold, and how many pages they were. */
+static size_t rows_of(struct rig *rig, unsigned type, const char *member, const char *cursor, unsigned *pages)
+{
+    size_t rows = 0;
+    json_t *next = NULL;
+    *pages = 0;
+    do {
+        uint32_t kind;
+        json_t *page = rig_query(rig, type, next ? json_pack("{s:o}", cursor, next) : json_object(), &kind);
+        assert_int_equal(kind, ERR_NONE);
+        rows += json_array_size(json_object_get(page, member));
+        next = json_incref(json_object_get(page, "next"));
+        json_decref(page);
+    } while (++*pages < 100 && next);
+    return rows;
+}
+
+#define NUMBERS "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999) "
+
+static void test_pages(void **state)
+{
+    struct rig *rig = *state;
+    unsigned pages;
+    rig_kill(rig);
+    rig_exec(rig, "state.db",
+             NUMBERS "INSERT INTO workspace(id, name, lookup, created)"
+                     " SELECT randomblob(16), printf('w%03d', i), randomblob(32), 1 FROM n");
+    rig_exec(rig, "state.db",
+             NUMBERS "INSERT INTO token(id, hash, workspace, name, role, connectors, actions, created,"
+                     " expires) SELECT randomblob(16), randomblob(32), id, 't', 1, '[]', '[]', 1, 2"
+                     " FROM n, workspace WHERE name = 'default'");
+    rig_exec(rig, "state.db",
+             NUMBERS
+             "INSERT INTO credential(id, workspace, name, connector, version, audience, fields, created,"
+             " changed, kind, token_host, refresh_at, expires_at) SELECT randomblob(16), id,"
+             " printf('c%03d', i), 'echo', 1, '', '[]', 1, 1, 0, '', 0, 0 FROM n, workspace WHERE name = 'default'");
+    rig_start(rig, true);
+    assert_int_equal(rows_of(rig, MSG_WORKSPACE_LIST, "workspaces", "after", &pages), 1001);
+    assert_in_range(pages, 2, 20);
+    assert_int_equal(rows_of(rig, MSG_TOKEN_LIST, "tokens", "before", &pages), 1000);
+    assert_in_range(pages, 2, 20);
+    assert_int_equal(rows_of(rig, MSG_CREDENTIAL_LIST, "credentials", "after", &pages), 1000);
+    assert_in_range(pages, 2, 20);
+}
+
 static void test_call_queries(void **state)
 {
     struct rig *rig = *state;
@@ -343,6 +388,8 @@ static void test_call_queries(void **state)
     assert_int_equal(json_array_size(json_object_get(list, "calls")), 3);
     json_decref(list);
 
+    assert_null(rig_query(rig, MSG_CALLS_LIST, json_pack("{s:s}", "class", "okay"), &kind));
+    assert_int_equal(kind, ERR_BAD_INPUT);
     json_t *one = rig_query(rig, MSG_CALLS_GET, json_pack("{s:s}", "id", id), &kind);
     assert_string_equal(text_of(one, "state"), "running");
     json_decref(one);
@@ -491,6 +538,7 @@ int main(int count, char **arguments)
         RIG_TEST(test_removed_credential),
         RIG_TEST(test_credential_faults),
         RIG_TEST(test_workspaces),
+        RIG_TEST(test_pages),
         RIG_TEST(test_call_queries),
         RIG_TEST(test_other_workspace),
         RIG_TEST(test_checkpoint),
