@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admit.h"
 #include "base/auto_json.h"
 #include "base/clock.h"
 #include "checkpoint.h"
@@ -12,20 +13,20 @@
 
 /* ── connectors ────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool open_here(const struct entry *entry, const char *workspace)
-{
-    for (unsigned i = 0; i < entry->workspace_count; i++)
-        if (strcmp(entry->workspaces[i], "*") == 0 || strcmp(entry->workspaces[i], workspace) == 0) return true;
-    return false;
-}
-
 static const char *state_name(enum entry_state state)
 {
     static const char *const names[] = {"", "enabled", "disabled", "changed", "invalid"};
     return (unsigned)state < sizeof names / sizeof *names ? names[state] : "";
 }
 
-/* Those that the caller may call; the front adds what its own registry says of them. */
+/* Is it one that callers of this workspace call, within what the caller's token is for? */
+static bool shown(const struct entry *entry, const struct query *query)
+{
+    return entry->state == ENTRY_ENABLED && entry_open_to(entry, query->workspace.name) && !is_exchanger(entry) &&
+           caller_covers(&query->caller, entry->name, NULL);
+}
+
+/* For viewers too, who call none. The front adds what its own registry says of them. */
 bool query_connectors(struct query *query, json_t **out, struct err *err)
 {
     const struct registry *registry = &query->ledger->registry;
@@ -33,9 +34,7 @@ bool query_connectors(struct query *query, json_t **out, struct err *err)
     JSON_AUTO *list = json_array();
     for (unsigned i = 0; i < registry->count; i++) {
         const struct entry *entry = registry_entry(registry, i);
-        if (!entry || entry->state != ENTRY_ENABLED || !open_here(entry, query->workspace.name) ||
-            !caller_covers(&query->caller, entry->name, NULL))
-            continue;
+        if (!entry || !shown(entry, query)) continue;
         json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "name", entry->name, "plugin", entry->plugin, "version",
                                 entry->version, "isolation", entry->isolation == ISOLATE_LEASE ? "lease" : "call");
         if (entry->capture) json_object_set_new(row, "capture", json_string(capture_name(entry->capture)));

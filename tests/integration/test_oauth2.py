@@ -199,6 +199,11 @@ def test_nobody_calls_it():
         answer = daemon.call("oauth2", "exchange", value)
         assert answer.status == 403 and "daemon alone" in answer.json["detail"], answer
         assert "errors" not in answer.json, answer
+    listed = [one["name"] for one in daemon.http("GET", "/v1/connectors").json["connectors"]]
+    assert listed and "oauth2" not in listed, listed
+    token = json.loads(daemon.cli("--json", "token", "create", "looker", "--role", "viewer").stdout)["token"]
+    seen = daemon.http("GET", "/v1/connectors", headers={"Authorization": f"Bearer {token}"}).json["connectors"]
+    assert [one["name"] for one in seen] == listed, "a viewer sees what there is"
 
 
 def test_other_bytes_get_no_grant():
