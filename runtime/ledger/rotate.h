@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ledger.h"
+#include "store_rotate.h"
 
 enum rotate_step {
     ROTATE_WRAPPING = 1, /* keys go under the newer one, a batch at a time */

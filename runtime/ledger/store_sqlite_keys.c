@@ -2,6 +2,7 @@
 /* The SQLite store: master keys, rotations, and the walk over all keys that a rotation wraps anew. */
 #include <string.h>
 
+#include "store_rotate.h"
 #include "store_sqlite.h"
 
 /* ── what is wrapped under what ────────────────────────────────────────────────────────────────────── */
