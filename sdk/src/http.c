@@ -231,6 +231,8 @@ static void form_text(FILE *stream, const char *text)
 static bool make_form(struct csn_call *call, const struct csn_http_request *request, struct outgoing *out)
 {
     size_t size = 0;
+    for (size_t i = 0; i < request->form_count; i++)
+        if (!request->form[i].name || !request->form[i].value) return explain(call, "a form field has no name or value");
     FILE *stream = open_memstream(&out->form, &size);
     if (!stream) return explain(call, "out of memory");
     for (size_t i = 0; i < request->form_count; i++) {
@@ -252,6 +254,8 @@ static bool set_method(struct csn_call *call, const struct csn_http_request *req
 {
     bool body = request->body || request->form;
     const char *method = request->method ? request->method : body ? "POST" : "GET";
+    if ((!request->body && request->body_size) || (!request->form && request->form_count))
+        return explain(call, "the request's body is missing");
     if (!method_valid(method)) return explain(call, "the method is not one of upper-case letters");
     if (request->form && !make_form(call, request, out)) return false;
     bool carries = body || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;

@@ -127,9 +127,14 @@ static inline int csn_http_fail(struct csn_call *call, int got, const struct csn
     return csn_fail(call, csn_http_later(response->status) ? CSN_RETRY : CSN_REJECTED, text);
 }
 
-/* Writes text as a JSON string, quotes included, to a stream such as open_memstream(3) makes. [action] */
+/* Writes text as a JSON string, quotes included, to a stream such as open_memstream(3) makes; null where there is none,
+ * such as an input that was left out. [action] */
 static inline void csn_json_write(FILE *stream, const char *text)
 {
+    if (!text) {
+        fputs("null", stream);
+        return;
+    }
     fputc('"', stream);
     for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
         if (*at == '"' || *at == '\\') fprintf(stream, "\\%c", *at);

@@ -169,6 +169,21 @@ static bool wrong_certificate(struct csn_call *call)
     return helpers->http(call, &request, &response) == 0 && response.refused == 1;
 }
 
+/* An input that was left out: said, not crashed on, and nothing goes out. */
+static bool no_value(struct csn_call *call)
+{
+    struct csn_http_pair form[] = {{"a", NULL}};
+    struct csn_http_request requests[] = {
+        {.size = sizeof *requests, .url = "https://api.example.com/x", .form = form, .form_count = 1},
+        {.size = sizeof *requests, .url = "https://api.example.com/x", .body_size = 2},
+    };
+    for (int i = 0; i < 2; i++) {
+        struct csn_http_response response = {.size = sizeof response};
+        if (helpers->http(call, &requests[i], &response) != 0 || response.refused != 1) return false;
+    }
+    return true;
+}
+
 static bool signature(struct csn_call *call)
 {
     unsigned char mac[32];
@@ -185,7 +200,7 @@ static int work(int line, bool opens)
     confine();
     if (opens) open("/", O_RDONLY | O_CLOEXEC);
     bool good = web(&call) && web(&call) && letter(&call) && letter(&call) && wrong_certificate(&call) &&
-                signature(&call);
+                no_value(&call) && signature(&call);
     helpers->end(&call);
     _exit(good && used == 3 ? 0 : 1); /* three dials: the second exchange of each kind found its session open */
 }
