@@ -10,7 +10,8 @@
 #include "payload.h"
 #include "push.h"
 
-enum { REFUSALS_A_SECOND = 1, REFUSALS_AT_ONCE = 100 }; /* of one caller, recorded one by one */
+/* Recorded one by one: of one caller, and of all. */
+enum { REFUSALS_A_SECOND = 1, REFUSALS_AT_ONCE = 100, ALL_A_SECOND = 10, ALL_AT_ONCE = 1000 };
 enum { PATIENCE_MS = 2000 };                            /* a log that takes longer counts as one that cannot be written */
 
 void begin_free(struct begin *begin)
@@ -107,7 +108,8 @@ static bool counted(struct ledger *ledger, const struct begin *begin)
     if (begin->caller.kind == WHO_NOBODY || begin->err.kind == ERR_RATE || begin->err.kind == ERR_BUSY ||
         begin->err.kind == ERR_UNAVAILABLE)
         return true;
-    return !rate_take(&ledger->refusals, begin->caller.name, REFUSALS_A_SECOND, REFUSALS_AT_ONCE, clock_now());
+    return !rate_take(&ledger->refusals, begin->caller.name, REFUSALS_A_SECOND, REFUSALS_AT_ONCE, clock_now()) ||
+           !rate_take(&ledger->refusals, "", ALL_A_SECOND, ALL_AT_ONCE, clock_now());
 }
 
 static void add_personal(struct record *personal, const struct begin *begin)

@@ -251,7 +251,9 @@ static bool authorise(struct query *query, const struct who *who, struct err *er
     struct err nobody = {0};
     if (who->kind == WHO_SYSTEM) return err_set(err, ERR_DENIED, "the daemon itself asks nothing");
     bool known = caller_resolve(query->ledger, who, query->line->peer, &query->caller, &nobody);
-    if (query->type == MSG_HEALTH) return true; /* says no more to strangers than that it is there */
+    bool false_token = !known && who->kind == WHO_TOKEN && nobody.kind == ERR_NO_IDENTITY;
+    /* It says no more to strangers than that it is there; a token that nobody issued is no stranger's. */
+    if (query->type == MSG_HEALTH && !false_token) return true;
     if (!known) {
         *err = nobody;
         if (nobody.kind == ERR_NO_IDENTITY) refuse_unknown(query->ledger, ERR_NO_IDENTITY);

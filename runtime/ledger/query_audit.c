@@ -17,6 +17,7 @@ struct listing {
     json_t *list;
     size_t room;
     struct err *err;
+    uint64_t next; /* the entry behind those that are listed */
 };
 
 static json_t *read_json(const char *text, size_t length)
@@ -56,7 +57,9 @@ json_t *entry_json(struct store *store, const struct store_entry *entry)
 static bool list_entry(void *context, const struct store_entry *entry)
 {
     struct listing *listing = context;
-    return list_add(listing->list, entry_json(listing->ledger->store, entry), &listing->room);
+    if (!list_add(listing->list, entry_json(listing->ledger->store, entry), &listing->room)) return false;
+    listing->next = entry->index + 1;
+    return true;
 }
 
 bool query_audit_tail(struct query *query, json_t **out, struct err *err)
@@ -66,11 +69,10 @@ bool query_audit_tail(struct query *query, json_t **out, struct err *err)
         !in_number(query, "from", size > limit ? size - limit : 0, INT64_MAX, &from, err))
         return false;
     JSON_AUTO *list = json_array();
-    struct listing listing = {query->ledger, list, LIST_ROOM, err};
+    struct listing listing = {query->ledger, list, LIST_ROOM, err, from};
     if (!store_entries(query->ledger->store, from, limit, list_entry, &listing, err)) return false;
     *out = json_pack("{s:O, s:I}", "entries", list, "size", (json_int_t)size);
-    uint64_t next = from + json_array_size(list);
-    if (next < size) json_object_set_new(*out, "next", json_integer((json_int_t)next));
+    if (listing.next < size) json_object_set_new(*out, "next", json_integer((json_int_t)listing.next));
     return true;
 }
 

@@ -117,7 +117,7 @@ static bool name_credential(struct setting *setting, struct err *err)
     if (found && strcmp(credential->connector, connector) != 0)
         return err_set(err, ERR_EXISTS,
                        "the credential %s belongs to connector %s: remove it first, or take another name", name,
-                       credential->connector);
+                       caller_is_narrow(&query->caller) ? "(another)" : credential->connector);
     if (found) return true;
     if (!registry_find(&query->ledger->registry, connector))
         return err_set(err, ERR_NOT_FOUND, "there is no connector %s", connector);

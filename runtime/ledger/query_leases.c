@@ -38,6 +38,7 @@ static bool find_credential(struct query *query, struct which *which, struct err
     if (!store_credential_named(query->ledger->store, query->workspace.id, which->credential, &which->known, &found,
                                 err))
         return false;
+    found = found && caller_covers(&query->caller, which->known.connector, NULL);
     return found || err_set(err, ERR_NOT_FOUND, "there is no credential %s in workspace %s", which->credential,
                             query->workspace.name);
 }

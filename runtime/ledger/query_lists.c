@@ -32,15 +32,17 @@ bool query_connectors(struct query *query, json_t **out, struct err *err)
     const struct registry *registry = &query->ledger->registry;
     size_t room = LIST_ROOM;
     JSON_AUTO *list = json_array();
+    unsigned left_out = 0;
     for (unsigned i = 0; i < registry->count; i++) {
         const struct entry *entry = registry_entry(registry, i);
         if (!entry || !shown(entry, query)) continue;
         json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "name", entry->name, "plugin", entry->plugin, "version",
                                 entry->version, "isolation", entry->isolation == ISOLATE_LEASE ? "lease" : "call");
         if (entry->capture) json_object_set_new(row, "capture", json_string(capture_name(entry->capture)));
-        if (!list_add(list, row, &room)) break;
+        left_out += !list_add(list, row, &room);
     }
     *out = json_pack("{s:O}", "connectors", list);
+    if (left_out) json_object_set_new(*out, "left_out", json_integer(left_out));
     return true;
 }
 
@@ -49,7 +51,6 @@ static json_t *plugin_json(const struct entry *entry)
 {
     static const char *const members[] = {"summary", "digest",     "so_digest", "manifest_digest",
                                           "egress",  "workspaces", "limits"};
-    if (!entry) return NULL;
     json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", entry->name, "plugin", entry->plugin, "version",
                             entry->version, "state", state_name(entry->state), "isolation",
                             entry->isolation == ISOLATE_LEASE ? "lease" : "call");
@@ -67,10 +68,14 @@ bool query_plugin_list(struct query *query, json_t **out, struct err *err)
     const struct registry *registry = &query->ledger->registry;
     size_t room = LIST_ROOM;
     JSON_AUTO *list = json_array();
-    unsigned at = 0;
-    while (at < registry->count && list_add(list, plugin_json(registry_entry(registry, at)), &room)) at++;
+    unsigned left_out = 0;
+    for (unsigned i = 0; i < registry->count; i++) {
+        const struct entry *entry = registry_entry(registry, i);
+        if (!entry || !caller_covers(&query->caller, entry->name, NULL)) continue;
+        left_out += !list_add(list, plugin_json(entry), &room);
+    }
     *out = json_pack("{s:O, s:i}", "plugins", list, "registry", (int)registry->number);
-    if (at < registry->count) json_object_set_new(*out, "left_out", json_integer(registry->count - at));
+    if (left_out) json_object_set_new(*out, "left_out", json_integer(left_out));
     return true;
 }
 

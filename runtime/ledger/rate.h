@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A token bucket per caller, in a fixed table: a caller that is forgotten starts with a full bucket. */
+/* A token bucket per caller, in a fixed table: where it is full, a new caller takes over the quietest one's bucket. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,8 +7,8 @@
 
 enum { RATE_SLOTS = 1024 };
 struct rates {
-    struct {
-        uint64_t who, at; /* hash of the name; clock_now of the last refill */
+    struct rate_slot {
+        uint64_t who, at; /* hash of the name, 0: nobody; clock_now of the last refill */
         uint64_t left;    /* thousandths */
     } slots[RATE_SLOTS];
 };

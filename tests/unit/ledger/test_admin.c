@@ -148,8 +148,13 @@ static void test_narrow_admin(void **state)
     assert_int_equal(asked_as(rig, &narrow, MSG_CREDENTIAL_SET,
                               json_pack("{s:s, s:s, s:s}", "name", "new", "connector", "echo", "box", "QUJD")),
                      ERR_DENIED);
+    assert_int_equal(asked_as(rig, &narrow, MSG_LEASE_LIST, json_pack("{s:s}", "credential", "main")), ERR_NOT_FOUND);
     json_t *list = rig_query_as(rig, true, &narrow, MSG_CREDENTIAL_LIST, json_object(), &kind);
     assert_int_equal(json_array_size(json_object_get(list, "credentials")), 0);
+    json_decref(list);
+    list = rig_query_as(rig, true, &narrow, MSG_PLUGIN_LIST, json_object(), &kind);
+    assert_int_equal(kind, ERR_NONE);
+    assert_int_equal(json_array_size(json_object_get(list, "plugins")), 1);
     json_decref(list);
     assert_int_equal(asked_as(rig, &same, MSG_CREDENTIAL_SHOW, json_pack("{s:s}", "name", "main")), ERR_NONE);
 
@@ -218,6 +223,10 @@ static void test_rights(void **state)
     assert_string_equal(text_of(health, "status"), "ok");
     assert_int_equal(json_object_size(health), 1);
     json_decref(health);
+    struct who false_token = invoker; /* it would tell which of many are good */
+    false_token.token[0] ^= 1;
+    json_decref(rig_query_as(rig, false, &false_token, MSG_HEALTH, json_object(), &kind));
+    assert_int_equal(kind, ERR_NO_IDENTITY);
 }
 
 /* ── credentials ───────────────────────────────────────────────────────────────────────────────────── */

@@ -389,6 +389,21 @@ static void test_moves(void **state)
     assert_false(run_move(&run, RUN_CLOSING));
 }
 
+/* Callers whose names share a place: whoever is pushed out comes back to no full bucket. */
+static void test_rates_of_a_crowd(void **state)
+{
+    static struct rates rates;
+    char name[16];
+    unsigned taken = 0;
+    uint64_t now = 1000 * CLOCK_S;
+    for (int round = 0; round < 8; round++)
+        for (int i = 0; i < 40 * RATE_SLOTS; i++) {
+            snprintf(name, sizeof name, "uid:%d", i);
+            taken += rate_take(&rates, name, 1, 4, now);
+        }
+    assert_int_equal(taken, 4 * RATE_SLOTS);
+}
+
 static void test_rates(void **state)
 {
     static struct rates rates;
@@ -412,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_key_table),      cmocka_unit_test(test_sent_table),
         cmocka_unit_test(test_spill),          cmocka_unit_test(test_calls),
         cmocka_unit_test(test_moves),          cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_rates_of_a_crowd),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
