@@ -138,7 +138,7 @@ static bool pair_taken(struct ledger *ledger, const struct msg_signer_new_answer
     struct store_signer_key stored = {.key = made->key, .created = clock_wall()};
     memcpy(stored.origin, ledger->origin, sizeof stored.origin);
     if (!status_check(&made->status, err) || !ledger_open_for_business(ledger, err)) return false;
-    if (!ledger->rotating.known || !rotate_fresh(ledger, &made->key.secret))
+    if (!rotate_fresh(ledger, &made->key.secret))
         return err_set(err, ERR_UNAVAILABLE, "the master key was rotated just now: try again");
     if (!store_signer_key_add(ledger->store, &stored, err) || !take_over(ledger, made, err)) return false;
     ledger->keys.created = stored.created;
@@ -200,8 +200,8 @@ uint64_t signer_tick(struct ledger *ledger)
         if (keys->destroy) keys->again_at = now + ASK_AGAIN_MS * CLOCK_MS;
     }
     bool due = !keys->has ? journal_size(&ledger->journal) > 0 : roll_due(ledger);
-    /* Unknown: under which master key the new one belongs. The vault's answer to that wakes the ledger. */
-    if (due && ledger->rotating.known) ask_pair(ledger);
+    /* Not compared yet: under which master key the new one belongs. The vault's answer to that wakes the ledger. */
+    if (due && ledger->rotating.checked) ask_pair(ledger);
     return keys->asked ? 0 : keys->again_at;
 }
 
