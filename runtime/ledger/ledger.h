@@ -92,8 +92,9 @@ struct ledger {
     struct waiting *waits[WAITS_MAX];
     uint32_t next_seq;
 
-    bool opened; /* everything below is set up */
-    bool sealed; /* the log cannot be written: nothing is admitted */
+    bool opened;    /* everything below is set up */
+    bool sealed;    /* the log cannot be written: nothing is admitted */
+    bool recovered; /* and its recovery is recorded, but calls that are open could not be taken over yet */
     char sealed_text[ERR_TEXT];
     uint64_t sealed_at, try_at; /* clock_wall, clock_now */
     struct {

@@ -169,7 +169,8 @@ bool spill_replay(struct ledger *ledger, struct err *err)
 {
     struct replaying replaying = {.ledger = ledger, .err = err};
     unsigned bad;
-    if (!ledger->spill.used && !ledger->sealed) return true;
+    bool noted = !ledger->sealed || (ledger->recovered && !ledger->spilled);
+    if (!ledger->spill.used && noted) return true;
     bool ok = journal_begin(&ledger->journal, err) && spill_each(&ledger->spill, replay_one, &replaying, &bad, err);
     /* What this process wrote and is not there any more: the file was removed, cut or replaced. */
     if (ok && ledger->spilled > replaying.seen + bad) bad = (unsigned)ledger->spilled - replaying.seen;
@@ -180,6 +181,7 @@ bool spill_replay(struct ledger *ledger, struct err *err)
     }
     ledger->spill_damaged |= bad > 0; /* until what it leaves open is settled */
     ledger->spilled = 0;
+    ledger->recovered = ledger->sealed;
     return spill_empty(&ledger->spill, err);
 }
 
@@ -214,7 +216,7 @@ static bool recover(struct ledger *ledger, struct err *err)
     }
     checkpoint_forget(ledger);
     rotate_forget(ledger); /* vault.db may be another copy: its keys are compared anew */
-    ledger->sealed = ledger->spill_damaged = false;
+    ledger->sealed = ledger->spill_damaged = ledger->recovered = false;
     log_event(LOG_LEVEL_INFO, "unsealed", log_number("entries", ledger->journal.tree.size));
     freeze_owed(ledger);
     return true;
