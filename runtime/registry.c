@@ -183,6 +183,14 @@ const struct entry *registry_same(const struct registry *registry, const uint8_t
     return NULL;
 }
 
+bool registry_takes(const char *line, size_t length, struct err *err)
+{
+    struct entry *entry = entry_parse(line, length, 0, err);
+    bool taken = entry != NULL;
+    entry_free(entry);
+    return taken;
+}
+
 const struct entry_action *entry_action(const struct entry *entry, const char *name)
 {
     for (unsigned i = 0; i < entry->action_count; i++)

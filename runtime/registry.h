@@ -16,6 +16,9 @@ enum isolation { ISOLATE_CALL = 1, ISOLATE_LEASE = 2 };
 /* What of its calls is kept beside the log, sealed (administrator, per entry); 0: nothing. */
 enum capture { CAPTURE_INPUT = 1, CAPTURE_REPLY = 2, CAPTURE_KINDS = 4 };
 enum entry_state { ENTRY_ENABLED = 1, ENTRY_DISABLED, ENTRY_CHANGED, ENTRY_INVALID };
+/* The most of one entry that a role takes, and so the most that the loader gives. */
+enum { ENTRY_RULES = 128, ENTRY_RANGES = 64 };
+enum { REGISTRY_MAX = 32 * 1024 * 1024 }; /* bytes of the whole document, and so of a line */
 enum scheme { SCHEME_TLS = 1, SCHEME_STARTTLS, SCHEME_PLAIN };
 
 /* One host that this entry may reach: manifest ∩ grant, settings already filled in. host: canonical lower-case
@@ -76,6 +79,8 @@ struct registry {
  * given back may be asked by several threads at once. */
 bool registry_read(int fd, struct registry *registry, struct err *err);
 void registry_clear(struct registry *registry);
+/* Would it take this line for an entry's? The loader asks before it writes one. */
+bool registry_takes(const char *line, size_t length, struct err *err);
 /* By the name that callers use; NULL when there is none, or no memory for it (which is logged). */
 const struct entry *registry_find(const struct registry *registry, const char *name);
 /* By index; NULL when out of range, or no memory. */

@@ -9,7 +9,7 @@
 #include "base/auto_json.h"
 #include "base/json.h"
 
-enum { ACTIONS_MAX = 64, RULES_MAX = 128, RANGES_MAX = 64, WORKSPACES_MAX = 256 };
+enum { ACTIONS_MAX = 64, WORKSPACES_MAX = 256 };
 
 /* ── pieces ────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -177,7 +177,7 @@ static bool read_rule(const char *text, struct egress_rule *rule)
 
 static bool read_rules(const json_t *object, struct entry *entry, struct err *err)
 {
-    const json_t *array = get_array(object, "egress", RULES_MAX, err);
+    const json_t *array = get_array(object, "egress", ENTRY_RULES, err);
     if (!array || !(entry->rules = registry_room(json_array_size(array), sizeof *entry->rules, err))) return false;
     for (size_t i = 0; i < json_array_size(array); i++) {
         const char *text = json_string_value(json_array_get(array, i));
@@ -213,7 +213,7 @@ static bool read_workspaces(const json_t *object, struct entry *entry, struct er
 
 static bool read_lists(const json_t *object, struct entry *entry, struct err *err)
 {
-    entry->ranges = read_texts(object, "ranges", RANGES_MAX, &entry->range_count, err);
+    entry->ranges = read_texts(object, "ranges", ENTRY_RANGES, &entry->range_count, err);
     return entry->ranges && read_workspaces(object, entry, err);
 }
 

@@ -4,8 +4,6 @@
 
 #include "registry.h"
 
-enum { REGISTRY_MAX = 32 * 1024 * 1024 }; /* bytes of the whole document, and so of a line */
-
 /* The entry of one line, without its end; NULL with err: ERR_MALFORMED, ERR_BUSY for want of memory. */
 struct entry *entry_parse(const char *line, size_t length, uint32_t index, struct err *err);
 void entry_free(struct entry *entry); /* NULL is fine */

@@ -16,6 +16,7 @@
 #include "base/utf8.h"
 #include "sandbox/elf_check.h"
 
+#include "document.h"
 #include "files.h"
 #include "grant.h"
 #include "manifest.h"
@@ -309,6 +310,13 @@ static void make_printable(char *text)
         if (*text < 0x20 || *text > 0x7e) *text = '?';
 }
 
+static json_t *whole_json(const struct making *making, struct err *err)
+{
+    JSON_AUTO *entry = enabled_json(making);
+    if (!entry) err_set(err, ERR_TOO_LARGE, "it is too large");
+    return entry && document_takes(entry, err) ? take(&entry) : NULL;
+}
+
 static json_t *make_entry(struct loader *loader, const char *file, const json_t *entries, int *plugin)
 {
     struct making making = {.plugin = -1};
@@ -318,9 +326,8 @@ static json_t *make_entry(struct loader *loader, const char *file, const json_t 
     snprintf(shown, sizeof shown, "%s", file);
     make_printable(shown);
     if (make(loader, file, entries, &making, &err)) {
-        entry = enabled_json(&making);
+        entry = whole_json(&making, &err);
         *plugin = entry ? take_fd(&making.plugin) : -1;
-        if (!entry) err_set(&err, ERR_TOO_LARGE, "it is too large");
     }
     if (!entry) {
         const char *state = err.kind == ERR_STATE ? "disabled" : err.kind == ERR_CHANGED ? "changed" : "invalid";
@@ -377,16 +384,4 @@ bool entries_load(struct loader *loader, json_t **document, int plugins[DROPINS_
     for (unsigned i = 0; i < count; i++) free(files[i]);
     if (good) *document = json_pack("{s:i, s:O}", "registry", loader->number, "entries", entries);
     return good && (*document || err_set(err, ERR_BUSY, "there is no memory for the registry"));
-}
-
-bool entries_lines(const json_t *document, struct buf *text)
-{
-    size_t i;
-    const json_t *entry, *entries = json_object_get(document, "entries");
-    JSON_AUTO *head = json_pack("{s:O, s:I}", "registry", json_object_get(document, "registry"), "entries",
-                                (json_int_t)json_array_size(entries));
-    if (!head || !json_compact(head, text) || !buf_text(text, "\n")) return false;
-    json_array_foreach((json_t *)entries, i,
-                       entry) if (!json_compact(entry, text) || !buf_text(text, "\n")) return false;
-    return true;
 }

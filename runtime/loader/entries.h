@@ -25,5 +25,3 @@ struct loader {
 
 /* document: new reference. plugins[i]: sealed copy of entry i's shared object, or -1; the caller's to close. */
 bool entries_load(struct loader *loader, json_t **document, int plugins[DROPINS_MAX], struct err *err);
-/* Adds the document as the roles read it, in lines (registry.h). false: the buffer is full or memory is short. */
-bool entries_lines(const json_t *document, struct buf *text);

@@ -120,6 +120,11 @@ static bool add_rule(json_t *rules, const struct egress_pattern *rule, struct er
         if (order == 0) return true;
         if (order > 0) break;
     }
+    if (json_array_size(rules) >= ENTRY_RULES)
+        return err_set(err, ERR_BAD_INPUT,
+                       "Egress= comes to more than %d rules, one for each host and port that a grant and what the "
+                       "manifest asks for have in common: grant fewer",
+                       ENTRY_RULES);
     return json_array_insert_new(rules, i, json_string(text)) == 0 || err_set(err, ERR_BUSY, "there is no memory");
 }
 

@@ -16,10 +16,11 @@
 #include "base/json.h"
 #include "sandbox/enter.h"
 
+#include "document.h"
 #include "entries.h"
 #include "files.h"
 
-enum { CONFIG_BYTES = 64 * 1024, CPU_SECONDS = 8, DATA_BYTES = 512 * 1024 * 1024, REGISTRY_BYTES = 32 * 1024 * 1024 };
+enum { CONFIG_BYTES = 64 * 1024, CPU_SECONDS = 8, DATA_BYTES = 512 * 1024 * 1024 };
 
 static struct {
     struct loader loader;
@@ -91,11 +92,11 @@ static bool confine_loader(struct role *role, struct err *err)
 static bool seal_document(const json_t *document, struct err *err)
 {
     BUF_AUTO text = {0};
-    buf_init(&text, REGISTRY_BYTES);
+    buf_init(&text, REGISTRY_MAX);
     const json_t *entries = json_object_get(document, "entries");
     self.found.number = self.loader.number;
     self.found.entries = (uint32_t)json_array_size(entries);
-    if (!entries_lines(document, &text)) return err_set(err, ERR_TOO_LARGE, "the registry is too large");
+    if (!document_lines(document, &text)) return err_set(err, ERR_TOO_LARGE, "the registry is too large");
     return memory_seal("registry", text.bytes, text.used, &self.registry, err);
 }
 

@@ -207,17 +207,25 @@ static const struct {
 } range_words[] = {{"loopback", "127.0.0.0/8"},  {"loopback", "::1/128"},       {"private", "10.0.0.0/8"},
                    {"private", "172.16.0.0/12"}, {"private", "192.168.0.0/16"}, {"private", "fc00::/7"}};
 
+static bool add_one_range(const struct row *row, json_t *list, const char *range, struct err *err)
+{
+    if (json_array_size(list) >= ENTRY_RANGES)
+        return err_set(err, ERR_BAD_INPUT, "%s= must name at most %d ranges (loopback is 2 of them, private is 4)",
+                       row->key, ENTRY_RANGES);
+    return add_text(row, list, range, err);
+}
+
 static bool add_range(const struct row *row, json_t *list, const char *word, struct err *err)
 {
     bool known = false;
     for (size_t i = 0; i < sizeof range_words / sizeof *range_words; i++) {
         if (strcmp(range_words[i].word, word) != 0) continue;
         known = true;
-        if (!add_text(row, list, range_words[i].range, err)) return false;
+        if (!add_one_range(row, list, range_words[i].range, err)) return false;
     }
     if (known) return true;
     if (!range_ok(word)) return refuse(err, row, "must be ranges like 10.0.0.0/8, loopback or private");
-    return add_text(row, list, word, err);
+    return add_one_range(row, list, word, err);
 }
 
 static bool take_ranges(const struct row *row, const char *value, void *to, struct err *err)

@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "base/schema.h"
 #include "memory.h"
+#include "runtime/loader/document.h"
 #include "runtime/loader/files.h"
 #include "runtime/loader/grant.h"
 #include "runtime/loader/manifest.h"
@@ -214,7 +215,7 @@ static void test_registry(void **state)
     JSON_AUTO *made = load_all();
     BUF_AUTO text = {.max = 1 << 20};
     struct err err = {0};
-    assert_true(entries_lines(made, &text));
+    assert_true(document_lines(made, &text));
     assert_true(memory_seal("registry", text.bytes, text.used, &registry_memory, &err));
     close_plugins();
     memory_run("registry", registry_work);

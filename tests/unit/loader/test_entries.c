@@ -2,6 +2,7 @@
 /* From files to entries: what is enabled, what a grant may not give, and what a changed file comes to. */
 #include "stage.h"
 
+#include "runtime/loader/document.h"
 #include "runtime/loader/files.h"
 
 /* ── what works ────────────────────────────────────────────────────────────────────────────────────── */
@@ -13,7 +14,7 @@ static void enabled_entry_is_read_by_the_roles(void **state)
     struct err err = {0};
     FD_AUTO memory = -1;
     BUF_AUTO text = {.max = 1 << 20};
-    assert_true(entries_lines(document, &text));
+    assert_true(document_lines(document, &text));
     assert_true(memory_seal("registry", text.bytes, text.used, &memory, &err));
     if (!registry_read(memory, &registry, &err)) fail_msg("%s", err.text);
     const struct entry *entry = registry_find(&registry, "sms");
@@ -156,6 +157,40 @@ static void more_than_asked(void **state)
     }
 }
 
+static void put_grants(unsigned grants)
+{
+    static const char any[] = MANIFEST("sms", "\"tls://*:443\",\"tls://*:8443\"");
+    char rest[4000] = "[Grant]\nAllowAnyHost=yes\n";
+    size_t used = strlen(rest);
+    for (unsigned i = 0; i < grants; i++)
+        used += (size_t)snprintf(rest + used, sizeof rest - used, "Egress=tls://host%u.example.com:*\n", i);
+    put("plugins/sms/manifest.json", any);
+    put_dropin("10-sms.conf", "sms", any, rest);
+}
+
+/* More would cost the roles the whole registry. */
+static void as_many_rules_as_the_roles_take(void **state)
+{
+    put_grants(ENTRY_RULES / 2);
+    expect(0, "enabled", NULL);
+    put_grants(ENTRY_RULES / 2 + 1);
+    expect(0, "invalid", "Egress= comes to more than 128 rules");
+}
+
+/* The wall behind the loader's own checks: what the roles' parser refuses stays the affair of that one drop-in. */
+static void judged_as_the_roles_do(void **state)
+{
+    JSON_AUTO *document = load_all();
+    json_t *entry = json_array_get(json_object_get(document, "entries"), 0);
+    struct err err = {0};
+    if (!document_takes(entry, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i <= ENTRY_RANGES; i++)
+        json_array_append_new(json_object_get(entry, "ranges"), json_string("10.0.0.0/8"));
+    assert_false(document_takes(entry, &err));
+    assert_non_null(strstr(err.text, "ranges"));
+    close_plugins();
+}
+
 static void wildcards_with_permission(void **state)
 {
     static const char any[] = MANIFEST("sms", "\"tls://*:*\"");
@@ -242,6 +277,8 @@ int main(int argc, char **argv)
         CASE(settings_are_typed),
         CASE(one_plugin_under_two_names),
         CASE(more_than_asked),
+        CASE(as_many_rules_as_the_roles_take),
+        CASE(judged_as_the_roles_do),
         CASE(wildcards_with_permission),
         CASE(own_certificates),
         CASE(changed_files),

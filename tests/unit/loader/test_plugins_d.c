@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -176,6 +177,24 @@ static void name_survives_a_mistake(void **state)
     plugins_d_clear(&d);
 }
 
+/* What the roles would refuse, with the whole registry, is refused here: of one drop-in, with its line. */
+static void as_many_ranges_as_the_roles_take(void **state)
+{
+    struct dropin d;
+    struct err err = {0};
+    char text[4096] = PLUGIN "[Grant]\nAddressRanges=loopback\n";
+    size_t used = strlen(text);
+    for (int i = 2; i < ENTRY_RANGES; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "AddressRanges=10.0.%d.0/24\n", i);
+    if (!plugins_d_read(text, used, "10-sms.conf", &d, &err)) fail_msg("%s", err.text);
+    assert_int_equal(json_array_size(d.ranges), ENTRY_RANGES);
+    plugins_d_clear(&d);
+    used += (size_t)snprintf(text + used, sizeof text - used, "AddressRanges=10.1.0.0/24\n");
+    assert_false(plugins_d_read(text, used, "10-sms.conf", &d, &err));
+    assert_non_null(strstr(err.text, "AddressRanges= must name at most 64 ranges"));
+    plugins_d_clear(&d);
+}
+
 static void too_large(void **state)
 {
     static char text[DROPIN_BYTES + 1];
@@ -190,9 +209,10 @@ static void too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files),     cmocka_unit_test(whole),   cmocka_unit_test(least),
-        cmocka_unit_test(refused),   cmocka_unit_test(digests), cmocka_unit_test(name_survives_a_mistake),
-        cmocka_unit_test(too_large),
+        cmocka_unit_test(files),     cmocka_unit_test(whole),
+        cmocka_unit_test(least),     cmocka_unit_test(refused),
+        cmocka_unit_test(digests),   cmocka_unit_test(name_survives_a_mistake),
+        cmocka_unit_test(too_large), cmocka_unit_test(as_many_ranges_as_the_roles_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
