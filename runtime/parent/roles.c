@@ -275,6 +275,8 @@ uint64_t roles_tick(struct parent *parent)
             roles_kill(child);
             child->due = now + CLOCK_S;
         }
+        /* It waits for an earlier stage, whose READY starts it; or it is not started any more. */
+        if (child->state == CHILD_OFF && (parent->stopping || now >= child->due)) continue;
         if (!next || child->due < next) next = child->due;
     }
     return next;
