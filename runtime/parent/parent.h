@@ -31,6 +31,7 @@ struct child {
     unsigned deaths;      /* in a row, soon after READY */
     uint64_t refused;     /* frames since it was started that it may not send */
     uint32_t registry;    /* the number it holds */
+    bool told_frozen;     /* as it was told last */
     char last_words[252]; /* of CTL_FAILED */
 };
 
@@ -167,6 +168,8 @@ void reload_tick(struct parent *parent);
 
 bool watch_open(struct parent *parent, struct err *err);
 void watch_look(struct parent *parent);
+/* Tells that role how things stand with the freeze. */
+void watch_tell_freeze(struct parent *parent, struct child *child);
 /* Something moved in the home folder. */
 void watch_event(struct parent *parent);
 bool watch_give_resolv(struct parent *parent, struct child *child);

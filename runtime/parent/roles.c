@@ -64,7 +64,7 @@ static bool watch_child(struct parent *parent, struct child *child, struct err *
 static bool hand_over(struct parent *parent, struct child *child, struct err *err)
 {
     parent->start.minimum_isolation = parent->config.lowered;
-    parent->start.frozen = parent->frozen;
+    parent->start.frozen = child->told_frozen = parent->frozen;
     parent->start.log_level = parent->config.log_level;
     return watch_child(parent, child, err) && wiring_give(parent, child, err) && wiring_lines(parent, child, err) &&
            (control_send(parent, child, CTL_START, 0, &parent->start, sizeof parent->start, -1) ||
@@ -149,15 +149,13 @@ bool roles_all_off(const struct parent *parent)
 /* A freeze may have changed while it was starting: it hears of it again. */
 void roles_ready(struct parent *parent, struct child *child)
 {
-    struct ctl_freeze freeze = {.on = parent->frozen, .now = parent->frozen_now};
     if (child->state != CHILD_STARTING) return;
     child->failures = 0;
     if (child->role != ROLE_PROVIDER) child->due = 0; /* one that hangs is killed */
     if (one_shot(child->role)) return;
     child->state = CHILD_READY;
     log_event(LOG_LEVEL_INFO, "role-ready", log_text("of", role_name(child->role)), log_number("pid", child->pid));
-    if (parent->start.frozen != parent->frozen || parent->frozen_now)
-        control_send(parent, child, CTL_FREEZE, 0, &freeze, sizeof freeze, -1);
+    if (child->told_frozen != parent->frozen || parent->frozen_now) watch_tell_freeze(parent, child);
     roles_advance(parent);
 }
 

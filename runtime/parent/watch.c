@@ -68,20 +68,25 @@ static void look_at_system(struct parent *parent)
 
 static const enum role_id told[] = {ROLE_LEDGER, ROLE_RUNNER, ROLE_BROKER, ROLE_FRONT};
 
+void watch_tell_freeze(struct parent *parent, struct child *child)
+{
+    struct ctl_freeze body = {.on = parent->frozen, .now = parent->frozen_now};
+    child->told_frozen = parent->frozen;
+    control_send(parent, child, CTL_FREEZE, 0, &body, sizeof body, -1);
+}
+
+/* Who is starting hears of it when it is READY. */
 static void look_at_freeze(struct parent *parent)
 {
-    struct ctl_freeze body = {0};
     bool on, now;
     home_freeze(&parent->home, &on, &now);
     if (on == parent->frozen && now == parent->frozen_now) return;
     parent->frozen = on;
     parent->frozen_now = now;
-    body.on = on;
-    body.now = now;
     log_event(LOG_LEVEL_WARNING, on ? "frozen" : "thawed", log_truth("now", now));
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
         struct child *child = parent_child(parent, told[i]);
-        if (child->state == CHILD_READY) control_send(parent, child, CTL_FREEZE, 0, &body, sizeof body, -1);
+        if (child->state == CHILD_READY) watch_tell_freeze(parent, child);
     }
 }
 

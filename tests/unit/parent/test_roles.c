@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include "base/auto.h"
 #include "base/clock.h"
+#include "base/wire.h"
 #include "runtime/parent/parent.h"
 
 /* A daemon of which all roles are READY. */
@@ -20,6 +22,16 @@ static struct parent whole(void)
     parent.reload.registry = -1;
     for (int i = 0; i < PLUGINS_MOST; i++) parent.plugins[i] = parent.reload.plugins[i] = -1;
     return parent;
+}
+
+/* Gives the role a control line; its other end. */
+static int control_line(struct child *child)
+{
+    struct err err = {0};
+    int ends[2];
+    assert_true(wire_pair(ends, &err));
+    child->control = ends[0];
+    return ends[1];
 }
 
 /* ── when ──────────────────────────────────────────────────────────────────────────────────────────── */
@@ -53,11 +65,34 @@ static void stops_without_those_that_are_off(void **state)
     assert_int_equal(next, parent.children[ROLE_DESK].due);
 }
 
+/* ── freeze ────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Thawed while the ledger was starting; another role, started since, was told so: the ledger hears of it too. */
+static void hears_of_a_thaw_while_it_starts(void **state)
+{
+    struct parent parent = whole();
+    struct child *ledger = &parent.children[ROLE_LEDGER];
+    struct wire_frame frame = {0};
+    const struct msg_head *head = (const struct msg_head *)frame.bytes;
+    FD_AUTO theirs = control_line(ledger);
+    FD_AUTO ours = ledger->control;
+    ledger->state = CHILD_STARTING;
+    ledger->told_frozen = true;
+    parent.start.frozen = parent.frozen = false;
+    roles_ready(&parent, ledger);
+    assert_int_equal(ledger->state, CHILD_READY);
+    assert_false(ledger->told_frozen);
+    assert_int_equal(wire_take(theirs, &frame), WIRE_FRAME);
+    assert_int_equal(head->type, CTL_FREEZE);
+    assert_int_equal(((const struct ctl_freeze *)(head + 1))->on, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(waits_for_an_earlier_stage),
         cmocka_unit_test(stops_without_those_that_are_off),
+        cmocka_unit_test(hears_of_a_thaw_while_it_starts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
