@@ -162,6 +162,12 @@ static bool send_registry(struct parent *parent, struct child *child)
     return control_send(parent, child, CTL_REGISTRY, 0, &body, sizeof body, parent->registry);
 }
 
+/* One that is starting takes the registry when it is READY: a ledger may have a database to recover before that. */
+static uint64_t due_of(const struct child *child)
+{
+    return child->state == CHILD_STARTING ? child->due : clock_now() + ROUND_SECONDS * CLOCK_S;
+}
+
 /* Goes on to the next role that holds an older registry; a role that is not there gets the new one when it starts. */
 void reload_step(struct parent *parent)
 {
@@ -173,7 +179,7 @@ void reload_step(struct parent *parent)
         if (child->state != CHILD_READY && child->state != CHILD_STARTING) continue;
         if (child->registry == parent->number) continue;
         if (reload->due == 0) {
-            reload->due = clock_now() + ROUND_SECONDS * CLOCK_S;
+            reload->due = due_of(child);
             if (!send_registry(parent, child))
                 reload->due = 0;
             else

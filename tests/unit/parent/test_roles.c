@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
 #include "base/auto.h"
+#include "base/auto_json.h"
 #include "base/clock.h"
 #include "base/wire.h"
 #include "runtime/parent/parent.h"
@@ -87,12 +89,42 @@ static void hears_of_a_thaw_while_it_starts(void **state)
     assert_int_equal(((const struct ctl_freeze *)(head + 1))->on, 0);
 }
 
+/* ── reload ────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* The round waits for a ledger that recovers as long as its start may take, and for one that is READY a moment. */
+static void reload_waits_for_a_start(void **state)
+{
+    struct parent parent = whole();
+    struct child *ledger = &parent.children[ROLE_LEDGER];
+    uint64_t now = clock_now();
+    FD_AUTO theirs = control_line(ledger);
+    FD_AUTO ours = ledger->control;
+    JSON_AUTO *config = json_object();
+    FD_AUTO registry = memfd_create("registry", MFD_CLOEXEC);
+    parent.config.parts[ROLE_LEDGER] = config;
+    parent.registry = registry;
+    parent.listeners.api = parent.listeners.desk = theirs; /* any socket */
+    parent.number = 2;
+    parent.children[ROLE_BROKER].registry = parent.children[ROLE_RUNNER].registry = parent.number;
+    parent.reload.running = true;
+    parent.reload.step = 1;
+    ledger->state = CHILD_STARTING;
+    ledger->due = now + 60 * CLOCK_S;
+    reload_step(&parent);
+    assert_int_equal(parent.reload.due, ledger->due);
+    parent.reload.due = 0;
+    ledger->state = CHILD_READY;
+    reload_step(&parent);
+    assert_in_range(parent.reload.due, now, now + 60 * CLOCK_S - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(waits_for_an_earlier_stage),
         cmocka_unit_test(stops_without_those_that_are_off),
         cmocka_unit_test(hears_of_a_thaw_while_it_starts),
+        cmocka_unit_test(reload_waits_for_a_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
