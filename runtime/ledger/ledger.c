@@ -73,6 +73,9 @@ static bool ledger_open(struct role *role, struct err *err)
         return false;
     room_check(ledger);
     ledger->opened = true;
+    if (!ledger->forked && role->frozen != ledger->recorded_frozen)
+        ledger->owed = role->frozen ? OWES_FREEZE : OWES_THAW;
+    freeze_owed(ledger);
     return true;
 }
 

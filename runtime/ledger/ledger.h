@@ -102,6 +102,7 @@ struct ledger {
         tree_hash root;
     } kept;                     /* the log as it was durable when it was sealed: what comes back must begin so */
     enum { OWES_NOTHING, OWES_FREEZE, OWES_THAW } owed; /* what was frozen or thawed while nothing could be written */
+    bool recorded_frozen;       /* so says the last freeze or thaw that stands in the log, as it was opened */
     uint64_t spilled;           /* outcomes in the spill file */
     bool spill_damaged;         /* some of them cannot be read any more: whose, nobody knows */
     bool short_of_room;         /* less free space than the reserve */
@@ -146,7 +147,7 @@ extern const struct role_part ledger_part;
 struct ledger *ledger_of(struct role *role);
 /* Seals: from now on nothing is admitted until recovery succeeds. Safe to call twice. */
 void ledger_seal(struct ledger *ledger, const struct err *why);
-/* Records what was frozen or thawed while the log was sealed. */
+/* Records what was frozen or thawed while the log was sealed, or no ledger was there. */
 void freeze_owed(struct ledger *ledger);
 /* May something be admitted now? ERR_AUDIT tells why not. */
 bool ledger_open_for_business(struct ledger *ledger, struct err *err);
@@ -263,7 +264,8 @@ void room_check(struct ledger *ledger);
 /* replay.c: a stored answer on its way to the caller. */
 void replay_answer(struct ledger *ledger, struct begin *begin);
 
-/* revoked.c: whatever token's revocation the log records and state.db does not have, it has then. */
+/* revoked.c: whatever token's revocation the log records and state.db does not have, it has then; and recorded_frozen
+ * is set. */
 bool revoked_compare(struct ledger *ledger, struct err *err);
 
 /* setup.c: configuration, first start, the keys of workspaces. */

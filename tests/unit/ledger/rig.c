@@ -456,7 +456,7 @@ void rig_configure(struct rig *rig, const char *config)
 
 static void begin_start(struct rig *rig)
 {
-    struct ctl_start start = {.start = clock_now(), .log_level = LOG_LEVEL_INFO};
+    struct ctl_start start = {.start = clock_now(), .log_level = LOG_LEVEL_INFO, .frozen = rig->frozen};
     memcpy(start.instance, rig->instance, ID_BYTES);
     spawn(rig);
     int config = config_file(rig), registry = memory(registry_text, strlen(registry_text));

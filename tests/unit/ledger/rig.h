@@ -47,6 +47,7 @@ struct rig {
     unsigned refusing;          /* signs nothing, with this enum err_kind */
     unsigned rolls;                           /* takeovers that it signed */
     unsigned signatures;
+    bool frozen; /* so says the parent at each start */
     /* The vault takes a question of this type (a signature: one that lets a key take over), works on it or not, and
      * says nothing: then silenced is set. */
     unsigned silent;

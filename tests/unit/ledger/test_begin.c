@@ -233,6 +233,33 @@ static void test_frozen(void **state)
     assert_int_equal(rig_begin(rig, &ask).status.kind, ERR_NONE);
 }
 
+static int64_t recorded(struct rig *rig, const char *act)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM entry WHERE kind = 5 AND CAST(body AS TEXT) LIKE '%%\"act\":\"%s\"%%'", act);
+    return rig_number(rig, sql);
+}
+
+/* Frozen while the log could not be written, or no ledger was there: recorded at the next start, once. */
+static void test_frozen_before_the_start(void **state)
+{
+    struct rig *rig = *state;
+    static const struct {
+        bool frozen;
+        unsigned freezes, thaws;
+    } starts[] = {{false, 0, 0}, {true, 1, 0}, {true, 1, 0}, {false, 1, 1}, {false, 1, 1}, {true, 2, 1}};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        rig_kill(rig);
+        rig->frozen = starts[i].frozen;
+        rig_start(rig, true);
+        struct msg_begin ask = rig_ask(rig);
+        assert_int_equal(rig_begin(rig, &ask).status.kind, starts[i].frozen ? ERR_FROZEN : ERR_NONE);
+        assert_int_equal(recorded(rig, "freeze"), starts[i].freezes);
+        assert_int_equal(recorded(rig, "thaw"), starts[i].thaws);
+    }
+}
+
 /* The number is void when the connection hangs up. */
 static void test_hang_up(void **state)
 {
@@ -387,19 +414,13 @@ static void test_key_refused(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_one_call),
-        RIG_TEST(test_order),
-        RIG_TEST(test_refusals),
-        RIG_TEST(test_stale),
-        RIG_TEST(test_frozen),
-        RIG_TEST(test_hang_up),
-        RIG_TEST(test_key_replay),
-        RIG_TEST(test_key_again),
-        RIG_TEST(test_key_uncertain),
-        RIG_TEST(test_key_refused),
-        RIG_TEST(test_flood),
-        RIG_TEST(test_desk_has_room),
-        RIG_TEST(test_key_of_a_later_call),
+        RIG_TEST(test_one_call),      RIG_TEST(test_order),
+        RIG_TEST(test_refusals),      RIG_TEST(test_stale),
+        RIG_TEST(test_frozen),        RIG_TEST(test_frozen_before_the_start),
+        RIG_TEST(test_hang_up),       RIG_TEST(test_key_replay),
+        RIG_TEST(test_key_again),     RIG_TEST(test_key_uncertain),
+        RIG_TEST(test_key_refused),   RIG_TEST(test_flood),
+        RIG_TEST(test_desk_has_room), RIG_TEST(test_key_of_a_later_call),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);
