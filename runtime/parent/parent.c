@@ -197,11 +197,19 @@ static void find_group(struct parent *parent)
 
 /* ── the loop ──────────────────────────────────────────────────────────────────────────────────────── */
 
+/* StopSeconds= may be more than the unit's TimeoutStopSec=: the service manager is to wait for it. */
+static void say_stopping(const struct parent *parent)
+{
+    char state[64];
+    snprintf(state, sizeof state, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu", roles_stop_s(parent) * 1000000ull);
+    notify_send(state);
+}
+
 static void stop(struct parent *parent)
 {
     if (parent->stopping) parent->hurry = true;
     parent->stopping = true;
-    notify_send("STOPPING=1");
+    say_stopping(parent);
 }
 
 static void take_signal(struct parent *parent)

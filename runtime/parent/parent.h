@@ -116,6 +116,8 @@ uint64_t roles_tick(struct parent *parent);
 void roles_kill(struct child *child);
 bool roles_all_ready(const struct parent *parent);
 bool roles_all_off(const struct parent *parent);
+/* The longest that stopping takes, in seconds. */
+unsigned roles_stop_s(const struct parent *parent);
 /* Spawns a child with its control line, and watches both. */
 bool roles_spawn(struct parent *parent, enum role_id role, struct err *err);
 

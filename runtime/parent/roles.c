@@ -239,6 +239,11 @@ static void ask_to_end(struct parent *parent, struct child *child, uint64_t now)
     close_fd(&child->control);
 }
 
+unsigned roles_stop_s(const struct parent *parent)
+{
+    return parent->config.stop_s + STOPS * END_SECONDS;
+}
+
 /* One group of the stop order after the other. */
 static void stop_next(struct parent *parent, uint64_t now)
 {

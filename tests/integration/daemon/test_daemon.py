@@ -480,7 +480,7 @@ def test_notify_and_handed_sockets():
                 assert caller.recv(12).startswith(b"HTTP/1.1 ")
         finally:
             started.terminate()
-            assert manager.recv(100) == b"STOPPING=1"
+            assert manager.recv(100) == b"STOPPING=1\nEXTEND_TIMEOUT_USEC=80000000"
             assert started.wait(60) == 0
 
 
