@@ -2,6 +2,7 @@
 /* All that the parent knows: what it was told, what it holds open, and how each of its children is. */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -142,6 +143,8 @@ bool provider_gone(struct parent *parent);
 /* The vault's end of a new pipe, and a helper that has the other. */
 bool provider_give_vault(struct parent *parent, struct child *child, struct err *err);
 bool provider_give_helper(struct parent *parent, struct child *child, struct err *err);
+/* A helper that dies without a word, as in a module of a third party, has failed too. */
+void provider_ended(struct child *helper, const siginfo_t *how);
 /* What the helper said of its failure; NULL: it did not fail. */
 const char *provider_words(struct parent *parent);
 

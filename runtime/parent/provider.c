@@ -3,7 +3,9 @@
  * parent keeps neither end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -68,10 +70,22 @@ bool provider_give_helper(struct parent *parent, struct child *child, struct err
            control_give(parent, child, GIVE_OUT, 0, parent->share_out);
 }
 
+void provider_ended(struct child *helper, const siginfo_t *how)
+{
+    bool well = how->si_code == CLD_EXITED && how->si_status == 0;
+    if (well || helper->last_words[0]) return;
+    snprintf(helper->last_words, sizeof helper->last_words, "the key provider's helper died (see the log)");
+}
+
+/* The vault's end may be seen before that of the helper whose death it is about. */
 const char *provider_words(struct parent *parent)
 {
     struct child *helper = parent_child(parent, ROLE_PROVIDER);
+    siginfo_t how = {0};
     if (!config_provider(&parent->config)) return NULL;
     if (helper->control >= 0) control_read(parent, helper);
+    if (helper->pidfd >= 0 && waitid(P_PIDFD, (id_t)helper->pidfd, &how, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        how.si_pid)
+        provider_ended(helper, &how);
     return helper->last_words[0] ? helper->last_words : NULL;
 }

@@ -222,6 +222,7 @@ void roles_ended(struct parent *parent, struct child *child)
         return;
     }
     if (child->role == ROLE_PROVIDER) { /* the vault has its share, or says that it has not */
+        if (parent_child(parent, ROLE_VAULT)->state == CHILD_STARTING) provider_ended(child, &how);
         roles_advance(parent);
         return;
     }

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -118,13 +121,72 @@ static void reload_waits_for_a_start(void **state)
     assert_in_range(parent.reload.due, now, now + 60 * CLOCK_S - 1);
 }
 
+/* ── the key provider's helper ─────────────────────────────────────────────────────────────────────── */
+
+/* A child in its place that ends at once: with that status, or by SIGKILL where it is negative. */
+static void put_ended(struct child *child, int status)
+{
+    siginfo_t how;
+    child->state = CHILD_STARTING;
+    child->pid = fork();
+    assert_true(child->pid >= 0);
+    if (child->pid == 0) {
+        if (status < 0) raise(SIGKILL);
+        _exit(status);
+    }
+    child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+    assert_true(child->pidfd >= 0);
+    assert_int_equal(waitid(P_PID, (id_t)child->pid, &how, WEXITED | WNOWAIT), 0);
+}
+
+/* A running daemon whose vault could not start four times, with a provider. */
+static struct parent on_the_brink(json_t *config)
+{
+    struct parent parent = whole();
+    parent.announced = true;
+    parent.config.parts[ROLE_PROVIDER] = config;
+    parent.children[ROLE_VAULT].failures = 4;
+    return parent;
+}
+
+/* The vault waits for a helper that died without a word, whichever end is seen first. */
+static void helper_dies_without_a_word(void **state)
+{
+    JSON_AUTO *config = json_pack("{s:s}", "Provider", "pkcs11");
+    for (int status = -1; status <= 1; status += 2) {
+        for (int helper_first = 0; helper_first < 2; helper_first++) {
+            struct parent parent = on_the_brink(config);
+            struct child *vault = &parent.children[ROLE_VAULT], *helper = &parent.children[ROLE_PROVIDER];
+            put_ended(vault, 1);
+            put_ended(helper, status);
+            roles_ended(&parent, helper_first ? helper : vault);
+            roles_ended(&parent, helper_first ? vault : helper);
+            assert_int_equal(helper->state, CHILD_OFF);
+            assert_false(parent.failed);
+            assert_int_equal(vault->failures, 4);
+            assert_true(vault->due > clock_now());
+        }
+    }
+}
+
+/* It gave its half and ended: what the vault dies of is its own. */
+static void helper_ends_well(void **state)
+{
+    JSON_AUTO *config = json_pack("{s:s}", "Provider", "pkcs11");
+    struct parent parent = on_the_brink(config);
+    put_ended(&parent.children[ROLE_VAULT], 1);
+    put_ended(&parent.children[ROLE_PROVIDER], 0);
+    roles_ended(&parent, &parent.children[ROLE_PROVIDER]);
+    roles_ended(&parent, &parent.children[ROLE_VAULT]);
+    assert_true(parent.failed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(waits_for_an_earlier_stage),
-        cmocka_unit_test(stops_without_those_that_are_off),
-        cmocka_unit_test(hears_of_a_thaw_while_it_starts),
-        cmocka_unit_test(reload_waits_for_a_start),
+        cmocka_unit_test(waits_for_an_earlier_stage),      cmocka_unit_test(stops_without_those_that_are_off),
+        cmocka_unit_test(hears_of_a_thaw_while_it_starts), cmocka_unit_test(reload_waits_for_a_start),
+        cmocka_unit_test(helper_dies_without_a_word),      cmocka_unit_test(helper_ends_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
