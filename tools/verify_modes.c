@@ -44,14 +44,15 @@ static bool each_entry(void *context, uint64_t index, const uint8_t *bytes, size
     return keys_entry(context, index, bytes, length, err);
 }
 
-/* What each roll's key signed must be the beginning of this very log. */
+/* What each roll's key signed must be the beginning of this very log; what is older than a checkpoint that one kept is
+ * tied to that by its own root. */
 static bool rolls_fit(struct verify *verify, struct tiles *tiles, struct err *err)
 {
     const struct proof_source source = {verify->size, tiles_give, tiles};
     for (unsigned i = 0; i < verify->keys.count; i++) {
         const struct key_range *range = &verify->keys.ranges[i];
         struct proof proof;
-        if (range->roll == UINT64_MAX || range->roll >= verify->size) continue;
+        if (range->roll == UINT64_MAX || range->roll >= verify->size || range->roll < verify->old_size) continue;
         if (!proof_make_consistency(&source, range->roll + 1, &proof)) {
             if (range->roll < verify->least) continue;
             return err_set(err, ERR_STATE, "tiles are missing that tie the roll at entry %llu to this log",

@@ -332,6 +332,16 @@ def test_today_s_key_does_not_sign_yesterday():
         written(f"fork/{kind}/checkpoint", new.checkpoint(shown).encode())
         expect(*((0, "continues") if shown is leaves else (1, "signed in another log")), "consistency", path("fork", "older"),
                path("fork", kind, "checkpoint"), "--tiles", path("fork", kind), "--vkey", old.vkey, "--rolls", path("fork", "rolls"))
+    # A roll that is older than the checkpoint that was kept is in its root: its tile may be gone.
+    many = leaves + [hashlib.sha256(bytes([i // 256, i % 256])).digest() for i in range(594)]
+    os.makedirs(path("fork", "pruned", "tile", "0", "002.p"))
+    os.makedirs(path("fork", "pruned", "tile", "1", "000.p"))
+    written("fork/pruned/tile/0/002.p/88", b"".join(many[512:]))
+    written("fork/pruned/tile/1/000.p/2", root(many[:256]) + root(many[256:512]))
+    written("fork/kept", new.checkpoint(many[:520]).encode())
+    written("fork/pruned/checkpoint", new.checkpoint(many).encode())
+    expect(0, "continues", "consistency", path("fork", "kept"), path("fork", "pruned", "checkpoint"), "--tiles", path("fork", "pruned"),
+           "--vkey", old.vkey, "--rolls", path("fork", "rolls"))
 
 
 if __name__ == "__main__":
