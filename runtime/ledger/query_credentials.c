@@ -114,10 +114,10 @@ static bool name_credential(struct setting *setting, struct err *err)
     memcpy(name, credential->name, sizeof name);
     if (!store_credential_named(query->ledger->store, query->workspace.id, name, credential, &found, err)) return false;
     setting->fresh = !found;
+    bool narrow = caller_is_narrow(&query->caller);
     if (found && strcmp(credential->connector, connector) != 0)
-        return err_set(err, ERR_EXISTS,
-                       "the credential %s belongs to connector %s: remove it first, or take another name", name,
-                       caller_is_narrow(&query->caller) ? "(another)" : credential->connector);
+        return err_set(err, ERR_EXISTS, "the credential %s belongs to %s%s: remove it first, or take another name",
+                       name, narrow ? "another connector" : "connector ", narrow ? "" : credential->connector);
     if (found) return true;
     if (!registry_find(&query->ledger->registry, connector))
         return err_set(err, ERR_NOT_FOUND, "there is no connector %s", connector);
