@@ -14,8 +14,9 @@ enum {
     NAME_BYTES = 64 /* a name with its NUL: connectors, actions, credentials, workspaces, fields */
 };
 
-/* A new UUIDv7: the wall clock in 4096ths of a millisecond (§6.2, method 3), then random bits. Those of one process sort
- * as they were made, also where the clock stood still or went back by less than a second; beyond that they follow it. */
+/* A new UUIDv7: the wall clock in 4096ths of a millisecond (§6.2, method 3), then random bits. Those of one process
+ * sort as they were made, also where the clock stood still or went back by less than a second; beyond that they follow
+ * it. */
 void id_new(uint8_t id[ID_BYTES]);
 void id_text(const uint8_t id[ID_BYTES], char text[ID_TEXT]);
 /* Lower-case canonical form only. */

@@ -15,8 +15,9 @@ bool audit_pruned_open(struct audit_pruned *pruned, sqlite3 *db, struct err *err
     return audit_db_prepare(db, "SELECT root FROM block WHERE n=?1", &pruned->blocks, err) &&
            audit_db_prepare(db, "SELECT 1 FROM prune WHERE hashes=1 AND from_idx<=?1 AND to_idx>=?1 LIMIT 1",
                             &pruned->drops, err) &&
-           audit_db_prepare(db, "SELECT count(*) FROM entry NOT INDEXED WHERE idx BETWEEN ?1 AND ?2 AND kind IN " AUDIT_STAYS,
-                            &pruned->stays, err) &&
+           audit_db_prepare(
+               db, "SELECT count(*) FROM entry NOT INDEXED WHERE idx BETWEEN ?1 AND ?2 AND kind IN " AUDIT_STAYS,
+               &pruned->stays, err) &&
            audit_db_prepare(db, "SELECT hashes FROM tile WHERE level=0 AND n=?1", &pruned->tiles, err);
 }
 

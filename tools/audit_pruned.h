@@ -36,8 +36,8 @@ bool audit_pruned_record(struct audit_pruned *pruned, const struct body *body, u
 bool audit_pruned_row(struct audit_pruned *pruned, uint64_t index, uint64_t next, unsigned *width,
                       uint8_t hash[HASH_BYTES], struct err *err);
 /* Everything that is gone is recorded as pruned, nothing is left over, and the next pruning begins where the last one
- * ended. ERR_STATE: it is so, but a record of it is not signed yet, or what was seen at `beyond` cannot be compared with
- * this log any more. tiles: how many belong to entries. signed_size: how many entries are signed. *bad: entries that are
- * concerned, when some are; else from > to. */
+ * ended. ERR_STATE: it is so, but a record of it is not signed yet, or what was seen at `beyond` cannot be compared
+ * with this log any more. tiles: how many belong to entries. signed_size: how many entries are signed. *bad: entries
+ * that are concerned, when some are; else from > to. */
 bool audit_pruned_end(struct audit_pruned *pruned, uint64_t tiles, uint64_t signed_size, struct audit_range *bad,
                       struct err *err);

@@ -41,10 +41,11 @@ struct check {
 
 static bool prepare_all(struct check *check, struct err *err)
 {
-    return audit_db_prepare(check->db, "SELECT " AUDIT_ROW_COLUMNS " FROM entry NOT INDEXED ORDER BY idx", &check->entries, err) &&
+    return audit_db_prepare(check->db, "SELECT " AUDIT_ROW_COLUMNS " FROM entry NOT INDEXED ORDER BY idx",
+                            &check->entries, err) &&
            audit_db_prepare(check->db, "SELECT hashes FROM tile WHERE level=?1 AND n=?2", &check->tiles, err) &&
-           audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint NOT INDEXED ORDER BY size", &check->checkpoints,
-                            err);
+           audit_db_prepare(check->db, "SELECT size, root, note FROM checkpoint NOT INDEXED ORDER BY size",
+                            &check->checkpoints, err);
 }
 
 /* ── marks on the way ──────────────────────────────────────────────────────────────────────────────── */
@@ -339,7 +340,8 @@ static bool verify(struct check *check, struct err *err)
     int64_t count, last;
     if (!begin(check, err) || !audit_db_open(check->how->folder, check->how->epoch, &check->db, err) ||
         !prepare_all(check, err) || !audit_pruned_open(&check->pruned, check->db, err) ||
-        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint NOT INDEXED", &count, err) || !next_checkpoint(check, err) ||
+        !audit_db_number(check->db, "SELECT count(*) FROM checkpoint NOT INDEXED", &count, err) ||
+        !next_checkpoint(check, err) ||
         !audit_db_number(check->db, "SELECT max(idx) FROM entry NOT INDEXED", &last, err) ||
         !audit_calls_init(&check->calls, last > 0 ? (uint64_t)last / 2 : 0, err))
         return false;

@@ -48,8 +48,7 @@ static void name_copies(void)
         for (const struct backup_file *file = backup_files((enum backup_kind)kind); file->name; file++)
             for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
                 if (file->copied)
-                    snprintf(copy_files[copy_count++], sizeof *copy_files, "%s/%s%s", copies, file->name,
-                             endings[i]);
+                    snprintf(copy_files[copy_count++], sizeof *copy_files, "%s/%s%s", copies, file->name, endings[i]);
 }
 
 static bool make_copies(const char *prefix, struct err *err)

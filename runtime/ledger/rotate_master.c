@@ -96,7 +96,7 @@ static bool begin_anew(struct ledger *ledger, const struct masters *masters, str
     return store_master_add(ledger->store, &next, err);
 }
 
-/* A key that was made while nobody knew of the next one is under the old one: that goes nowhere before it is wrapped. */
+/* A key that was made while nobody knew of the next one is under the old one: it is wrapped before that one goes. */
 static bool wrap_latecomers(struct ledger *ledger, const struct store_master *next, struct err *err)
 {
     struct store_rotation rotation;

@@ -145,8 +145,7 @@ bool store_prune_some(struct store *store, const struct store_prune *prune, uint
     _Static_assert(RECORD_ERASE == 6 && RECORD_RECOVER == 10, "the kinds that stay");
     return store_run(store, &bodies, err, "ii", from, to) && store_run(store, &details, err, "ii", from, to) &&
            store_run(store, &payloads, err, "ii", from, to) && store_run(store, &answers, err, "ii", from, to) &&
-           store_run(store, &links, err, "ii", from, to) &&
-           store_prune_done(store, prune, upto, err);
+           store_run(store, &links, err, "ii", from, to) && store_prune_done(store, prune, upto, err);
 }
 
 bool store_prune_done(struct store *store, const struct store_prune *prune, uint64_t upto, struct err *err)

@@ -139,9 +139,8 @@ bool store_token_revoke(struct store *store, const uint8_t id[ID_BYTES], uint64_
 bool store_tokens(struct store *store, const uint8_t workspace[ID_BYTES], const uint8_t before[ID_BYTES],
                   store_token_visit *visit, void *context, struct err *err)
 {
-    static struct query query = {STORE_STATE,
-                                 "SELECT " TOKEN_COLUMNS " FROM token WHERE workspace = ? AND id < ? ORDER BY id DESC",
-                                 0};
+    static struct query query = {
+        STORE_STATE, "SELECT " TOKEN_COLUMNS " FROM token WHERE workspace = ? AND id < ? ORDER BY id DESC", 0};
     sqlite3_stmt *row = store_query(store, &query, err, "dd", workspace, before);
     int got = row ? 1 : -1;
     while (got == 1 && (got = store_step(store, &query, row, err)) == 1) {

@@ -340,8 +340,8 @@ bool config_keep(const struct config *old, struct config *fresh)
     bool same = same_tcp(old, fresh) && old->uid_base == fresh->uid_base && old->uid_range == fresh->uid_range &&
                 old->lowered == fresh->lowered && old->log_level == fresh->log_level &&
                 old->api_mode == fresh->api_mode && old->desk_mode == fresh->desk_mode &&
-                old->desk_gid == fresh->desk_gid &&
-                strcmp(old->api_socket, fresh->api_socket) == 0 && strcmp(old->desk_socket, fresh->desk_socket) == 0 &&
+                old->desk_gid == fresh->desk_gid && strcmp(old->api_socket, fresh->api_socket) == 0 &&
+                strcmp(old->desk_socket, fresh->desk_socket) == 0 &&
                 strcmp(old->certificate, fresh->certificate) == 0 && strcmp(old->key, fresh->key) == 0 &&
                 json_equal(old->parts[ROLE_RUNNER], fresh->parts[ROLE_RUNNER]);
     fresh->uid_base = old->uid_base;

@@ -232,7 +232,8 @@ static bool make_form(struct csn_call *call, const struct csn_http_request *requ
 {
     size_t size = 0;
     for (size_t i = 0; i < request->form_count; i++)
-        if (!request->form[i].name || !request->form[i].value) return explain(call, "a form field has no name or value");
+        if (!request->form[i].name || !request->form[i].value)
+            return explain(call, "a form field has no name or value");
     FILE *stream = open_memstream(&out->form, &size);
     if (!stream) return explain(call, "out of memory");
     for (size_t i = 0; i < request->form_count; i++) {

@@ -143,7 +143,8 @@ static void test_empty_report(void **state)
     struct msg_begin ask = rig_ask(rig);
     struct msg_begun begun = rig_begin_ok(rig, &ask);
     struct msg_end end = rig_end_of(&begun.call, CLASS_CRASHED);
-    struct msg_worker_ended ended = {.call = begun.call, .class = CLASS_CRASHED, .phase = PHASE_CALL, .report_count = 2};
+    struct msg_worker_ended ended = {
+        .call = begun.call, .class = CLASS_CRASHED, .phase = PHASE_CALL, .report_count = 2};
     ended.reports[1] = (struct violation){.number = 257, .arch = AUDIT_ARCH_X86_64, .args = {1}};
     rig_send(rig, rig->runner, rig->runner_generation, MSG_WORKER_ENDED, 0, &ended, sizeof ended, NULL, 0);
     rig_send_end(rig, &end, NULL);
@@ -384,21 +385,11 @@ static void test_vault_stuck(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(test_violation),
-        RIG_TEST(test_crash_alone),
-        RIG_TEST(test_no_worker),
-        RIG_TEST(test_borrowed_exits),
-        RIG_TEST(test_hostile_frames),
-        RIG_TEST(test_front_died),
-        RIG_TEST(test_broker_died),
-        RIG_TEST(test_runner_died),
-        RIG_TEST(test_silent_front),
-        RIG_TEST(test_runner_away),
-        RIG_TEST(test_vault_stuck),
-        RIG_TEST(test_crash_past_the_deadline),
-        RIG_TEST(test_tried),
-        RIG_TEST(test_empty_report),
-        RIG_TEST(test_tried_late),
+        RIG_TEST(test_violation),      RIG_TEST(test_crash_alone),    RIG_TEST(test_no_worker),
+        RIG_TEST(test_borrowed_exits), RIG_TEST(test_hostile_frames), RIG_TEST(test_front_died),
+        RIG_TEST(test_broker_died),    RIG_TEST(test_runner_died),    RIG_TEST(test_silent_front),
+        RIG_TEST(test_runner_away),    RIG_TEST(test_vault_stuck),    RIG_TEST(test_crash_past_the_deadline),
+        RIG_TEST(test_tried),          RIG_TEST(test_empty_report),   RIG_TEST(test_tried_late),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return cmocka_run_group_tests(tests, NULL, NULL);

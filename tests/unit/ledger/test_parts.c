@@ -419,14 +419,22 @@ static void test_rates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record_bytes),   cmocka_unit_test(test_record_faults),
-        cmocka_unit_test(test_note),           cmocka_unit_test(test_vkey),
-        cmocka_unit_test(test_origins),        cmocka_unit_test(test_access),
-        cmocka_unit_test(test_access_refuses), cmocka_unit_test(test_scopes),
-        cmocka_unit_test(test_token_rights),   cmocka_unit_test(test_message_rights),
-        cmocka_unit_test(test_key_table),      cmocka_unit_test(test_sent_table),
-        cmocka_unit_test(test_spill),          cmocka_unit_test(test_calls),
-        cmocka_unit_test(test_moves),          cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_record_bytes),
+        cmocka_unit_test(test_record_faults),
+        cmocka_unit_test(test_note),
+        cmocka_unit_test(test_vkey),
+        cmocka_unit_test(test_origins),
+        cmocka_unit_test(test_access),
+        cmocka_unit_test(test_access_refuses),
+        cmocka_unit_test(test_scopes),
+        cmocka_unit_test(test_token_rights),
+        cmocka_unit_test(test_message_rights),
+        cmocka_unit_test(test_key_table),
+        cmocka_unit_test(test_sent_table),
+        cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_rates),
         cmocka_unit_test(test_rates_of_a_crowd),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

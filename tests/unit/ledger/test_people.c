@@ -404,20 +404,13 @@ static void test_rights(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_spelling),
-        cmocka_unit_test(test_references),
-        cmocka_unit_test(test_seal),
-        RIG_TEST(test_first_call),
-        RIG_TEST(test_many_new_people),
-        RIG_TEST(test_no_keys_for_strangers),
-        RIG_TEST(test_hostile_tails),
-        RIG_TEST(test_strangers_learn_no_schema),
-        RIG_TEST(test_vault_gone),
-        RIG_TEST(test_denied_host),
-        RIG_TEST(test_erased_while_running),
-        RIG_TEST(test_answer_after_erasure),
-        RIG_TEST(test_many_holds),
-        RIG_TEST(test_rights),
+        cmocka_unit_test(test_one_spelling), cmocka_unit_test(test_references),
+        cmocka_unit_test(test_seal),         RIG_TEST(test_first_call),
+        RIG_TEST(test_many_new_people),      RIG_TEST(test_no_keys_for_strangers),
+        RIG_TEST(test_hostile_tails),        RIG_TEST(test_strangers_learn_no_schema),
+        RIG_TEST(test_vault_gone),           RIG_TEST(test_denied_host),
+        RIG_TEST(test_erased_while_running), RIG_TEST(test_answer_after_erasure),
+        RIG_TEST(test_many_holds),           RIG_TEST(test_rights),
     };
     ledger_path = count > 1 ? arguments[1] : "";
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
